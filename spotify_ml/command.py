@@ -1,0 +1,57 @@
+"""A Hydra command that answers every mistake with one clear error and the right exit code."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from spotify_ml.errors import SpotifyMLError, did_you_mean
+from spotify_ml.tracking.sweep import SweepCallback
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+_FAILED, _INTERRUPTED = 1, 130
+
+
+def run_command(task: Callable[[], Any]) -> None:
+    """Run a function decorated by ``hydra.main`` and exit.
+
+    Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130; anything else is a
+    defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.
+    """
+    full_error = os.environ.get(_FULL_ERROR) == "1"
+    # Hydra would print errors its own way and hide their type.
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        task()
+    except KeyboardInterrupt:
+        SweepCallback.end("KILLED")
+        sys.exit(_INTERRUPTED)
+    except (SpotifyMLError, HydraException, OmegaConfBaseException, OSError) as error:
+        SweepCallback.end("FAILED")
+        if full_error:
+            raise
+        sys.stderr.write(f"error: {_explain(error)}\n")
+        sys.exit(_FAILED)
+    except BaseException:
+        SweepCallback.end("FAILED")
+        raise
+
+
+def _explain(error: Exception) -> str:
+    """Return the message of an error, with the nearest valid name where a name is unknown."""
+    message = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)} (there are: {', '.join(error.options)})"
+    unknown = re.match(r"Could not override '([^']+)'", message)
+    if isinstance(error, ConfigCompositionException) and unknown:
+        from spotify_ml.config import known_keys
+
+        # "experiment" is a group that leaves no key behind.
+        key = unknown[1]
+        return f"unknown key '{key}'{did_you_mean(key, [*known_keys(), 'experiment'])}"
+    return message

@@ -1,0 +1,1 @@
+"""Raw tracks: their schema, where they come from, cleaning, quality and splits."""

@@ -1,0 +1,66 @@
+"""The data files of a run: the quality report and feature table always, the data itself when asked for."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from spotify_ml.data.quality import QualityReport
+from spotify_ml.data.schema import TARGET
+
+REPORTS = ("data_quality_report.txt", "data_quality_report.json", "feature_info.csv")
+
+
+def write_reports(folder: Path, quality: QualityReport, features: pd.DataFrame) -> None:
+    """Write the files named by `REPORTS`.
+
+    Parameters
+    ----------
+    folder : Path
+        Must exist.
+    quality : QualityReport
+        Of the raw data.
+    features : DataFrame
+        The matrix that the final model is fitted on.
+    """
+    (folder / "data_quality_report.txt").write_text(quality.as_text(), encoding="utf-8")
+    (folder / "data_quality_report.json").write_text(json.dumps(quality.as_dict(), indent=2), encoding="utf-8")
+    feature_info(features).to_csv(folder / "feature_info.csv")
+
+
+def feature_info(features: pd.DataFrame) -> pd.DataFrame:
+    """Describe every feature: dtype, missing and distinct values, mean and standard deviation."""
+    return pd.DataFrame(
+        {
+            "dtype": features.dtypes.astype(str),
+            "missing": features.isna().sum(),
+            "unique": features.nunique(),
+            "mean": features.mean(),
+            "std": features.std(),
+        }
+    ).rename_axis("feature")
+
+
+def write_data(folder: Path, tracks: pd.DataFrame, parts: dict[str, pd.DataFrame]) -> None:
+    """Write the cleaned tracks, and features and target of each part.
+
+    Parameters
+    ----------
+    folder : Path
+        Must exist.
+    tracks : DataFrame
+        Clean tracks.
+    parts : dict of str to DataFrame
+        Features of ``train`` (with validation) and ``test``, indexed by the row of `tracks`.
+    """
+    tracks.to_csv(folder / "cleaned_spotify_data.csv", index=False, lineterminator="\n")
+    _write_parquet(tracks, folder / "cleaned_spotify_data.parquet")
+    target = tracks[TARGET].to_frame()
+    for name, features in parts.items():
+        _write_parquet(features, folder / f"X_{name}.parquet")
+        _write_parquet(target.loc[features.index], folder / f"y_{name}.parquet")
+    _write_parquet(pd.concat(parts.values()).sort_index().join(target), folder / "ml_ready_data.parquet")
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, compression="snappy", index=False)

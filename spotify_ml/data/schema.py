@@ -1,0 +1,273 @@
+"""The columns of a raw track: names, types, ranges and nulls, and the check of a table against them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from spotify_ml.errors import DataError, did_you_mean
+
+EXAMPLES = 3
+
+
+class Kind(Enum):
+    """What a column holds, and the Arrow type it is kept in."""
+
+    TEXT = pa.string()
+    INTEGER = pa.int64()
+    NUMBER = pa.float64()
+    FLAG = pa.bool_()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One raw column.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the dataset.
+    kind : Kind
+        What it holds.
+    minimum, maximum : float
+        The closed range of a numeric column.
+    nullable : bool
+        Whether a row may leave it empty.
+    """
+
+    name: str
+    kind: Kind
+    minimum: float = -np.inf
+    maximum: float = np.inf
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One way in which a table breaks the schema.
+
+    Attributes
+    ----------
+    column : str
+        The column, or ``row`` where whole rows are broken.
+    problem : str
+        What is wrong, and what was expected.
+    count : int
+        How many rows it concerns; 0 where it concerns the column as a whole.
+    examples : tuple of str
+        The first rows it concerns, counted from 1 without the header, with their values.
+    """
+
+    column: str
+    problem: str
+    count: int = 0
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the violation as one line."""
+        rows = f" in {self.count:,} row{'s' * (self.count > 1)} ({', '.join(self.examples)})" if self.count else ""
+        return f"{self.column}: {self.problem}{rows}"
+
+
+def _unit(name: str) -> Column:
+    return Column(name, Kind.NUMBER, 0, 1)
+
+
+# Ranges follow the Web API's definitions (key -1: none detected; time_signature 0: none detected),
+# with loudness as wide as mastered audio gets and a day as the longest track.
+COLUMNS = (
+    Column("track_id", Kind.TEXT),
+    Column("artists", Kind.TEXT, nullable=True),
+    Column("album_name", Kind.TEXT, nullable=True),
+    Column("track_name", Kind.TEXT, nullable=True),
+    Column("popularity", Kind.NUMBER, 0, 100),
+    Column("duration_ms", Kind.INTEGER, 0, 86_400_000),
+    Column("explicit", Kind.FLAG),
+    _unit("danceability"),
+    _unit("energy"),
+    Column("key", Kind.INTEGER, -1, 11),
+    Column("loudness", Kind.NUMBER, -100, 20),
+    Column("mode", Kind.INTEGER, 0, 1),
+    _unit("speechiness"),
+    _unit("acousticness"),
+    _unit("instrumentalness"),
+    _unit("liveness"),
+    _unit("valence"),
+    Column("tempo", Kind.NUMBER, 0, 300),
+    Column("time_signature", Kind.INTEGER, 0, 7),
+    Column("track_genre", Kind.TEXT),
+)
+NAMES = tuple(column.name for column in COLUMNS)
+TARGET = "popularity"
+TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
+NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
+AUDIO = tuple(name for name in NUMERIC if name != TARGET)
+# Artists and, after cleaning, genres are lists in one string.
+LIST_SEPARATOR = ";"
+
+
+def check_names(names: Sequence[str], origin: str) -> None:
+    """Check that a table's header has every raw column, once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The header, in file order.
+    origin : str
+        What to call the table in the error.
+
+    Raises
+    ------
+    DataError
+        Naming every missing and every repeated column; a missing one with the nearest name that is there.
+    """
+    spare = [name for name in names if name not in NAMES]
+    problems = [f"{name}: missing{did_you_mean(name, spare)}" for name in NAMES if name not in names]
+    problems += [f"{name}: stands {names.count(name)} times in the header" for name in NAMES if names.count(name) > 1]
+    if problems:
+        listing = "\n  ".join(problems)
+        raise DataError(
+            f"{origin} does not have the columns of raw tracks:\n  {listing}\n"
+            f"Its header is: {', '.join(map(repr, names[:30]))}. Rename or add columns so that it has: {', '.join(NAMES)}."
+        )
+
+
+def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.DataFrame, list[Violation]]:
+    """Check every value of a table with the raw columns and give it the schema's types.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The raw columns, typed or as text.
+    rows : ndarray of int, optional
+        The row number in the file of each row, where broken rows were left out before.
+
+    Returns
+    -------
+    tracks : DataFrame
+        The raw columns in schema order; meaningless where there are violations.
+    violations : list of Violation
+        Everything that breaks the schema.
+    """
+    numbers = np.arange(1, table.num_rows + 1) if rows is None else rows
+    columns: dict[str, pa.ChunkedArray] = {}
+    violations: list[Violation] = []
+    for column in COLUMNS:
+        typed, found = _typed(table.column(column.name), column, numbers)
+        columns[column.name] = typed
+        violations += found
+    return pa.table(columns).to_pandas(), violations
+
+
+def _typed(
+    values: pa.ChunkedArray, column: Column, numbers: np.ndarray
+) -> tuple[pa.ChunkedArray, list[Violation]]:
+    """Cast one column to its kind; what cannot be cast becomes null and a violation."""
+    violations = []
+    given = _plain_text(values)
+    if column.kind is Kind.TEXT:
+        typed = given if pa.types.is_string(given.type) else given.cast(pa.string())
+        missing = _null(typed)
+        unreadable = np.zeros(len(missing), dtype=bool)
+    else:
+        floats = _numbers(given)
+        missing = _null(given) | (_blank(given) if pa.types.is_string(given.type) else np.zeros(len(floats), dtype=bool))
+        if pa.types.is_floating(given.type):
+            missing |= np.isnan(floats)
+        allowed = {Kind.INTEGER: lambda: floats == np.round(floats), Kind.FLAG: lambda: np.isin(floats, (0, 1))}
+        fits = allowed.get(column.kind, lambda: np.isfinite(floats))()
+        unreadable = ~fits & ~missing
+        outside = fits & ((floats < column.minimum) | (floats > column.maximum))
+        if outside.any():
+            problem = f"outside {column.minimum:g} to {column.maximum:g}"
+            violations.append(_violation(column.name, problem, outside, given, numbers))
+        typed = given if given.type == column.kind.value else _cast(floats, missing | unreadable, column.kind)
+    if unreadable.any():
+        expected = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG: "true or false"}[column.kind]
+        violations.append(_violation(column.name, f"not {expected}", unreadable, given, numbers))
+    if missing.any() and not column.nullable:
+        violations.append(_violation(column.name, "empty or NaN", missing, given, numbers))
+    return typed, violations
+
+
+def _plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decode dictionary and large strings, so that text has one type."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
+
+
+def _null(values: pa.ChunkedArray) -> np.ndarray:
+    if values.null_count == 0:
+        return np.zeros(len(values), dtype=bool)
+    return values.is_null().to_numpy()
+
+
+def _blank(values: pa.ChunkedArray) -> np.ndarray:
+    """Mark text that stands for no number: nothing, or a written NaN."""
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), value_set=pa.array(["", "nan"])).to_numpy()
+
+
+def _numbers(values: pa.ChunkedArray) -> np.ndarray:
+    """Return values as float64, NaN where they are no numbers."""
+    if pa.types.is_string(values.type):
+        flags = {"true": "1", "false": "0"}
+        text = values.to_pandas().str.strip()
+        return pd.to_numeric(text.str.lower().map(flags).fillna(text), errors="coerce").to_numpy(float, na_value=np.nan)
+    try:
+        return values.cast(pa.float64()).to_numpy() if not pa.types.is_boolean(values.type) else (
+            values.cast(pa.int8()).cast(pa.float64()).to_numpy()
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return np.full(len(values), np.nan)
+
+
+def _cast(floats: np.ndarray, unusable: np.ndarray, kind: Kind) -> pa.ChunkedArray:
+    filled = np.where(unusable, 0, floats)
+    return pa.chunked_array([pa.array(filled).cast(kind.value, safe=False)])
+
+
+def _violation(
+    name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: np.ndarray
+) -> Violation:
+    first = np.flatnonzero(where)[:EXAMPLES]
+    examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in first)
+    return Violation(name, problem, int(where.sum()), examples)
+
+
+def scoring_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Select and type what a model needs of raw rows: the audio columns and whatever text there is.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Raw rows; extra columns are left out, absent text columns count as empty.
+
+    Returns
+    -------
+    DataFrame
+        The audio and text columns, in schema order, with the index of `rows`.
+
+    Raises
+    ------
+    DataError
+        Naming every absent audio column, or a column that is not numeric.
+    """
+    absent = [name for name in AUDIO if name not in rows.columns]
+    if absent:
+        raise DataError(f"rows to score lack the columns {', '.join(absent)}; give every audio column of a raw track")
+    columns: dict[str, pd.Series] = {}
+    for column in COLUMNS:
+        if column.name in AUDIO:
+            try:
+                columns[column.name] = rows[column.name].astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"rows to score: {column.name} is not numeric ({error})") from error
+        elif column.kind is Kind.TEXT:
+            given = rows[column.name] if column.name in rows.columns else pd.Series(None, index=rows.index, dtype="str")
+            columns[column.name] = given.astype("str")
+    return pd.DataFrame(columns, index=rows.index)

@@ -1,0 +1,153 @@
+"""Raw tracks from a CSV or Parquet file, checked against the schema as they are read."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from spotify_ml.config import DataConfig
+from spotify_ml.data.schema import COLUMNS, EXAMPLES, NAMES, Violation, check_names, check_values
+from spotify_ml.errors import DataError
+
+_PARQUET_MAGIC = b"PAR1"
+_HINTS = {
+    "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
+    "file": "check data.path=…; a relative path is taken from the current folder",
+    "sample": "the bundled sample is part of the package; reinstall it",
+}
+
+
+@dataclass(frozen=True)
+class RawTracks:
+    """Raw tracks that keep to the schema.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row per row of the file, in file order, with the columns of the schema.
+    path : Path
+        Where they were read.
+    sha256 : str
+        Digest of the file's bytes.
+    """
+
+    frame: pd.DataFrame
+    path: Path
+    sha256: str
+
+
+def read_tracks(config: DataConfig) -> RawTracks:
+    """Read and check the raw tracks that a configuration names.
+
+    Raises
+    ------
+    DataError
+        If the file is absent, no table, or breaks the schema; all violations are listed together.
+    """
+    path = Path(config.path)
+    content = _content(path, _HINTS[config.name])
+    if content.startswith(_PARQUET_MAGIC):
+        frame, violations = check_values(_parquet_table(content, path))
+    else:
+        frame, violations = _read_csv(content, path)
+    if violations:
+        listing = "\n  ".join(map(str, violations))
+        raise DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
+    if frame.empty:
+        raise DataError(f"{path} has a header but no rows; give a file with tracks in it")
+    return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest())
+
+
+def _content(path: Path, hint: str) -> bytes:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; {hint}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
+    if not content:
+        raise DataError(f"{path} is empty; {hint}")
+    return content
+
+
+def _parquet_table(content: bytes, path: Path) -> pa.Table:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        check_names(file.schema_arrow.names, str(path))
+        return file.read(columns=list(NAMES))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is a damaged Parquet file ({error}); write it again") from error
+
+
+def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
+    check_names(_csv_header(content, path), str(path))
+    try:
+        typed = _csv_table(content, {column.name: column.kind.value for column in COLUMNS})
+    except pa.ArrowInvalid:
+        return _read_broken_csv(content, path)
+    return check_values(typed)
+
+
+def _csv_header(content: bytes, path: Path) -> list[str]:
+    line = content[: content.find(b"\n") % (len(content) + 1)].removeprefix(b"\xef\xbb\xbf").rstrip(b"\r")
+    try:
+        header = line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds byte {line[error.start]:#x}); {_SAVE}") from error
+    if "\0" in header:
+        raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds a zero byte); {_SAVE}")
+    return next(csv.reader([header]), [])
+
+
+_SAVE = "save it as comma-separated UTF-8"
+
+
+def _csv_table(content: bytes, types: dict[str, pa.DataType], broken: list[pacsv.InvalidRow] | None = None) -> pa.Table:
+    """Parse a CSV; rows with the wrong number of fields are collected in `broken`, or an error without it."""
+
+    def collect(row: pacsv.InvalidRow) -> str:
+        assert broken is not None
+        broken.append(row)
+        return "skip"
+
+    return pacsv.read_csv(
+        pa.BufferReader(content),
+        # Row numbers are known to a single thread only.
+        pacsv.ReadOptions(use_threads=broken is None),
+        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=None if broken is None else collect),
+        # Only an empty field is null: there are songs called "NA" and "Null".
+        pacsv.ConvertOptions(
+            column_types=types, include_columns=list(NAMES), null_values=[""], strings_can_be_null=True
+        ),
+    )
+
+
+def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
+    """Read a CSV that is known to break the schema once more as text, to say everything that is wrong with it."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {_SAVE}") from error
+    broken: list[pacsv.InvalidRow] = []
+    try:
+        table = _csv_table(content, dict.fromkeys(NAMES, pa.string()), broken)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a CSV ({error}); {_SAVE}") from error
+    # The parser counts the header as row 1.
+    broken_rows = np.array([row.number - 1 for row in broken], dtype=int)
+    total = table.num_rows + len(broken)
+    frame, violations = check_values(table, np.setdiff1d(np.arange(1, total + 1), broken_rows))
+    if broken:
+        examples = tuple(f"row {row.number - 1}: {row.actual_columns}" for row in broken[:EXAMPLES])
+        expected = f"not {broken[0].expected_columns} fields (is the file cut off, or a quote left open?)"
+        violations.insert(0, Violation("row", expected, len(broken), examples))
+    return frame, violations

@@ -1,0 +1,141 @@
+"""Train, validation and test rows such that no group stands on two sides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import GroupShuffleSplit
+
+from spotify_ml.config import SplitConfig
+from spotify_ml.data.schema import LIST_SEPARATOR
+from spotify_ml.errors import DataError
+
+# Equal in all nine: the same recording, under whatever id.
+FINGERPRINT = (
+    "danceability",
+    "energy",
+    "loudness",
+    "speechiness",
+    "acousticness",
+    "instrumentalness",
+    "liveness",
+    "valence",
+    "tempo",
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the rows of each part, ascending.
+
+    Attributes
+    ----------
+    train : ndarray of int
+        Rows the first fit sees.
+    validation : ndarray of int
+        Rows early stopping watches; the final fit sees them too.
+    test : ndarray of int
+        Rows that nothing fitted ever sees.
+    groups : ndarray of int, shape (n_rows,)
+        The group of every row; no group stands in two parts.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def fitting(self) -> np.ndarray:
+        """Train and validation rows together: what the final model is fitted on."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+
+def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
+    """Split tracks by groups into train, validation and test.
+
+    Parameters
+    ----------
+    tracks : DataFrame
+        Clean tracks.
+    config : SplitConfig
+        The kind of group; the test part as a share of all groups, the validation part as a share of the rest.
+    seed : int
+        Decides which groups go where.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty.
+    """
+    groups = group_codes(tracks, config.name)
+    everything = np.arange(len(tracks))
+    rest, test = _cut(everything, groups, config.test_size, seed, f"split={config.name} split.test_size={config.test_size}")
+    train, validation = _cut(rest, groups, config.val_size, seed, f"split={config.name} split.val_size={config.val_size}")
+    return Split(train, validation, test, groups)
+
+
+def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: str) -> tuple[np.ndarray, np.ndarray]:
+    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    try:
+        kept, cut = next(splitter.split(rows, groups=groups[rows]))
+    except ValueError as error:
+        count = len(np.unique(groups[rows]))
+        raise DataError(
+            f"{cause} leaves a part without rows: there {'is' if count == 1 else 'are'} only {count} group"
+            f"{'s' * (count != 1)} to divide among the parts; choose another split or size, or give more tracks"
+        ) from error
+    return rows[kept], rows[cut]
+
+
+def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
+    """Return the group of every row: connected components of what must stay together.
+
+    Parameters
+    ----------
+    tracks : DataFrame
+        Clean tracks.
+    split : {"recording", "album", "artist", "random"}
+        ``recording`` joins rows with the same nine audio features, or the same case-folded artists and title;
+        ``album`` also those with the same first artist and album; ``artist`` also those with the same first
+        artist. ``random`` joins nothing.
+
+    Returns
+    -------
+    ndarray of int, shape (n_rows,)
+    """
+    if split == "random":
+        return np.arange(len(tracks))
+    keys = [
+        tracks.groupby(list(FINGERPRINT), sort=False).ngroup().to_numpy(),
+        _joint_codes(tracks["artists"].str.casefold(), tracks["track_name"].str.casefold()),
+    ]
+    if split != "recording":
+        first_artist = tracks["artists"].str.partition(LIST_SEPARATOR)[0]
+        keys.append(_joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist))
+    return _connected(keys, len(tracks))
+
+
+def _joint_codes(*columns: pd.Series) -> np.ndarray:
+    """Number the distinct combinations of columns; -1 where any of them is empty, which joins nothing."""
+    codes, sizes = zip(*((codes, len(uniques)) for codes, uniques in map(pd.factorize, columns)), strict=True)
+    joint = np.ravel_multi_index(tuple(np.maximum(code, 0) for code in codes), sizes, mode="clip")
+    numbered, _ = pd.factorize(joint)
+    return np.where(np.any([code < 0 for code in codes], axis=0), -1, numbered)
+
+
+def _connected(keys: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """Connect rows that share the value of any key, by a graph of rows and key values."""
+    rows, values, offset = [], [], n_rows
+    for key in keys:
+        known = np.flatnonzero(key >= 0)
+        rows.append(known)
+        values.append(key[known] + offset)
+        offset += int(key.max(initial=-1)) + 1
+    edges = (np.concatenate(rows), np.concatenate(values))
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(offset, offset))
+    _, components = connected_components(graph, directed=False)
+    groups, _ = pd.factorize(components[:n_rows])
+    return groups

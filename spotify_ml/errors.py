@@ -1,0 +1,34 @@
+"""The errors a user can cause, and the names they may have meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SpotifyMLError(Exception):
+    """An error that the user can mend; its message says what is wrong, where, and what to do."""
+
+
+class ConfigError(SpotifyMLError):
+    """A configuration key, value or combination that cannot be used."""
+
+
+class DataError(SpotifyMLError):
+    """Tracks that cannot be read, or that break the schema of the raw columns."""
+
+
+class TrackingError(SpotifyMLError):
+    """A tracking store that does not answer or cannot be written."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest candidate, or an empty string.
+
+    Parameters
+    ----------
+    name : str
+        What was typed.
+    candidates : iterable of str
+        The names that exist.
+    """
+    nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""

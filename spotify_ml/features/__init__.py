@@ -1,0 +1,1 @@
+"""scikit-learn transformers that turn tracks into a numeric matrix."""

@@ -1,0 +1,100 @@
+"""Genres of tracks as numbers: the set as flags, or the first as a label code."""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from spotify_ml.data.schema import LIST_SEPARATOR
+
+
+def _genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:  # noqa: N803
+    """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
+    codes, distinct = pd.factorize(X["track_genre"])
+    return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
+
+
+class GenreSet(TransformerMixin, BaseEstimator):
+    """One 0/1 column per genre seen in fit, and the number of genres of the track.
+
+    Attributes
+    ----------
+    genres_ : list of str
+        The genres seen in fit, in alphabetical order.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> encoder = GenreSet().fit(pd.DataFrame({"track_genre": ["pop", "pop;rock"]}))
+    >>> encoder.transform(pd.DataFrame({"track_genre": ["rock;unheard"]}))
+    array([[0., 1., 2.]], dtype=float32)
+    """
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+        """Learn the genres.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Tracks, with ``;``-joined genres in ``track_genre``.
+        y : object
+            Ignored.
+        """
+        self.genres_ = sorted({genre for genres in _genre_lists(X)[1] for genre in genres})
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+        """Return the flags and the number of genres, shape (n_tracks, n_genres + 1)."""
+        check_is_fitted(self)
+        codes, lists = _genre_lists(X)
+        position = {genre: column for column, genre in enumerate(self.genres_)}
+        # The last row, which code -1 takes, is that of tracks without a genre.
+        flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
+        for row, genres in enumerate(lists):
+            flags[row, [position[genre] for genre in genres if genre in position]] = 1
+            flags[row, -1] = len(genres)
+        matrix: np.ndarray = flags[codes]
+        return matrix
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Return ``genre_<genre>`` of every flag, and ``n_genres``."""
+        check_is_fitted(self)
+        return np.array([*(f"genre_{genre}" for genre in self.genres_), "n_genres"], dtype=object)
+
+
+class FirstGenreCode(TransformerMixin, BaseEstimator):
+    """The position of a track's alphabetically first genre among those seen in fit; -1 for any other.
+
+    Attributes
+    ----------
+    genres_ : list of str
+        The genres seen in fit, in alphabetical order.
+    """
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+        """Learn the genres.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Tracks, with ``;``-joined genres in ``track_genre``.
+        y : object
+            Ignored.
+        """
+        self.genres_ = sorted({genres[0] for genres in _genre_lists(X)[1] if genres})
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+        """Return the codes, shape (n_tracks, 1)."""
+        check_is_fitted(self)
+        codes, lists = _genre_lists(X)
+        position = {genre: code for code, genre in enumerate(self.genres_)}
+        labels = [position.get(genres[0], -1) if genres else -1 for genres in lists]
+        column: np.ndarray = np.array([*labels, -1], dtype=np.float32)[codes, np.newaxis]
+        return column
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Return the reference pipeline's name of the code."""
+        return np.array(["track_genre_encoded"], dtype=object)

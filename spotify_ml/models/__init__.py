@@ -1,0 +1,1 @@
+"""Estimators, how they are fitted, and the model that scores raw rows."""

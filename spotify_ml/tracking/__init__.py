@@ -1,0 +1,1 @@
+"""The MLflow record of a run: the only part of the package that imports mlflow."""

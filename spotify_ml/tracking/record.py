@@ -1,0 +1,279 @@
+"""The record of one run: opened before anything is read, filled in as results come, and always closed."""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+from mlflow.utils.time import get_current_time_millis
+
+from spotify_ml.config import RunConfig
+from spotify_ml.data.outputs import REPORTS
+from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
+from spotify_ml.errors import TrackingError
+from spotify_ml.models.files import check_agreement
+from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE
+from spotify_ml.paths import PACKAGE
+from spotify_ml.report import Summary
+from spotify_ml.result import Result
+from spotify_ml.timing import Stopwatch
+from spotify_ml.tracking.store import connect, store_errors
+from spotify_ml.tracking.versions import code_tags, library_versions
+
+log = logging.getLogger(__name__)
+
+# Limits of one call to the tracking API.
+_METRICS_PER_CALL = 1000
+_PARAMS_PER_CALL = 100
+_PARAM_LENGTH = 6000
+# A curve of thousands of trees looks the same with fewer points, and every point is a row in the store.
+_CURVE_POINTS = 250
+_SCORING_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
+_EXAMPLE_ROWS = 3
+
+
+class RunRecord:
+    """An open MLflow run.
+
+    Attributes
+    ----------
+    run_id : str
+        Its id.
+    name : str
+        Its name, ``<experiment or model>-<split>-<short id>``.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str, config: RunConfig) -> None:
+        self._client = client
+        self._config = config
+        self.run_id = run_id
+        self.name = name
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log figures under their own names."""
+        now = get_current_time_millis()
+        self._log_points([Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def log_learning_curve(self, curve: dict[str, list[float]]) -> None:
+        """Log the RMSE after every tree (thinned) as the metric history ``learning_curve/<part>_rmse``."""
+        now = get_current_time_millis()
+        self._log_points(
+            [
+                Metric(f"learning_curve/{part}_rmse", values[tree], now, tree + 1)
+                for part, values in curve.items()
+                for tree in np.unique(np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS), dtype=int)).tolist()
+            ]
+        )
+
+    def _log_points(self, points: list[Metric]) -> None:
+        for start in range(0, len(points), _METRICS_PER_CALL):
+            self._client.log_batch(self.run_id, metrics=points[start : start + _METRICS_PER_CALL])
+
+    def log_tags(self, tags: dict[str, str]) -> None:
+        """Set tags of the run."""
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_datasets(self, parts: dict[str, pd.DataFrame], source: Path) -> None:
+        """Log each part as an input of the run, with the file it comes from and a digest of its rows."""
+        inputs = []
+        with warnings.catch_warnings():
+            # MLflow warns of integer columns, and of two names that it has for a local file.
+            warnings.simplefilter("ignore", UserWarning)
+            for part, frame in parts.items():
+                name = f"{self._config.data.name}-{part}"
+                dataset = mlflow.data.from_pandas(frame, source=str(source), targets=TARGET, name=name)
+                inputs.append(DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", part)]))
+        self._client.log_inputs(self.run_id, inputs)
+
+    def log_files(self, folder: Path, names: list[str], artifact_folder: str | None = None) -> None:
+        """Log files of a folder as artifacts."""
+        for name in names:
+            self._client.log_artifact(self.run_id, str(folder / name), artifact_folder)
+
+    def log_model(self, models: Path, example: pd.DataFrame) -> str:
+        """Log the model that scores raw rows, and return its URI.
+
+        Parameters
+        ----------
+        models : Path
+            The folder with the fitted features and the booster.
+        example : DataFrame
+            Raw rows; the first few become the input example.
+        """
+        with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=self.run_id):
+            # The sample would travel with every version.
+            code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
+                artifacts={"features": str(models / FEATURES_FILE), "booster": str(models / BOOSTER_FILE)},
+                code_paths=[str(code)],
+                signature=_signature(),
+                input_example=example.head(_EXAMPLE_ROWS),
+                pip_requirements=[f"{name}=={library_versions()[name]}" for name in _SCORING_REQUIREMENTS],
+            )
+        return str(info.model_uri)
+
+    def register(self, model_uri: str, tags: dict[str, str]) -> int:
+        """Register a logged model, give it the alias ``challenger``, and return its version."""
+        name = self._config.tracking.registered_model
+        version = mlflow.register_model(model_uri, name, tags=tags)
+        self._client.set_registered_model_alias(name, "challenger", version.version)
+        return int(version.version)
+
+    def summary(self, model_uri: str, version: int | None, folder: Path, metrics: dict[str, float]) -> Summary:
+        """Return what a finished run tells its user."""
+        tracking = self._config.tracking
+        return Summary(
+            run_id=self.run_id,
+            run_name=self.name,
+            tracking_uri=tracking.uri,
+            model_uri=model_uri,
+            registered_model=tracking.registered_model,
+            version=version,
+            folder=str(folder),
+            split=self._config.split.name,
+            metrics=metrics,
+        )
+
+    def close(self, status: str, logs: Path | None = None) -> None:
+        """End the run with a status, its log file attached."""
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        if logs is not None and logs.is_file():
+            self._client.log_artifact(self.run_id, str(logs))
+        self._client.set_terminated(self.run_id, status)
+
+
+def _not_code(folder: str, names: list[str]) -> list[str]:
+    """Name what does not belong into a model's code: everything but Python sources."""
+    return [name for name in names if name == "__pycache__" or not (name.endswith(".py") or os.path.isdir(f"{folder}/{name}"))]
+
+
+def _signature() -> ModelSignature:
+    # AnyType: MLflow's own numeric types refuse an integer 120 for a tempo; the model checks and casts by itself.
+    columns = [
+        ColSpec(DataType.string if column.kind is Kind.TEXT else AnyType(), column.name, required=column.kind is not Kind.TEXT)
+        for column in COLUMNS
+        if column.name != TARGET
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double)]))
+
+
+def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch, *, register: bool) -> Summary:
+    """Record what a run came to, register the model if asked, and write ``summary.json``.
+
+    Parameters
+    ----------
+    run : RunRecord
+        The open run.
+    result : Result
+        What the stages gave.
+    folder : Path
+        The run folder, with the run's files.
+    clock : Stopwatch
+        The times so far.
+    register : bool
+        Whether the model becomes a version in the registry.
+
+    Raises
+    ------
+    SpotifyMLError
+        If the model's formats disagree; nothing is registered then.
+    """
+    metrics = {**result.sizes(), **result.evaluation.metrics}
+    tracks, models = result.tracks.frame, folder / "models"
+    test_rows = tracks.loc[result.matrices.test.features.index, [name for name in NAMES if name != TARGET]]
+    with clock.stage("record"):
+        run.log_tags({"data.sha256": result.raw.sha256})
+        run.log_metrics(metrics)
+        run.log_learning_curve(result.fitted.learning_curve)
+        parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
+        run.log_datasets({name: tracks.iloc[rows] for name, rows in parts.items()}, result.raw.path)
+        run.log_files(folder, ["config.json"], None)
+        run.log_files(folder / "data", list(REPORTS), "data")
+        run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
+        run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
+        model_uri = run.log_model(models, test_rows)
+        registered = mlflow.pyfunc.load_model(model_uri).predict(test_rows)
+        metrics["formats/largest_difference"] = check_agreement(models, result.matrices.test.features, registered)
+    version = None
+    if register:
+        with clock.stage("register"):
+            version = run.register(model_uri, {"data.sha256": result.raw.sha256})
+    times = clock.metrics()
+    run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
+    summary = run.summary(model_uri, version, folder, {**metrics, **times})
+    summary.write(folder / "summary.json")
+    return summary
+
+
+@contextmanager
+def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | None, logs: Path) -> Iterator[RunRecord]:
+    """Open a run that is closed as ``FINISHED``, or as ``FAILED`` or ``KILLED`` with the reason as the tag ``error``.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The whole resolved configuration; logged as params.
+    overrides : list of str
+        What was typed on the command line.
+    parent_run_id : str or None
+        The run above this one.
+    logs : Path
+        The log file to attach at the end.
+
+    Raises
+    ------
+    TrackingError
+        If the store does not answer or cannot be written.
+    """
+    uri = config.tracking.uri
+    client, experiment_id = connect(config.tracking)
+    with store_errors(uri):
+        record = _open(client, experiment_id, config, overrides, parent_run_id)
+    try:
+        with store_errors(uri):
+            yield record
+            record.close("FINISHED", logs)
+    except BaseException as error:
+        log.debug("run %s failed", record.run_id, exc_info=True)
+        _close_failed(record, error, logs, uri)
+        raise
+
+
+def _open(
+    client: MlflowClient, experiment_id: str, config: RunConfig, overrides: list[str], parent_run_id: str | None
+) -> RunRecord:
+    parent = {} if parent_run_id is None else {"mlflow.parentRunId": parent_run_id}
+    tags = {**parent, **code_tags(), "config.sha256": config.digest(), "hydra.overrides": " ".join(overrides)}
+    run_id = client.create_run(experiment_id, tags=tags).info.run_id
+    name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
+    client.update_run(run_id, name=name)
+    params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in config.flat().items()]
+    for start in range(0, len(params), _PARAMS_PER_CALL):
+        client.log_batch(run_id, params=params[start : start + _PARAMS_PER_CALL])
+    return RunRecord(client, run_id, name, config)
+
+
+def _close_failed(record: RunRecord, error: BaseException, logs: Path, uri: str) -> None:
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    try:
+        with store_errors(uri):
+            record.log_tags({"error": str(error)[:_PARAM_LENGTH] or type(error).__name__})
+            record.close(status, logs)
+    except TrackingError as unreachable:
+        log.warning("run %s could not be marked %s: %s", record.run_id, status, unreachable)

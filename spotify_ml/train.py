@@ -1,0 +1,96 @@
+"""The one entry point: raw tracks through ETL, features and XGBoost to a recorded, registered model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+from spotify_ml.tracking.sweep import parent_run_id
+
+if TYPE_CHECKING:
+    from spotify_ml.config import RunConfig
+    from spotify_ml.report import Summary
+
+paths.register_resolvers()
+
+
+def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str | None = None) -> "Summary":
+    """Run a configuration from raw tracks to a recorded model.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    folder : Path
+        Where the run's files are written.
+    overrides : list of str
+        What was typed, for the record.
+    parent : str, optional
+        Id of the run above this one. Without one, and unless the configuration says otherwise, the model is
+        registered.
+
+    Raises
+    ------
+    SpotifyMLError
+        If the data, the split or the tracking store cannot be used.
+    """
+    # Imported here, so that --help, --cfg and mistyped overrides answer at once.
+    from spotify_ml.data.etl import clean
+    from spotify_ml.data.quality import quality_report
+    from spotify_ml.data.sources import read_tracks
+    from spotify_ml.data.splits import split_tracks
+    from spotify_ml.evaluation.evaluate import evaluate
+    from spotify_ml.features.factory import build_matrices
+    from spotify_ml.models.estimators import build_estimator, fit_estimators
+    from spotify_ml.outputs import write_outputs
+    from spotify_ml.result import Result
+    from spotify_ml.timing import Stopwatch
+    from spotify_ml.tracking.record import record_result, recorded_run
+
+    clock = Stopwatch()
+    with recorded_run(config, overrides, parent, folder / "train.log") as run:
+        with clock.stage("etl"):
+            raw = read_tracks(config.data)
+            tracks = clean(raw.frame, config.cleaning.name)
+            quality = quality_report(raw, tracks)
+        with clock.stage("split"):
+            split = split_tracks(tracks.frame, config.split, config.seed)
+        with clock.stage("features"):
+            matrices = build_matrices(config.features.name, tracks.frame, split)
+        with clock.stage("fit"):
+            fitted = fit_estimators(build_estimator(config.model, config.seed), matrices)
+        with clock.stage("evaluate"):
+            evaluation = evaluate(fitted, matrices, tracks.frame)
+        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation)
+        with clock.stage("outputs"):
+            write_outputs(folder, config, result)
+        register = parent is None if config.register_model is None else config.register_model
+        return record_result(run, result, folder, clock, register=register)
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="train")
+def run(composed: DictConfig) -> float:
+    """Run one composed configuration and return its objective, the validation RMSE in points."""
+    from spotify_ml.config import validate
+
+    config = validate(composed)
+
+    from spotify_ml.report import summary_table
+
+    job = HydraConfig.get()
+    summary = train(config, Path(job.runtime.output_dir), list(job.overrides.task), parent_run_id())
+    print(summary_table(summary))
+    return summary.objective
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(run)
+
+
+if __name__ == "__main__":
+    main()
