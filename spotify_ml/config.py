@@ -153,5 +153,7 @@ def _explain(detail: ErrorDetails) -> str:
     message = detail["msg"][0].lower() + detail["msg"][1:]
     hint = ""
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        hint = did_you_mean(detail["input"], detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+        hint = did_you_mean(
+            detail["input"], detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
     return f"{key}={detail['input']!r}: {message}{hint}"

@@ -82,7 +82,9 @@ def _line(part: str, metrics: dict[str, float]) -> str:
 
 
 def _times(metrics: dict[str, float]) -> list[str]:
-    stages = {name.removeprefix("time/").removesuffix("_s"): value for name, value in metrics.items() if "time/" in name}
+    stages = {
+        name.removeprefix("time/").removesuffix("_s"): value for name, value in metrics.items() if "time/" in name
+    }
     return [f"{stage} {seconds:.2f} s" for stage, seconds in stages.items()]
 
 

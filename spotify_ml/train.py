@@ -1,5 +1,6 @@
 """The one entry point: raw tracks through ETL, features and XGBoost to a recorded, registered model."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
     SpotifyMLError
         If the data, the split or the tracking store cannot be used.
     """
-    # Imported here, so that --help, --cfg and mistyped overrides answer at once.
+    # Imported here, so that --help, --cfg and mistyped overrides answer at once; skops first, since its import looks
+    # through every module that is already there.
+    import skops.io  # noqa: F401
+
     from spotify_ml.data.etl import clean
     from spotify_ml.data.quality import quality_report
     from spotify_ml.data.sources import read_tracks
@@ -53,6 +57,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
 
     clock = Stopwatch()
     with recorded_run(config, overrides, parent, folder / "train.log") as run:
+        # What was imported is there to stay: let no later collection walk it.
+        gc.freeze()
+        gc.enable()
         with clock.stage("etl"):
             raw = read_tracks(config.data)
             tracks = clean(raw.frame, config.cleaning.name)
@@ -75,6 +82,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="train")
 def run(composed: DictConfig) -> float:
     """Run one composed configuration and return its objective, the validation RMSE in points."""
+    # The schema alone decides whether anything heavy is imported.
     from spotify_ml.config import validate
 
     config = validate(composed)

@@ -1,7 +1,7 @@
 """From raw rows to clean tracks: what is dropped and merged, and the derived columns."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -65,14 +65,16 @@ def _one_row_per_track(raw: pd.DataFrame) -> pd.DataFrame:
     genres = tracks["track_genre"].to_numpy(dtype=object)
     repeated = counts > 1
     genres[repeated] = _joined_genres(codes, raw["track_genre"], repeated)
-    return tracks.assign(**{TARGET: popularity, "track_genre": pd.array(genres, dtype="str")})
+    return tracks.assign(popularity=popularity, track_genre=pd.array(genres, dtype="str"))
 
 
 def _joined_genres(codes: np.ndarray, genres: pd.Series, wanted: np.ndarray) -> np.ndarray:
     """Join the distinct genres of each wanted track, in alphabetical and thus reproducible order."""
     rows = wanted[codes]
     pairs = pa.table({"track": codes[rows], "genre": pa.array(genres[rows], pa.string())})
-    distinct = pairs.group_by(["track", "genre"]).aggregate([]).sort_by([("track", "ascending"), ("genre", "ascending")])
+    distinct = (
+        pairs.group_by(["track", "genre"]).aggregate([]).sort_by([("track", "ascending"), ("genre", "ascending")])
+    )
     lists = distinct.group_by("track", use_threads=False).aggregate([("genre", "list")])
     joined: np.ndarray = pc.binary_join(lists["genre_list"], LIST_SEPARATOR).to_numpy()
     return joined
@@ -88,9 +90,9 @@ def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
     energetic = tracks["energy"].to_numpy() > 0.5
     # Positions in MOODS: the four corners of valence and energy.
     mood = np.where(energetic, np.where(happy, 2, 1), np.where(happy, 0, 3))
-    derived = {
+    derived: dict[str, Any] = {
         "duration_min": tracks["duration_ms"] / MS_PER_MINUTE,
-        "mood_energy": pd.Categorical.from_codes(mood, MOODS),
+        "mood_energy": pd.Categorical.from_codes(mood, pd.Index(MOODS)),
         "energy_category": _binned(tracks["energy"], (0.33, 0.66), ENERGY_LEVELS),
         "tempo_category": _binned(tracks["tempo"], (90, 120, 150), TEMPO_LEVELS),
     }
@@ -99,8 +101,8 @@ def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
     return tracks.assign(**derived)
 
 
-def _binned(values: pd.Series, inner_edges: tuple[float, ...], labels: tuple[str, ...]) -> pd.Categorical:
+def _binned(values: pd.Series, inner_edges: tuple[float, ...], labels: tuple[str, ...]) -> "pd.Categorical[str]":
     """Cut values into ordered bins; the schema guards the outer edges, and NaN stays without a bin."""
     numbers = values.to_numpy()
     codes = np.searchsorted(inner_edges, numbers, side="left")
-    return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), labels, ordered=True)
+    return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), pd.Index(labels), ordered=True)

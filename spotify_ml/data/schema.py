@@ -1,13 +1,12 @@
 """The columns of a raw track: names, types, ranges and nulls, and the check of a table against them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from spotify_ml.errors import DataError, did_you_mean
 
@@ -132,7 +131,8 @@ def check_names(names: Sequence[str], origin: str) -> None:
         listing = "\n  ".join(problems)
         raise DataError(
             f"{origin} does not have the columns of raw tracks:\n  {listing}\n"
-            f"Its header is: {', '.join(map(repr, names[:30]))}. Rename or add columns so that it has: {', '.join(NAMES)}."
+            f"Its header is: {', '.join(map(repr, names[:30]))}\n"
+            f"Rename or add columns until it has: {', '.join(NAMES)}"
         )
 
 
@@ -163,38 +163,36 @@ def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.Da
     return pa.table(columns).to_pandas(), violations
 
 
-def _typed(
-    values: pa.ChunkedArray, column: Column, numbers: np.ndarray
-) -> tuple[pa.ChunkedArray, list[Violation]]:
-    """Cast one column to its kind; what cannot be cast becomes null and a violation."""
-    violations = []
-    given = _plain_text(values)
+def _typed(values: pa.ChunkedArray, column: Column, numbers: np.ndarray) -> tuple[pa.ChunkedArray, list[Violation]]:
+    """Cast one column to its kind, and say which values are missing, unreadable or out of range."""
+    given = _decoded(values)
     if column.kind is Kind.TEXT:
-        typed = given if pa.types.is_string(given.type) else given.cast(pa.string())
-        missing = _null(typed)
-        unreadable = np.zeros(len(missing), dtype=bool)
+        typed, missing = given.cast(pa.string()), _null(given)
+        problems = {}
     else:
-        floats = _numbers(given)
-        missing = _null(given) | (_blank(given) if pa.types.is_string(given.type) else np.zeros(len(floats), dtype=bool))
-        if pa.types.is_floating(given.type):
-            missing |= np.isnan(floats)
-        allowed = {Kind.INTEGER: lambda: floats == np.round(floats), Kind.FLAG: lambda: np.isin(floats, (0, 1))}
-        fits = allowed.get(column.kind, lambda: np.isfinite(floats))()
-        unreadable = ~fits & ~missing
-        outside = fits & ((floats < column.minimum) | (floats > column.maximum))
-        if outside.any():
-            problem = f"outside {column.minimum:g} to {column.maximum:g}"
-            violations.append(_violation(column.name, problem, outside, given, numbers))
-        typed = given if given.type == column.kind.value else _cast(floats, missing | unreadable, column.kind)
-    if unreadable.any():
-        expected = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG: "true or false"}[column.kind]
-        violations.append(_violation(column.name, f"not {expected}", unreadable, given, numbers))
-    if missing.any() and not column.nullable:
-        violations.append(_violation(column.name, "empty or NaN", missing, given, numbers))
-    return typed, violations
+        floats, missing = _floats(given)
+        fits = ~missing & _FITS[column.kind](floats)
+        typed = given if given.type == column.kind.value else _cast(np.where(fits, floats, 0), column.kind)
+        problems = {
+            f"outside {column.minimum:g} to {column.maximum:g}": fits
+            & ((floats < column.minimum) | (floats > column.maximum)),
+            f"not {_EXPECTED[column.kind]}": ~missing & ~fits,
+        }
+    if not column.nullable:
+        problems["empty or NaN"] = missing
+    found = [_violation(column.name, text, where, given, numbers) for text, where in problems.items() if where.any()]
+    return typed, found
 
 
-def _plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+_EXPECTED = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG: "true or false"}
+_FITS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
+    Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.round(floats)),
+    Kind.NUMBER: np.isfinite,
+    Kind.FLAG: lambda floats: np.isin(floats, (0, 1)),
+}
+
+
+def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Decode dictionary and large strings, so that text has one type."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -202,38 +200,32 @@ def _plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _null(values: pa.ChunkedArray) -> np.ndarray:
-    if values.null_count == 0:
-        return np.zeros(len(values), dtype=bool)
-    return values.is_null().to_numpy()
+    return values.is_null().to_numpy() if values.null_count else np.zeros(len(values), dtype=bool)
 
 
-def _blank(values: pa.ChunkedArray) -> np.ndarray:
-    """Mark text that stands for no number: nothing, or a written NaN."""
-    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), value_set=pa.array(["", "nan"])).to_numpy()
-
-
-def _numbers(values: pa.ChunkedArray) -> np.ndarray:
-    """Return values as float64, NaN where they are no numbers."""
+def _floats(values: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values as float64, NaN where they are no numbers, and which of them are missing."""
+    missing = _null(values)
     if pa.types.is_string(values.type):
-        flags = {"true": "1", "false": "0"}
-        text = values.to_pandas().str.strip()
-        return pd.to_numeric(text.str.lower().map(flags).fillna(text), errors="coerce").to_numpy(float, na_value=np.nan)
+        text = values.to_pandas().str.strip().str.lower()
+        missing |= text.isin(["", "nan"]).to_numpy()
+        text = text.replace({"true": "1", "false": "0"})
+        return pd.to_numeric(text, errors="coerce").to_numpy(float, na_value=np.nan), missing
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
     try:
-        return values.cast(pa.float64()).to_numpy() if not pa.types.is_boolean(values.type) else (
-            values.cast(pa.int8()).cast(pa.float64()).to_numpy()
-        )
+        floats = values.cast(pa.float64(), safe=False).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.full(len(values), np.nan)
+        return np.full(len(values), np.nan), missing
+    # A NaN is a missing value in a column of floats, but would be an unreadable one in any other.
+    return floats, missing | np.isnan(floats)
 
 
-def _cast(floats: np.ndarray, unusable: np.ndarray, kind: Kind) -> pa.ChunkedArray:
-    filled = np.where(unusable, 0, floats)
-    return pa.chunked_array([pa.array(filled).cast(kind.value, safe=False)])
+def _cast(floats: np.ndarray, kind: Kind) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(floats).cast(kind.value, safe=False)])
 
 
-def _violation(
-    name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: np.ndarray
-) -> Violation:
+def _violation(name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: np.ndarray) -> Violation:
     first = np.flatnonzero(where)[:EXAMPLES]
     examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in first)
     return Violation(name, problem, int(where.sum()), examples)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from spotify_ml.config import DataConfig
 from spotify_ml.data.schema import COLUMNS, EXAMPLES, NAMES, Violation, check_names, check_values
 from spotify_ml.errors import DataError
 
+_SAVE = "save it as comma-separated UTF-8"
 _PARQUET_MAGIC = b"PAR1"
 _HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
@@ -58,7 +60,9 @@ def read_tracks(config: DataConfig) -> RawTracks:
         frame, violations = _read_csv(content, path)
     if violations:
         listing = "\n  ".join(map(str, violations))
-        raise DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
+        raise DataError(
+            f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again."
+        )
     if frame.empty:
         raise DataError(f"{path} has a header but no rows; give a file with tracks in it")
     return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest())
@@ -101,28 +105,23 @@ def _csv_header(content: bytes, path: Path) -> list[str]:
     try:
         header = line.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds byte {line[error.start]:#x}); {_SAVE}") from error
+        raise DataError(
+            f"{path} is not a CSV in UTF-8 (its first line holds byte {line[error.start]:#x}); {_SAVE}"
+        ) from error
     if "\0" in header:
         raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds a zero byte); {_SAVE}")
     return next(csv.reader([header]), [])
 
 
-_SAVE = "save it as comma-separated UTF-8"
-
-
-def _csv_table(content: bytes, types: dict[str, pa.DataType], broken: list[pacsv.InvalidRow] | None = None) -> pa.Table:
-    """Parse a CSV; rows with the wrong number of fields are collected in `broken`, or an error without it."""
-
-    def collect(row: pacsv.InvalidRow) -> str:
-        assert broken is not None
-        broken.append(row)
-        return "skip"
-
+def _csv_table(
+    content: bytes, types: dict[str, pa.DataType], on_broken_row: Callable[[pacsv.InvalidRow], str] | None = None
+) -> pa.Table:
+    """Parse a CSV; a row with the wrong number of fields goes to `on_broken_row`, or is an error without it."""
     return pacsv.read_csv(
         pa.BufferReader(content),
-        # Row numbers are known to a single thread only.
-        pacsv.ReadOptions(use_threads=broken is None),
-        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=None if broken is None else collect),
+        # Only a single thread knows the number of a row.
+        pacsv.ReadOptions(use_threads=on_broken_row is None),
+        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_broken_row),
         # Only an empty field is null: there are songs called "NA" and "Null".
         pacsv.ConvertOptions(
             column_types=types, include_columns=list(NAMES), null_values=[""], strings_can_be_null=True
@@ -136,10 +135,17 @@ def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Vio
         content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {_SAVE}") from error
+        raise DataError(
+            f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {_SAVE}"
+        ) from error
     broken: list[pacsv.InvalidRow] = []
+
+    def collect(row: pacsv.InvalidRow) -> str:
+        broken.append(row)
+        return "skip"
+
     try:
-        table = _csv_table(content, dict.fromkeys(NAMES, pa.string()), broken)
+        table = _csv_table(content, dict.fromkeys(NAMES, pa.string()), collect)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} is not a CSV ({error}); {_SAVE}") from error
     # The parser counts the header as row 1.

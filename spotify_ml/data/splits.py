@@ -72,8 +72,12 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     """
     groups = group_codes(tracks, config.name)
     everything = np.arange(len(tracks))
-    rest, test = _cut(everything, groups, config.test_size, seed, f"split={config.name} split.test_size={config.test_size}")
-    train, validation = _cut(rest, groups, config.val_size, seed, f"split={config.name} split.val_size={config.val_size}")
+    rest, test = _cut(
+        everything, groups, config.test_size, seed, f"split={config.name} split.test_size={config.test_size}"
+    )
+    train, validation = _cut(
+        rest, groups, config.val_size, seed, f"split={config.name} split.val_size={config.val_size}"
+    )
     return Split(train, validation, test, groups)
 
 
@@ -114,12 +118,14 @@ def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
     ]
     if split != "recording":
         first_artist = tracks["artists"].str.partition(LIST_SEPARATOR)[0]
-        keys.append(_joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist))
+        keys.append(
+            _joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist)
+        )
     return _connected(keys, len(tracks))
 
 
 def _joint_codes(*columns: pd.Series) -> np.ndarray:
-    """Number the distinct combinations of columns; -1 where any of them is empty, which joins nothing."""
+    """Give every distinct combination of columns a number; -1, which joins nothing, where any of them is empty."""
     codes, sizes = zip(*((codes, len(uniques)) for codes, uniques in map(pd.factorize, columns)), strict=True)
     joint = np.ravel_multi_index(tuple(np.maximum(code, 0) for code in codes), sizes, mode="clip")
     numbered, _ = pd.factorize(joint)

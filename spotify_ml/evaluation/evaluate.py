@@ -52,7 +52,9 @@ def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame)
     fitting, test = matrices.fitting, matrices.test
     n_features = fitting.features.shape[1]
     predicted = _predict(fitted.final, test)
-    genre_means = predict_genre_mean(tracks.iloc[fitting.features.index], fitting.target, tracks.iloc[test.features.index])
+    genre_means = predict_genre_mean(
+        tracks.iloc[fitting.features.index], fitting.target, tracks.iloc[test.features.index]
+    )
     scored = {
         "train": (fitting, _predict(fitted.final, fitting), n_features),
         "val": (matrices.validation, _predict(fitted.selected, matrices.validation), n_features),

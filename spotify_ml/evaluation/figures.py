@@ -1,16 +1,13 @@
 """The pictures of a run, in one style."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from spotify_ml.evaluation.evaluate import Evaluation
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9731a", "#808080"
 _TOP = 20
@@ -35,11 +32,8 @@ def save_figures(folder: Path, learning_curve: dict[str, list[float]], n_trees: 
     _draw_importance(folder / "feature_importance.png", evaluation.importance)
 
 
-def _axes(title: str, xlabel: str, ylabel: str) -> "tuple[Figure, Axes]":
-    # matplotlib takes half a second to import and pyplot more: only a run that draws pays for it.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.5))
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(xlabel)
@@ -64,7 +58,9 @@ def _draw_predictions(path: Path, actual: np.ndarray, predicted: np.ndarray) -> 
     title = f"Half of the test tracks are predicted within {np.median(error):.0f} points"
     figure, axes = _axes(title, "actual popularity", "predicted popularity")
     counts, xedges, yedges = np.histogram2d(actual, predicted, bins=50, range=[[0, 100], [0, 100]])
-    mesh = axes.pcolormesh(xedges, yedges, np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan).T, cmap="Blues")
+    mesh = axes.pcolormesh(
+        xedges, yedges, np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan).T, cmap="Blues"
+    )
     figure.colorbar(mesh, label="tracks (log10)")
     axes.plot([0, 100], [0, 100], color=_ORANGE, linestyle="--", linewidth=1)
     figure.savefig(path, dpi=100)

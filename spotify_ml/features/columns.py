@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 class _Columns(TransformerMixin, BaseEstimator):
     """Base of transformers that learn nothing but which columns they are given."""
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Remember the columns.
 
         Parameters
@@ -37,7 +37,7 @@ class NumericColumns(_Columns):
     array([[0.5, 1. ]], dtype=float32)
     """
 
-    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the columns of tracks, shape (n_tracks, n_columns)."""
         check_is_fitted(self)
         return X.to_numpy(dtype=np.float32)
@@ -73,7 +73,7 @@ INTERACTIONS = (
 class Interactions(_Columns):
     """The reference pipeline's ten products, squares and flags of energy, danceability, valence and duration."""
 
-    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the columns named by `INTERACTIONS`, shape (n_tracks, 10)."""
         check_is_fitted(self)
         columns = ("energy", "danceability", "valence", "acousticness", "duration_min")
@@ -121,7 +121,7 @@ class OneHotLevels(_Columns):
     def __init__(self, levels: dict[str, list[Any]]) -> None:
         self.levels = levels
 
-    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the 0/1 columns, shape (n_tracks, n_levels - n_columns)."""
         check_is_fitted(self)
         return _stacked([X[name] == level for name, levels in self.levels.items() for level in levels[1:]])

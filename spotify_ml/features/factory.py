@@ -1,7 +1,7 @@
 """Assemble the transformers of a feature set, and fit them without showing them what they must not see."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,8 @@ REFERENCE_KEPT = [
     "liveness",
     "valence",
 ]
-# The first level of each is dropped; these are all that occur in the dataset, so that 37 columns come out of any part of it.
-REFERENCE_LEVELS = {
+# All that occur in the dataset, so that any part of it gives 37 columns; the first level of each is dropped.
+REFERENCE_LEVELS: dict[str, list[Any]] = {
     "mode": [0, 1],
     "time_signature": [0, 1, 3, 4, 5],
     "mood_energy": list(MOODS),
@@ -112,12 +112,16 @@ def build_matrices(name: Literal["full", "audio", "reference"], tracks: pd.DataF
     selecting, final = build_features(name), build_features(name)
     # Rows are copied for each part: leave behind the columns that no transformer asks for.
     inputs = tracks[sorted({column for _, _, columns in final.transformers for column in columns})]
+    if "track_genre" in inputs:
+        # Few distinct values: number them once, not in every fit and transform.
+        inputs = inputs.assign(track_genre=inputs["track_genre"].astype("category"))
     target = tracks[TARGET].to_numpy(dtype=np.float64)
 
     def part(features: ColumnTransformer, rows: np.ndarray, *, fit: bool = False) -> Part:
         given = inputs.iloc[rows]
         matrix = features.fit_transform(given, target[rows]) if fit else features.transform(given)
-        return Part(pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out()), target[rows])
+        named = pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out(), copy=False)
+        return Part(named, target[rows])
 
     return Matrices(
         train=part(selecting, split.train, fit=True),

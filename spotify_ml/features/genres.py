@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from spotify_ml.data.schema import LIST_SEPARATOR
 
 
-def _genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:  # noqa: N803
+def _genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
     """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
     codes, distinct = pd.factorize(X["track_genre"])
     return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
@@ -32,7 +32,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
     array([[0., 1., 2.]], dtype=float32)
     """
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the genres.
 
         Parameters
@@ -45,7 +45,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         self.genres_ = sorted({genre for genres in _genre_lists(X)[1] for genre in genres})
         return self
 
-    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the flags and the number of genres, shape (n_tracks, n_genres + 1)."""
         check_is_fitted(self)
         codes, lists = _genre_lists(X)
@@ -73,7 +73,7 @@ class FirstGenreCode(TransformerMixin, BaseEstimator):
         The genres seen in fit, in alphabetical order.
     """
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the genres.
 
         Parameters
@@ -86,7 +86,7 @@ class FirstGenreCode(TransformerMixin, BaseEstimator):
         self.genres_ = sorted({genres[0] for genres in _genre_lists(X)[1] if genres})
         return self
 
-    def transform(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the codes, shape (n_tracks, 1)."""
         check_is_fitted(self)
         codes, lists = _genre_lists(X)

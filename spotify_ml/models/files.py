@@ -74,7 +74,9 @@ def check_agreement(folder: Path, features: pd.DataFrame, registered: np.ndarray
     """
     from_json = XGBRegressor()
     from_json.load_model(folder / BOOSTER_FILE)
-    predictions = [clip_popularity(estimator.predict(features)) for estimator in (joblib.load(folder / JOBLIB_FILE), from_json)]
+    predictions = [
+        clip_popularity(estimator.predict(features)) for estimator in (joblib.load(folder / JOBLIB_FILE), from_json)
+    ]
     difference = float(np.ptp([*predictions, registered], axis=0).max())
     if not difference <= AGREEMENT:
         raise SpotifyMLError(

@@ -1,28 +1,28 @@
 """The record of one run: opened before anything is read, filled in as results come, and always closed."""
 
+import hashlib
+import json
 import logging
-import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 from mlflow.utils.time import get_current_time_millis
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
+from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import TrackingError
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE
@@ -43,6 +43,14 @@ _PARAM_LENGTH = 6000
 _CURVE_POINTS = 250
 _SCORING_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 _EXAMPLE_ROWS = 3
+# As long as the digests that MLflow computes.
+_DIGEST_LENGTH = 8
+_MLFLOW_TYPES = {
+    Kind.TEXT: DataType.string,
+    Kind.INTEGER: DataType.long,
+    Kind.NUMBER: DataType.double,
+    Kind.FLAG: DataType.boolean,
+}
 
 
 class RunRecord:
@@ -74,7 +82,9 @@ class RunRecord:
             [
                 Metric(f"learning_curve/{part}_rmse", values[tree], now, tree + 1)
                 for part, values in curve.items()
-                for tree in np.unique(np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS), dtype=int)).tolist()
+                for tree in np.unique(
+                    np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS), dtype=int)
+                ).tolist()
             ]
         )
 
@@ -86,16 +96,32 @@ class RunRecord:
         """Set tags of the run."""
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
-    def log_datasets(self, parts: dict[str, pd.DataFrame], source: Path) -> None:
-        """Log each part as an input of the run, with the file it comes from and a digest of its rows."""
+    def log_datasets(self, raw: RawTracks, parts: dict[str, np.ndarray]) -> None:
+        """Log each part as an input of the run.
+
+        Parameters
+        ----------
+        raw : RawTracks
+            Where the rows come from.
+        parts : dict of str to ndarray of int
+            Positions of each part's rows in the clean tracks. With the file's digest and the kind of cleaning they
+            say which rows those are; hashing them in full, as MLflow would, costs more than fitting them.
+        """
+        columns: list[ColSpec | TensorSpec] = [ColSpec(_MLFLOW_TYPES[column.kind], column.name) for column in COLUMNS]
+        schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
+        source = json.dumps({"uri": str(raw.path)})
         inputs = []
-        with warnings.catch_warnings():
-            # MLflow warns of integer columns, and of two names that it has for a local file.
-            warnings.simplefilter("ignore", UserWarning)
-            for part, frame in parts.items():
-                name = f"{self._config.data.name}-{part}"
-                dataset = mlflow.data.from_pandas(frame, source=str(source), targets=TARGET, name=name)
-                inputs.append(DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", part)]))
+        for part, rows in parts.items():
+            content = f"{raw.sha256} {self._config.cleaning.name} ".encode() + rows.astype(np.int64).tobytes()
+            dataset = Dataset(
+                name=f"{self._config.data.name}-{part}",
+                digest=hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH],
+                source_type="local",
+                source=source,
+                schema=schema,
+                profile=json.dumps({"num_rows": len(rows)}),
+            )
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", part)]))
         self._client.log_inputs(self.run_id, inputs)
 
     def log_files(self, folder: Path, names: list[str], artifact_folder: str | None = None) -> None:
@@ -160,13 +186,19 @@ class RunRecord:
 
 def _not_code(folder: str, names: list[str]) -> list[str]:
     """Name what does not belong into a model's code: everything but Python sources."""
-    return [name for name in names if name == "__pycache__" or not (name.endswith(".py") or os.path.isdir(f"{folder}/{name}"))]
+    return [
+        name for name in names if name == "__pycache__" or not (name.endswith(".py") or Path(folder, name).is_dir())
+    ]
 
 
 def _signature() -> ModelSignature:
     # AnyType: MLflow's own numeric types refuse an integer 120 for a tempo; the model checks and casts by itself.
-    columns = [
-        ColSpec(DataType.string if column.kind is Kind.TEXT else AnyType(), column.name, required=column.kind is not Kind.TEXT)
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(
+            DataType.string if column.kind is Kind.TEXT else AnyType(),
+            column.name,
+            required=column.kind is not Kind.TEXT,
+        )
         for column in COLUMNS
         if column.name != TARGET
     ]
@@ -202,7 +234,7 @@ def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch
         run.log_metrics(metrics)
         run.log_learning_curve(result.fitted.learning_curve)
         parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
-        run.log_datasets({name: tracks.iloc[rows] for name, rows in parts.items()}, result.raw.path)
+        run.log_datasets(result.raw, parts)
         run.log_files(folder, ["config.json"], None)
         run.log_files(folder / "data", list(REPORTS), "data")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")

@@ -80,6 +80,5 @@ def store_errors(uri: str) -> Iterator[None]:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise TrackingError(f"the tracking store {uri} cannot be used: {cause}") from error
     except OSError as error:
-        raise TrackingError(
-            f"the tracking store {uri} cannot be written: {error.strerror or error} ({error.filename or 'no file named'})"
-        ) from error
+        reason = f"{error.strerror or error} ({error.filename or 'no file named'})"
+        raise TrackingError(f"the tracking store {uri} cannot be written: {reason}") from error

@@ -1,0 +1,45 @@
+"""Real tracks for the tests: the bundled sample, the full dataset where it is, and a store and run folder of their own."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from spotify_ml.config import DataConfig
+from spotify_ml.data.sources import RawTracks, read_tracks
+from spotify_ml.paths import PACKAGE, PROJECT
+
+SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
+
+
+@pytest.fixture(scope="session")
+def sample() -> RawTracks:
+    """The 6,000 bundled tracks."""
+    return read_tracks(DataConfig(name="sample", path=str(SAMPLE)))
+
+
+@pytest.fixture(scope="session")
+def full_path() -> Path:
+    """The full dataset's file."""
+    path = Path(os.environ.get("SPOTIFY_TRACKS_PATH", PROJECT.parent / "shared" / "data" / "spotify_tracks.parquet"))
+    if not path.is_file():
+        pytest.skip("the full dataset is not here; name it with SPOTIFY_TRACKS_PATH")
+    return path
+
+
+@pytest.fixture(scope="session")
+def full(full_path: Path) -> RawTracks:
+    """The 114,000 rows of the full dataset."""
+    return read_tracks(DataConfig(name="full", path=str(full_path)))
+
+
+@pytest.fixture(scope="session")
+def full_csv(full_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The full dataset as the public CSV, byte for byte."""
+    if full_path.suffix == ".csv":
+        return full_path
+    path = tmp_path_factory.mktemp("full") / "dataset.csv"
+    frame = pd.read_parquet(full_path).rename(columns={"Unnamed: 0": ""})
+    frame.to_csv(path, index=False, lineterminator="\n")
+    return path
