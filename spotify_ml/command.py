@@ -56,7 +56,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         there_are = ", ".join(error.options)
-        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)} (there are: {there_are})"
+        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and unknown:
         from spotify_ml.config import known_keys

@@ -136,8 +136,9 @@ def validate(config: DictConfig) -> RunConfig:
     try:
         container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = error.full_key or "?"
-        raise ConfigError(f"config: {key} has no usable value; set it with {key}=… ({error.msg})") from error
+        key = error.full_key
+        reason = str(error.msg).splitlines()[0]
+        raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
     try:
         return RunConfig.model_validate(container)
     except ValidationError as error:

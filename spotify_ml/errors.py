@@ -21,7 +21,7 @@ class TrackingError(SpotifyMLError):
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest candidate, or an empty string.
+    """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string.
 
     Parameters
     ----------
@@ -31,4 +31,4 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
         The names that exist.
     """
     nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f" (did you mean '{nearest[0]}'?)" if nearest else ""

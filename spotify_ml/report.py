@@ -8,6 +8,9 @@ from spotify_ml.files import staged
 
 OBJECTIVE = "val/rmse"
 _COLUMNS = ("r2", "rmse", "mae")
+NEXT_STEPS = """
+next     make ui                              compare runs in the browser
+         make train ARGS=split=artist         ask a harder question: tracks by newcomers"""
 _PARTS = ("train", "val", "test", "baseline_mean", "baseline_genre")
 
 
@@ -55,7 +58,7 @@ class Summary:
 
 
 def summary_table(summary: Summary) -> str:
-    """Return the summary as a short text: figures, times, where to find the run, and what to try next."""
+    """Return the summary as a short text: figures, times, and where to find the run and its model."""
     metrics = summary.metrics
     rows = {part: int(metrics[f"rows/{part}"]) for part in ("clean", "train", "val", "test")}
     lines = [
@@ -69,9 +72,6 @@ def summary_table(summary: Summary) -> str:
         "time     " + "  ".join(_times(metrics)),
         f"run      {summary.run_id}  ({summary.folder})",
         f"model    {_registration(summary)}",
-        "",
-        "next     make ui                                             compare runs in the browser",
-        "         python -m spotify_ml.train -m model.max_depth=4,8   sweep a parameter",
     ]
     return "\n".join(lines)
 

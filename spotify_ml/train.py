@@ -87,11 +87,11 @@ def run(composed: DictConfig) -> float:
 
     config = validate(composed)
 
-    from spotify_ml.report import summary_table
+    from spotify_ml.report import NEXT_STEPS, summary_table
 
-    job = HydraConfig.get()
-    summary = train(config, Path(job.runtime.output_dir), list(job.overrides.task), parent_run_id())
-    print(summary_table(summary))
+    job, parent = HydraConfig.get(), parent_run_id()
+    summary = train(config, Path(job.runtime.output_dir), list(job.overrides.task), parent)
+    print(summary_table(summary) + NEXT_STEPS * (parent is None))
     return summary.objective
 
 

@@ -1,4 +1,4 @@
-"""Real tracks for the tests: the bundled sample, the full dataset where it is, and a store and run folder of their own."""
+"""Real tracks for the tests: the bundled sample, and the full dataset where it is."""
 
 import os
 from pathlib import Path

@@ -125,14 +125,15 @@ def check_names(names: Sequence[str], origin: str) -> None:
         Naming every missing and every repeated column; a missing one with the nearest name that is there.
     """
     spare = [name for name in names if name not in NAMES]
-    problems = [f"{name}: missing{did_you_mean(name, spare)}" for name in NAMES if name not in names]
-    problems += [f"{name}: stands {names.count(name)} times in the header" for name in NAMES if names.count(name) > 1]
-    if problems:
+    missing = [name + did_you_mean(name, spare) for name in NAMES if name not in names]
+    repeated = [name for name in NAMES if names.count(name) > 1]
+    if missing or repeated:
+        problems = ["missing: " + ", ".join(missing)] * bool(missing)
+        problems += ["more than once: " + ", ".join(repeated)] * bool(repeated)
         listing = "\n  ".join(problems)
         raise DataError(
             f"{origin} does not have the columns of raw tracks:\n  {listing}\n"
-            f"Its header is: {', '.join(map(repr, names[:30]))}\n"
-            f"Rename or add columns until it has: {', '.join(NAMES)}"
+            f"Its header is: {', '.join(map(repr, names[:30]))}; rename, add or remove columns"
         )
 
 
