@@ -16,6 +16,10 @@ class DataError(SpotifyMLError):
     """Tracks that cannot be read, or that break the schema of the raw columns."""
 
 
+class OutputError(SpotifyMLError):
+    """A file of the run that cannot be written."""
+
+
 class TrackingError(SpotifyMLError):
     """A tracking store that does not answer or cannot be written."""
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from spotify_ml.errors import OutputError
+
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
@@ -19,12 +21,19 @@ def staged(target: Path) -> Iterator[Path]:
     ------
     Path
         The temporary name; it is removed if the block raises.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or the place cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.partial")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -1,6 +1,8 @@
 """The record of one run: opened before anything is read, filled in as results come, and always closed."""
 
+import contextlib
 import hashlib
+import io
 import json
 import logging
 import shutil
@@ -8,12 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 _METRICS_PER_CALL = 1000
 _PARAMS_PER_CALL = 100
 _PARAM_LENGTH = 6000
+_TAG_LENGTH = 5000
 # A curve of thousands of trees looks the same with fewer points, and every point is a row in the store.
 _CURVE_POINTS = 250
 _SCORING_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
@@ -70,6 +74,12 @@ class RunRecord:
         self.run_id = run_id
         self.name = name
 
+    def log_params(self, settings: dict[str, Any]) -> None:
+        """Log settings under their dotted keys."""
+        params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in settings.items()]
+        for start in range(0, len(params), _PARAMS_PER_CALL):
+            self._client.log_batch(self.run_id, params=params[start : start + _PARAMS_PER_CALL])
+
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log figures under their own names."""
         now = get_current_time_millis()
@@ -94,7 +104,7 @@ class RunRecord:
 
     def log_tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""
-        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in _cut(tags).items()])
 
     def log_datasets(self, raw: RawTracks, parts: dict[str, np.ndarray]) -> None:
         """Log each part as an input of the run.
@@ -139,7 +149,7 @@ class RunRecord:
         example : DataFrame
             Raw rows; the first few become the input example.
         """
-        with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=self.run_id):
+        with tempfile.TemporaryDirectory() as scratch, self._active():
             # The sample would travel with every version.
             code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
             info = mlflow.pyfunc.log_model(
@@ -153,10 +163,21 @@ class RunRecord:
             )
         return str(info.model_uri)
 
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        """Make this MLflow's active run for a while; its own context manager would end the run."""
+        mlflow.start_run(run_id=self.run_id)
+        try:
+            yield
+        finally:
+            mlflow.end_run(RunStatus.to_string(RunStatus.RUNNING))
+
     def register(self, model_uri: str, tags: dict[str, str]) -> int:
         """Register a logged model, give it the alias ``challenger``, and return its version."""
         name = self._config.tracking.registered_model
-        version = mlflow.register_model(model_uri, name, tags=tags)
+        # The version stands in the run's own table; MLflow would announce it on stderr as well.
+        with contextlib.redirect_stderr(io.StringIO()):
+            version = mlflow.register_model(model_uri, name, tags=tags)
         self._client.set_registered_model_alias(name, "challenger", version.version)
         return int(version.version)
 
@@ -275,37 +296,32 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     """
     uri = config.tracking.uri
     client, experiment_id = connect(config.tracking)
+    parent = {} if parent_run_id is None else {"mlflow.parentRunId": parent_run_id}
+    tags = {**parent, **code_tags(), "config.sha256": config.digest(), "hydra.overrides": " ".join(overrides)}
     with store_errors(uri):
-        record = _open(client, experiment_id, config, overrides, parent_run_id)
+        run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
+    name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
+    record = RunRecord(client, run_id, name, config)
     try:
         with store_errors(uri):
+            client.update_run(run_id, name=name)
+            record.log_params(config.flat())
             yield record
             record.close("FINISHED", logs)
     except BaseException as error:
-        log.debug("run %s failed", record.run_id, exc_info=True)
         _close_failed(record, error, logs, uri)
         raise
 
 
-def _open(
-    client: MlflowClient, experiment_id: str, config: RunConfig, overrides: list[str], parent_run_id: str | None
-) -> RunRecord:
-    parent = {} if parent_run_id is None else {"mlflow.parentRunId": parent_run_id}
-    tags = {**parent, **code_tags(), "config.sha256": config.digest(), "hydra.overrides": " ".join(overrides)}
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-    client.update_run(run_id, name=name)
-    params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in config.flat().items()]
-    for start in range(0, len(params), _PARAMS_PER_CALL):
-        client.log_batch(run_id, params=params[start : start + _PARAMS_PER_CALL])
-    return RunRecord(client, run_id, name, config)
+def _cut(tags: dict[str, str]) -> dict[str, str]:
+    return {name: value[:_TAG_LENGTH] for name, value in tags.items()}
 
 
 def _close_failed(record: RunRecord, error: BaseException, logs: Path, uri: str) -> None:
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
     try:
         with store_errors(uri):
-            record.log_tags({"error": str(error)[:_PARAM_LENGTH] or type(error).__name__})
+            record.log_tags({"error": str(error) or type(error).__name__})
             record.close(status, logs)
     except TrackingError as unreachable:
         log.warning("run %s could not be marked %s: %s", record.run_id, status, unreachable)

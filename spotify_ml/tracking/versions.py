@@ -16,7 +16,7 @@ def library_versions() -> dict[str, str]:
 
 def code_tags() -> dict[str, str]:
     """Return the run's tags about the code: package version, and git commit and dirty flag where there is git."""
-    tags = {"version.spotify_ml": __version__}
+    tags = {"mlflow.source.name": "spotify_ml.train", "mlflow.source.type": "LOCAL", "version.spotify_ml": __version__}
     tags |= {f"version.{name}": number for name, number in library_versions().items()}
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit is not None and changes is not None:
