@@ -1,8 +1,11 @@
 """Seconds spent in the stages of a run."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
+
+log = logging.getLogger(__name__)
 
 
 class Stopwatch:
@@ -11,7 +14,7 @@ class Stopwatch:
     Attributes
     ----------
     seconds : dict of str to float
-        By stage, in the order in which they were first entered.
+        By stage, in their order.
     """
 
     def __init__(self) -> None:
@@ -20,12 +23,11 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the duration of the block to a stage."""
+        """Take the duration of the block, and say it in the log."""
         started = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
+        yield
+        self.seconds[name] = perf_counter() - started
+        log.info("%s: %.2f s", name, self.seconds[name])
 
     def metrics(self) -> dict[str, float]:
         """Return ``time/<stage>_s`` of every stage, and of everything since the stopwatch was made."""

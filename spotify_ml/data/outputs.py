@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from spotify_ml.data.quality import QualityReport
@@ -35,8 +36,9 @@ def feature_info(features: pd.DataFrame) -> pd.DataFrame:
             "dtype": features.dtypes.astype(str),
             "missing": features.isna().sum(),
             "unique": features.nunique(),
-            "mean": features.mean(),
-            "std": features.std(),
+            # In float32 the sums themselves would be off.
+            "mean": features.to_numpy().mean(axis=0, dtype=np.float64),
+            "std": features.to_numpy().std(axis=0, dtype=np.float64, ddof=1),
         }
     ).rename_axis("feature")
 
