@@ -4,7 +4,9 @@ import gc
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -15,6 +17,7 @@ from spotify_ml.tracking.sweep import SweepCallback
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED, _INTERRUPTED = 1, 130
+_MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
 
 
 def run_command(task: Callable[[], Any]) -> None:
@@ -40,17 +43,20 @@ def run_command(task: Callable[[], Any]) -> None:
         # The reader of a pipe (`| head`) has seen enough; nothing more is to be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
-    except (SpotifyMLError, HydraException, OmegaConfBaseException, OSError) as error:
+    except Exception as error:
         SweepCallback.end("FAILED")
-        if full_error:
+        if full_error or not (isinstance(error, _MENDABLE) or _raised_by_hydra(error)):
             raise
         sys.stderr.write(f"error: {_explain(error)}\n")
         sys.exit(_FAILED)
-    except BaseException:
-        SweepCallback.end("FAILED")
-        raise
     finally:
         gc.freeze()
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Tell Hydra's own complaint about an override (data=5 is a bare ValueError) from a defect."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, ValueError) and "hydra" in Path(frames[-1].filename).parts
 
 
 def _explain(error: Exception) -> str:

@@ -5,8 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
 
@@ -64,20 +62,19 @@ def _one_row_per_track(raw: pd.DataFrame) -> pd.DataFrame:
     popularity = np.bincount(codes, weights=raw[TARGET].to_numpy()) / counts
     genres = tracks["track_genre"].to_numpy(dtype=object)
     repeated = counts > 1
-    genres[repeated] = _joined_genres(codes, raw["track_genre"], repeated)
+    if repeated.any():
+        genres[repeated] = _joined_genres(codes, raw["track_genre"], repeated)
     return tracks.assign(popularity=popularity, track_genre=pd.array(genres, dtype="str"))
 
 
-def _joined_genres(codes: np.ndarray, genres: pd.Series, wanted: np.ndarray) -> np.ndarray:
+def _joined_genres(codes: np.ndarray, genres: pd.Series, wanted: np.ndarray) -> list[str]:
     """Join the distinct genres of each wanted track, in alphabetical and thus reproducible order."""
-    rows = wanted[codes]
-    pairs = pa.table({"track": codes[rows], "genre": pa.array(genres[rows], pa.string())})
-    distinct = (
-        pairs.group_by(["track", "genre"]).aggregate([]).sort_by([("track", "ascending"), ("genre", "ascending")])
-    )
-    lists = distinct.group_by("track", use_threads=False).aggregate([("genre", "list")])
-    joined: np.ndarray = pc.binary_join(lists["genre_list"], LIST_SEPARATOR).to_numpy()
-    return joined
+    rows = np.flatnonzero(wanted[codes])
+    labels, names = pd.factorize(genres.iloc[rows], sort=True)
+    pairs = np.unique(codes[rows] * len(names) + labels)
+    tracks, labels = np.divmod(pairs, len(names))
+    starts = np.flatnonzero(np.diff(tracks)) + 1
+    return [LIST_SEPARATOR.join(own) for own in np.split(names.to_numpy(dtype=object)[labels], starts)]
 
 
 def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:

@@ -37,8 +37,8 @@ def feature_info(features: pd.DataFrame) -> pd.DataFrame:
             "missing": features.isna().sum(),
             "unique": features.nunique(),
             # In float32 the sums themselves would be off.
-            "mean": features.to_numpy().mean(axis=0, dtype=np.float64),
-            "std": features.to_numpy().std(axis=0, dtype=np.float64, ddof=1),
+            "mean": np.nanmean(features.to_numpy(), axis=0, dtype=np.float64),
+            "std": np.nanstd(features.to_numpy(), axis=0, dtype=np.float64, ddof=1),
         }
     ).rename_axis("feature")
 

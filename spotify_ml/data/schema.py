@@ -7,6 +7,7 @@ from enum import Enum
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spotify_ml.errors import DataError, did_you_mean
 
@@ -168,8 +169,9 @@ def _typed(values: pa.ChunkedArray, column: Column, numbers: np.ndarray) -> tupl
     """Cast one column to its kind, and say which values are missing, unreadable or out of range."""
     given = _decoded(values)
     if column.kind is Kind.TEXT:
-        typed, missing = given.cast(pa.string()), _null(given)
-        problems = {}
+        typed, unreadable = _text(given)
+        missing = _null(typed) & ~unreadable
+        problems = {"not text": unreadable}
     else:
         floats, missing = _floats(given)
         fits = ~missing & _FITS[column.kind](floats)
@@ -198,6 +200,18 @@ def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
+
+
+def _text(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Return values as text, null where there is none, and which of them are something else."""
+    try:
+        text = values.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.chunked_array([pa.nulls(len(values), pa.string())]), ~_null(values)
+    empty = pc.equal(text, "")
+    if pc.any(empty).as_py():
+        text = pc.if_else(empty, None, text)
+    return text, np.zeros(len(text), dtype=bool)
 
 
 def _null(values: pa.ChunkedArray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from spotify_ml.data.schema import COLUMNS, EXAMPLES, NAMES, Violation, check_na
 from spotify_ml.errors import DataError
 
 _SAVE = "save it as comma-separated UTF-8"
+_MAX_BLOCK = 2**31 - 2
+_NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
 _HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
@@ -64,17 +67,17 @@ def read_tracks(config: DataConfig) -> RawTracks:
             f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again."
         )
     if frame.empty:
-        raise DataError(f"{path} has a header but no rows; give a file with tracks in it")
+        raise DataError(f"{path} {_NO_ROWS}")
     return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest())
 
 
 def _content(path: Path, hint: str) -> bytes:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; {hint}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
     if not content:
@@ -86,13 +89,16 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         check_names(file.schema_arrow.names, str(path))
-        return file.read(columns=list(NAMES))
+        table = file.read(columns=list(NAMES))
+        # Parquet's text is not checked as it is read.
+        table.validate(full=True)
+        return table
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is a damaged Parquet file ({error}); write it again") from error
 
 
 def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
-    check_names(_csv_header(content, path), str(path))
+    _check_csv_header(content, path)
     try:
         typed = _csv_table(content, {column.name: column.kind.value for column in COLUMNS})
     except pa.ArrowInvalid:
@@ -100,8 +106,9 @@ def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]
     return check_values(typed)
 
 
-def _csv_header(content: bytes, path: Path) -> list[str]:
-    line = content[: content.find(b"\n") % (len(content) + 1)].removeprefix(b"\xef\xbb\xbf").rstrip(b"\r")
+def _check_csv_header(content: bytes, path: Path) -> None:
+    end = re.search(rb"[\r\n]", content)
+    line = content[: end.start() if end else None].removeprefix(b"\xef\xbb\xbf")
     try:
         header = line.decode()
     except UnicodeDecodeError as error:
@@ -110,7 +117,10 @@ def _csv_header(content: bytes, path: Path) -> list[str]:
         ) from error
     if "\0" in header:
         raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds a zero byte); {_SAVE}")
-    return next(csv.reader([header]), [])
+    names = next(csv.reader([header]), [])
+    check_names(names, str(path))
+    if end is None:
+        raise DataError(f"{path} {_NO_ROWS}")
 
 
 def _csv_table(
@@ -119,8 +129,10 @@ def _csv_table(
     """Parse a CSV; a row with the wrong number of fields goes to `on_broken_row`, or is an error without it."""
     return pacsv.read_csv(
         pa.BufferReader(content),
-        # Only a single thread knows the number of a row.
-        pacsv.ReadOptions(use_threads=on_broken_row is None),
+        # Only a single thread knows the number of a row, and only one block holds a row of any length.
+        pacsv.ReadOptions()
+        if on_broken_row is None
+        else pacsv.ReadOptions(use_threads=False, block_size=min(len(content), _MAX_BLOCK)),
         pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_broken_row),
         # Only an empty field is null: there are songs called "NA" and "Null".
         pacsv.ConvertOptions(

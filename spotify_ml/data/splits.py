@@ -25,6 +25,8 @@ FINGERPRINT = (
     "tempo",
 )
 
+_PARTS = 3
+
 
 @dataclass(frozen=True)
 class Split:
@@ -70,6 +72,8 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     DataError
         If a part would be empty.
     """
+    if len(tracks) < _PARTS:
+        raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
     groups = group_codes(tracks, config.name)
     everything = np.arange(len(tracks))
     rest, test = _cut(
@@ -126,8 +130,9 @@ def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
 
 def _joint_codes(*columns: pd.Series) -> np.ndarray:
     """Give every distinct combination of columns a number; -1, which joins nothing, where any of them is empty."""
-    codes, sizes = zip(*((codes, len(uniques)) for codes, uniques in map(pd.factorize, columns)), strict=True)
-    joint = np.ravel_multi_index(tuple(np.maximum(code, 0) for code in codes), sizes, mode="clip")
+    codes, uniques = zip(*map(pd.factorize, columns), strict=True)
+    sizes = [max(len(values), 1) for values in uniques]
+    joint = np.ravel_multi_index(tuple(np.maximum(code, 0) for code in codes), sizes)
     numbered, _ = pd.factorize(joint)
     return np.where(np.any([code < 0 for code in codes], axis=0), -1, numbered)
 
