@@ -4,18 +4,21 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format ui data clean
+.PHONY: help setup train test test-slow lint format ui data clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed  ## create .venv and install the pinned dependencies
 
 train: $(VENV)/installed  ## train on the bundled sample; ARGS="model.max_depth=4" overrides
 	@$(BIN)/python -m spotify_ml.train $(ARGS)
 
-test: $(VENV)/installed-dev  ## run all tests; ARGS="-m 'not slow'" for the quick ones
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+test: $(VENV)/installed-dev  ## run the default tests, under five minutes
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/installed-dev  ## run the tests that start whole commands or need minutes
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 lint: $(VENV)/installed-dev  ## check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,151 @@
+"""Tests of how a trained model behaves: what must not move it, what it must know, and what it must not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.config import RunConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.evaluation.evaluate import evaluate
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.models.estimators import build_estimator, fit_estimators
+from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.paths import CONF
+from spotify_ml.train import train
+
+pytestmark = pytest.mark.slow
+
+
+def configured(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", ["model.n_jobs=1", *overrides]))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model, the rows it was not fitted on, and its figures."""
+
+    model: PopularityModel
+    rows: pd.DataFrame
+    metrics: dict[str, float]
+
+
+def trained(config: RunConfig, tracks: pd.DataFrame) -> Trained:
+    """Fit and judge a model as a run does, without the record of it."""
+    split = split_tracks(tracks, config.split, config.seed)
+    matrices = build_matrices(config.features.name, tracks, split)
+    fitted = fit_estimators(build_estimator(config.model, config.seed), matrices)
+    model = PopularityModel(matrices.transformer, fitted.final.get_booster())
+    return Trained(model, tracks.iloc[split.test], evaluate(fitted, matrices, tracks).metrics)
+
+
+@pytest.fixture(scope="module")
+def tracks(sample: RawTracks) -> pd.DataFrame:
+    return clean(sample.frame, "tracks").frame
+
+
+@pytest.fixture(scope="module", params=["full", "audio", "reference"])
+def model(request: pytest.FixtureRequest, tracks: pd.DataFrame) -> Trained:
+    """The default model on every feature set."""
+    return trained(configured(f"features={request.param}"), tracks)
+
+
+# --- invariance
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda rows: rows.assign(track_id="0" * 22), id="track_id"),
+        pytest.param(lambda rows: rows.assign(artists="Somebody;Else"), id="artists"),
+        pytest.param(lambda rows: rows.assign(artists=rows["artists"].str.upper()), id="case of artists"),
+        pytest.param(lambda rows: rows.assign(album_name="Another"), id="album"),
+        pytest.param(lambda rows: rows.assign(track_name="Another"), id="title"),
+        pytest.param(lambda rows: rows.assign(**{"Unnamed: 0": np.arange(len(rows))}), id="index column"),
+        pytest.param(lambda rows: rows.assign(Tempo=1.0, ENERGY=2.0, popularity=0.0), id="extra columns, in any case"),
+        pytest.param(lambda rows: rows.reset_index(drop=True), id="index"),
+        pytest.param(lambda rows: rows.sample(frac=1, random_state=0), id="order of rows"),
+    ],
+)
+def test_predictions_do_not_change_with(change: Callable[[pd.DataFrame], pd.DataFrame], model: Trained):
+    rows = model.rows.assign(position=np.arange(len(model.rows)))
+    changed = change(rows)
+    expected = model.model.predict(rows)[changed["position"]]
+    np.testing.assert_array_equal(model.model.predict(changed), expected)
+
+
+def test_predictions_of_audio_features_do_not_change_with_the_genre(tracks: pd.DataFrame):
+    audio = trained(configured("features=audio", "model.n_estimators=50"), tracks)
+    expected = audio.model.predict(audio.rows)
+    np.testing.assert_array_equal(audio.model.predict(audio.rows.assign(track_genre="unheard-of")), expected)
+
+
+@pytest.mark.parametrize("features", ["full", "reference"])
+def test_predictions_change_with_the_genre_and_the_sound(features: str, tracks: pd.DataFrame):
+    """The counterpart of the invariances: what the model does use moves it."""
+    knowing = trained(configured(f"features={features}", "model.n_estimators=50"), tracks)
+    before = knowing.model.predict(knowing.rows)
+    other_genre = np.roll(np.sort(knowing.rows["track_genre"].to_numpy(dtype=str)), len(before) // 2)
+    for changed in (knowing.rows.assign(track_genre=other_genre), knowing.rows.assign(loudness=-40.0, energy=0.01)):
+        assert np.abs(knowing.model.predict(changed) - before).mean() > 0.5
+
+
+# --- direction
+
+
+def test_genres_are_ranked_as_their_means_are(tracks: pd.DataFrame):
+    """The same recordings, said to be of another genre, are expected to be as popular as that genre is."""
+    full = trained(configured(), tracks)
+    means = tracks.groupby("track_genre")["popularity"].mean()
+    single = means[~means.index.str.contains(";")].sort_values()
+    lowest, highest = (full.model.predict(full.rows.assign(track_genre=single.index[end])).mean() for end in (0, -1))
+    assert highest - lowest > (single.iloc[-1] - single.iloc[0]) / 3
+
+
+# --- minimum quality
+
+
+def test_default_model_beats_the_baselines(tracks: pd.DataFrame):
+    metrics = trained(configured(), tracks).metrics
+    assert metrics["test/r2"] > metrics["baseline_genre/r2"] > metrics["baseline_mean/r2"]
+    assert metrics["test/rmse"] < metrics["baseline_genre/rmse"] < metrics["baseline_mean/rmse"]
+    assert metrics["test/mae"] < metrics["baseline_mean/mae"]
+    assert metrics["test/spearman"] > metrics["baseline_genre/spearman"]
+
+
+@pytest.mark.parametrize("split", ["recording", "album", "artist", "random"])
+@pytest.mark.parametrize("features", ["full", "reference"])
+def test_a_permuted_target_cannot_be_predicted(split: str, features: str, tracks: pd.DataFrame):
+    permuted = tracks.assign(popularity=np.random.default_rng(0).permutation(tracks["popularity"].to_numpy()))
+    metrics = trained(configured(f"split={split}", f"features={features}"), permuted).metrics
+    assert metrics["test/r2"] <= 0.02
+    assert metrics["val/r2"] <= 0.05
+
+
+# --- the reference result
+
+
+@pytest.mark.full
+def test_reference_experiment_gives_the_reference_result(
+    full_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SPOTIFY_TRACKS_PATH", str(full_csv))
+    store = [f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", f"tracking.artifact_location={tmp_path}/artifacts"]
+    overrides = ["experiment=reference", "data=full", "outputs.data=true"]
+    config = configured(*overrides, *store)
+    metrics = train(config, tmp_path / "run", overrides).metrics
+    assert metrics["rows/raw"] == metrics["rows/clean"] == 114_000
+    assert (metrics["rows/train"], metrics["rows/test"], metrics["features/count"]) == (91_200, 22_800, 37)
+    assert 0.381 <= metrics["test/r2"] <= 0.391
+    assert 17.3 <= metrics["test/rmse"] <= 17.5
+    assert 12.9 <= metrics["test/mae"] <= 13.1
+    data = tmp_path / "run" / "data"
+    assert pd.read_parquet(data / "X_train.parquet").shape == (91_200, 37)
+    assert pd.read_parquet(data / "X_test.parquet").shape == (22_800, 37)

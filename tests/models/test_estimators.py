@@ -1,0 +1,161 @@
+"""Tests of fitting: what chooses the number of trees, what the final model sees, and what can never influence it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from sklearn.metrics import root_mean_squared_error
+from xgboost import XGBRegressor
+
+from spotify_ml.config import ModelConfig, SplitConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import Split, split_tracks
+from spotify_ml.features.factory import Matrices, Part, build_matrices
+from spotify_ml.models.estimators import FittedEstimators, build_estimator, fit_estimators
+from spotify_ml.paths import CONF, register_resolvers
+
+register_resolvers()
+
+# A high rate stops early within a second.
+SETTINGS = ["model.learning_rate=0.5", "model.max_depth=4", "model.early_stopping_rounds=5", "model.n_jobs=1"]
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def tracks(sample: RawTracks) -> pd.DataFrame:
+    return clean(sample.frame, "tracks").frame
+
+
+@pytest.fixture(scope="module")
+def split(tracks: pd.DataFrame) -> Split:
+    return split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
+
+
+@pytest.fixture(scope="module")
+def matrices(tracks: pd.DataFrame, split: Split) -> Matrices:
+    return build_matrices("full", tracks, split)
+
+
+@pytest.fixture(scope="module")
+def model() -> ModelConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", SETTINGS)).model
+
+
+@pytest.fixture(scope="module")
+def fitted(model: ModelConfig, matrices: Matrices) -> FittedEstimators:
+    return fit_estimators(build_estimator(model, SEED), matrices)
+
+
+def as_json(estimator: XGBRegressor) -> bytes:
+    return bytes(estimator.get_booster().save_raw("json"))
+
+
+def shuffled(part: Part) -> Part:
+    return replace(part, target=np.random.default_rng(0).permutation(part.target))
+
+
+def test_estimator_has_every_parameter_of_the_configuration(model: ModelConfig):
+    parameters = build_estimator(model, SEED).get_params()
+    given = model.model_dump(exclude={"name"})
+    assert {name: parameters[name] for name in given} == given
+    assert (parameters["random_state"], parameters["objective"]) == (SEED, "reg:squarederror")
+
+
+def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstimators, model: ModelConfig):
+    curve = fitted.learning_curve
+    assert fitted.n_trees == int(np.argmin(curve["val"])) + 1
+    assert len(curve["val"]) == len(curve["train"]) == fitted.n_trees + model.early_stopping_rounds
+
+
+def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, matrices: Matrices):
+    for part, name in ((matrices.train, "train"), (matrices.validation, "val")):
+        for n_trees in (1, fitted.n_trees):
+            predicted = fitted.selected.predict(part.features, iteration_range=(0, n_trees))
+            expected = root_mean_squared_error(part.target, predicted)
+            assert fitted.learning_curve[name][n_trees - 1] == pytest.approx(expected, abs=1e-4)
+
+
+def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEstimators, matrices: Matrices):
+    features = matrices.validation.features
+    chosen = fitted.selected.predict(features, iteration_range=(0, fitted.n_trees))
+    np.testing.assert_array_equal(fitted.selected.predict(features), chosen)
+
+
+def test_final_fit_is_that_many_trees_on_train_and_validation(
+    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+):
+    parameters = model.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": fitted.n_trees}
+    expected = XGBRegressor(objective="reg:squarederror", random_state=SEED, **parameters)
+    expected.fit(matrices.fitting.features, matrices.fitting.target)
+    assert fitted.final.get_booster().num_boosted_rounds() == fitted.n_trees
+    np.testing.assert_array_equal(
+        fitted.final.predict(matrices.test.features), expected.predict(matrices.test.features)
+    )
+
+
+def test_parts_are_the_rows_of_the_split(matrices: Matrices, split: Split, tracks: pd.DataFrame):
+    popularity = tracks["popularity"].to_numpy()
+    fitting = np.union1d(split.train, split.validation)
+    for part, rows in (
+        (matrices.train, split.train),
+        (matrices.validation, split.validation),
+        (matrices.fitting, fitting),
+        (matrices.test, split.test),
+    ):
+        np.testing.assert_array_equal(part.features.index, rows)
+        np.testing.assert_array_equal(part.target, popularity[rows])
+
+
+def test_validation_rows_choose_the_number_of_trees_and_nothing_else_of_the_first_fit(
+    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+):
+    other = fit_estimators(build_estimator(model, SEED), replace(matrices, validation=shuffled(matrices.validation)))
+    assert other.n_trees != fitted.n_trees
+    common = min(len(other.learning_curve["train"]), len(fitted.learning_curve["train"]))
+    assert other.learning_curve["train"][:common] == fitted.learning_curve["train"][:common]
+
+
+def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Matrices, model: ModelConfig):
+    other = fit_estimators(build_estimator(model, SEED), replace(matrices, test=shuffled(matrices.test)))
+    assert as_json(other.final) == as_json(fitted.final)
+    assert as_json(other.selected) == as_json(fitted.selected)
+
+
+@pytest.mark.parametrize("features", ["full", "audio", "reference"])
+def test_nothing_of_the_test_rows_reaches_the_model(
+    features: str, tracks: pd.DataFrame, split: Split, model: ModelConfig
+):
+    """Neither their popularity nor their columns: encoders and scalers are fitted without them."""
+    changed = tracks.copy()
+    for column in ("tempo", "loudness", "duration_ms", "duration_min", "popularity"):
+        values = changed[column].to_numpy(copy=True)
+        values[split.test] = values.max()
+        changed[column] = values
+    genres = changed["track_genre"].to_numpy(dtype=object, copy=True)
+    genres[split.test] = "aaa-unheard-of"
+    changed["track_genre"] = pd.array(genres, dtype="str")
+    finals = [
+        fit_estimators(build_estimator(model, SEED), build_matrices(features, table, split)).final
+        for table in (tracks, changed)
+    ]
+    assert as_json(finals[0]) == as_json(finals[1])
+
+
+def test_same_seed_gives_the_same_model_and_another_seed_another(
+    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+):
+    again = fit_estimators(build_estimator(model, SEED), matrices)
+    other = fit_estimators(build_estimator(model, SEED + 1), matrices)
+    assert as_json(again.final) == as_json(fitted.final)
+    assert as_json(other.final) != as_json(fitted.final)
+
+
+def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: ModelConfig, matrices: Matrices):
+    few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01})
+    fitted = fit_estimators(build_estimator(few, SEED), matrices)
+    assert fitted.n_trees == 5
+    assert len(fitted.learning_curve["val"]) == 5

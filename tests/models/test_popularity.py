@@ -1,0 +1,125 @@
+"""Tests of the model that scores raw rows, and of the files it is kept in."""
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from xgboost import XGBRegressor
+
+from spotify_ml.config import SplitConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.errors import DataError, SpotifyMLError
+from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.models.estimators import build_estimator, fit_estimators
+from spotify_ml.models.files import AGREEMENT, BOOSTER_FILE, FEATURES_FILE, JOBLIB_FILE, check_agreement, write_model
+from spotify_ml.models.popularity import PopularityModel, clip_popularity
+from spotify_ml.paths import CONF, register_resolvers
+
+register_resolvers()
+
+FEATURE_SETS = ["full", "audio", "reference"]
+
+
+class Written:
+    """A model fitted on the sample and written to a folder."""
+
+    def __init__(self, features: str, tracks: pd.DataFrame, folder: Path) -> None:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = validate(compose("train", ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]))
+        split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
+        self.folder = folder
+        self.matrices: Matrices = build_matrices(features, tracks, split)
+        self.estimator: XGBRegressor = fit_estimators(build_estimator(config.model, 0), self.matrices).final
+        self.rows = tracks.iloc[split.test]
+        write_model(folder, self.estimator, self.matrices.transformer, pd.DataFrame({"feature": []}), {"seed": 0})
+        self.model = PopularityModel.load(folder / FEATURES_FILE, folder / BOOSTER_FILE)
+
+
+@pytest.fixture(scope="module", params=FEATURE_SETS)
+def written(request: pytest.FixtureRequest, sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return Written(request.param, clean(sample.frame, "tracks").frame, tmp_path_factory.mktemp(request.param))
+
+
+def test_raw_rows_are_scored_like_their_features(written: Written):
+    expected = written.estimator.predict(written.matrices.test.features).clip(0, 100)
+    np.testing.assert_allclose(written.model.predict(written.rows), expected, atol=AGREEMENT)
+
+
+def test_file_formats_agree(written: Written):
+    difference = check_agreement(written.folder, written.matrices.test.features, written.model.predict(written.rows))
+    assert 0 <= difference <= AGREEMENT
+
+
+@pytest.mark.parametrize("wrong", [0.001, -0.001, np.nan])
+def test_formats_that_disagree_are_refused(written: Written, wrong: float):
+    off = written.model.predict(written.rows)
+    off[3] += wrong
+    with pytest.raises(SpotifyMLError, match="disagree"):
+        check_agreement(written.folder, written.matrices.test.features, off)
+
+
+def test_a_wrong_file_is_noticed(written: Written, tmp_path: Path):
+    for name in (JOBLIB_FILE, BOOSTER_FILE):
+        (tmp_path / name).write_bytes((written.folder / name).read_bytes())
+    other = XGBRegressor(n_estimators=1, max_depth=1, n_jobs=1)
+    other.fit(written.matrices.train.features, written.matrices.train.target)
+    joblib.dump(other, tmp_path / JOBLIB_FILE)
+    with pytest.raises(SpotifyMLError, match="disagree"):
+        check_agreement(tmp_path, written.matrices.test.features, written.model.predict(written.rows))
+
+
+def test_all_files_are_there(written: Written):
+    assert {path.name for path in written.folder.iterdir()} == {
+        "xgboost_popularity_model.joblib",
+        "xgboost_popularity_model.json",
+        "features.skops",
+        "feature_importance.csv",
+        "model_metadata.json",
+    }
+
+
+def test_no_rows_give_no_predictions(written: Written):
+    assert written.model.predict(written.rows.head(0)).shape == (0,)
+
+
+def test_a_row_alone_is_scored_as_in_a_batch(written: Written):
+    batch = written.model.predict(written.rows)
+    alone = [written.model.predict(written.rows.iloc[[row]]).item() for row in (0, 1, 2, len(written.rows) - 1)]
+    assert alone == [batch[0], batch[1], batch[2], batch[-1]]
+
+
+def test_rows_are_left_as_they_were(written: Written):
+    before = written.rows.copy()
+    written.model.predict(written.rows)
+    pd.testing.assert_frame_equal(written.rows, before)
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_an_absent_audio_column_is_named(written: Written, name: str):
+    with pytest.raises(DataError, match=rf"\b{name}\b"):
+        written.model.predict(written.rows.drop(columns=name))
+
+
+def test_all_absent_audio_columns_are_named_at_once(written: Written):
+    with pytest.raises(DataError) as caught:
+        written.model.predict(written.rows.drop(columns=["energy", "tempo", "key"]))
+    for name in ("energy", "tempo", "key"):
+        assert name in str(caught.value)
+
+
+def test_text_in_an_audio_column_is_named(written: Written):
+    with pytest.raises(DataError, match="tempo is not numeric"):
+        written.model.predict(written.rows.assign(tempo="fast"))
+
+
+@pytest.mark.parametrize(("raw", "clipped"), [(-3.5, 0.0), (0.0, 0.0), (55.5, 55.5), (100.0, 100.0), (104.0, 100.0)])
+def test_predictions_are_clipped_to_the_range_of_popularity(raw: float, clipped: float):
+    result = clip_popularity(np.array([raw], dtype=np.float32))
+    assert result.dtype == np.float64
+    assert result.tolist() == [clipped]
