@@ -23,8 +23,17 @@ def predict_genre_mean(fitting: pd.DataFrame, popularity: np.ndarray, tracks: pd
     tracks : DataFrame
         The tracks to predict; one without a known genre gets the overall mean.
     """
+    # A row per distinct set of genres, of which there are few, says as much as a row per track.
+    totals = pd.Series(popularity).groupby(fitting["track_genre"].to_numpy()).agg(["sum", "size"])
     encoder = GenreSet().fit(fitting)
-    known, wanted = (encoder.transform(part)[:, :-1].astype(np.float64) for part in (fitting, tracks))
-    means = known.T @ popularity / known.sum(axis=0)
-    n_genres = wanted.sum(axis=1)
-    return np.where(n_genres > 0, wanted @ means / np.maximum(n_genres, 1), popularity.mean())
+    sums, sizes = totals.to_numpy(dtype=np.float64).T @ _flags(encoder, totals.index)
+    wanted_sets, wanted = pd.factorize(tracks["track_genre"])
+    flags = _flags(encoder, wanted)
+    n_known = flags.sum(axis=1)
+    predicted = np.where(n_known > 0, flags @ (sums / sizes) / np.maximum(n_known, 1), popularity.mean())
+    # Code -1, no genre at all, takes the last.
+    return np.append(predicted, popularity.mean())[wanted_sets]
+
+
+def _flags(encoder: GenreSet, genre_sets: pd.Index) -> np.ndarray:
+    return encoder.transform(pd.DataFrame({"track_genre": genre_sets}))[:, :-1].astype(np.float64)

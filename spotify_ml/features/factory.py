@@ -1,5 +1,6 @@
 """Assemble the transformers of a feature set, and fit them without showing them what they must not see."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -109,24 +110,23 @@ def build_matrices(name: Literal["full", "audio", "reference"], tracks: pd.DataF
     split : Split
         The rows of each part.
     """
-    selecting, final = build_features(name), build_features(name)
+    target = tracks[TARGET].to_numpy(dtype=np.float64)
     # Rows are copied for each part: leave behind the columns that no transformer asks for.
-    inputs = tracks[sorted({column for _, _, columns in final.transformers for column in columns})]
+    inputs = tracks[sorted({column for _, _, columns in build_features(name).transformers for column in columns})]
     if "track_genre" in inputs:
         # Few distinct values: number them once, not in every fit and transform.
         inputs = inputs.assign(track_genre=inputs["track_genre"].astype("category"))
-    target = tracks[TARGET].to_numpy(dtype=np.float64)
 
-    def part(features: ColumnTransformer, rows: np.ndarray, *, fit: bool = False) -> Part:
-        given = inputs.iloc[rows]
-        matrix = features.fit_transform(given, target[rows]) if fit else features.transform(given)
+    def part(matrix: np.ndarray, rows: np.ndarray, features: ColumnTransformer) -> Part:
         named = pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out(), copy=False)
         return Part(named, target[rows])
 
-    return Matrices(
-        train=part(selecting, split.train, fit=True),
-        validation=part(selecting, split.validation),
-        fitting=part(final, split.fitting, fit=True),
-        test=part(final, split.test),
-        transformer=final,
-    )
+    def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
+        features = build_features(name)
+        fitted = part(features.fit_transform(inputs.iloc[seen], target[seen]), seen, features)
+        return fitted, part(features.transform(inputs.iloc[unseen]), unseen, features), features
+
+    # The two fits share nothing and spend their time in copies, which release the interpreter.
+    with ThreadPoolExecutor(2) as pool:
+        selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
+    return Matrices(*selecting[:2], *final)

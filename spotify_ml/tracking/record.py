@@ -45,7 +45,6 @@ _PARAM_LENGTH = 6000
 _TAG_LENGTH = 5000
 # A curve of thousands of trees looks the same with fewer points, and every point is a row in the store.
 _CURVE_POINTS = 250
-_SCORING_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 _EXAMPLE_ROWS = 3
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8
@@ -159,7 +158,7 @@ class RunRecord:
                 code_paths=[str(code)],
                 signature=_signature(),
                 input_example=example.head(_EXAMPLE_ROWS),
-                pip_requirements=[f"{name}=={library_versions()[name]}" for name in _SCORING_REQUIREMENTS],
+                pip_requirements=[f"{name}=={number}" for name, number in library_versions().items()],
             )
         return str(info.model_uri)
 
