@@ -9,6 +9,7 @@ from spotify_ml.files import staged
 OBJECTIVE = "val/rmse"
 _COLUMNS = ("r2", "rmse", "mae")
 NEXT_STEPS = """
+
 next     make ui                              compare runs in the browser
          make train ARGS=split=artist         ask a harder question: tracks by newcomers"""
 _PARTS = ("train", "val", "test", "baseline_mean", "baseline_genre")

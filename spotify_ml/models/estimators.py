@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from xgboost import XGBRegressor
+from xgboost.core import XGBoostError
 
 from spotify_ml.config import ModelConfig
+from spotify_ml.errors import ConfigError
 from spotify_ml.features.factory import Matrices
 
 
@@ -46,7 +48,20 @@ def fit_estimators(estimator: XGBRegressor, matrices: Matrices) -> FittedEstimat
         Unfitted, with ``early_stopping_rounds``; becomes the selected fit.
     matrices : Matrices
         Features and target of each part.
+
+    Raises
+    ------
+    ConfigError
+        If XGBoost refuses the combination of parameters.
     """
+    try:
+        return _fit(estimator, matrices)
+    except XGBoostError as error:
+        reason = str(error).partition("Check failed: ")[2] or str(error)
+        raise ConfigError(f"config: XGBoost refuses these values of model.…: {reason.splitlines()[0]}") from error
+
+
+def _fit(estimator: XGBRegressor, matrices: Matrices) -> FittedEstimators:
     watched = [(part.features, part.target) for part in (matrices.train, matrices.validation)]
     estimator.fit(*watched[0], eval_set=watched, verbose=False)
     n_trees = estimator.best_iteration + 1

@@ -10,8 +10,9 @@ import pandas as pd
 import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import XGBRegressor
+from xgboost.core import XGBoostError
 
-from spotify_ml.errors import SpotifyMLError
+from spotify_ml.errors import OutputError, SpotifyMLError
 from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE, clip_popularity
 
 JOBLIB_FILE = "xgboost_popularity_model.joblib"
@@ -42,9 +43,18 @@ def write_model(
         As in `Evaluation`.
     metadata : dict
         Everything JSON about how the model came to be.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
     """
     joblib.dump(estimator, folder / JOBLIB_FILE)
-    estimator.save_model(folder / BOOSTER_FILE)
+    try:
+        estimator.save_model(folder / BOOSTER_FILE)
+    except XGBoostError as error:
+        # XGBoost writes by itself and has no errno to tell.
+        raise OutputError(f"{folder / BOOSTER_FILE} cannot be written; is the disk full?") from error
     skops.io.dump(features, folder / FEATURES_FILE)
     importance.to_csv(folder / IMPORTANCE_FILE, index=False)
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")

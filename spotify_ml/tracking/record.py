@@ -34,7 +34,7 @@ from spotify_ml.report import Summary
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.store import connect, store_errors
-from spotify_ml.tracking.versions import code_tags, library_versions
+from spotify_ml.tracking.versions import TAG_LENGTH, code_tags, library_versions
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 _METRICS_PER_CALL = 1000
 _PARAMS_PER_CALL = 100
 _PARAM_LENGTH = 6000
-_TAG_LENGTH = 5000
 # A curve of thousands of trees looks the same with fewer points, and every point is a row in the store.
 _CURVE_POINTS = 250
 _EXAMPLE_ROWS = 3
@@ -212,13 +211,9 @@ def _not_code(folder: str, names: list[str]) -> list[str]:
 
 
 def _signature() -> ModelSignature:
-    # AnyType: MLflow's own numeric types refuse an integer 120 for a tempo; the model checks and casts by itself.
+    # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(
-            DataType.string if column.kind is Kind.TEXT else AnyType(),
-            column.name,
-            required=column.kind is not Kind.TEXT,
-        )
+        ColSpec(AnyType(), column.name, required=column.kind is not Kind.TEXT)
         for column in COLUMNS
         if column.name != TARGET
     ]
@@ -246,13 +241,14 @@ def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch
     SpotifyMLError
         If the model's formats disagree; nothing is registered then.
     """
+    curve = result.fitted.learning_curve
     metrics = {**result.sizes(), **result.evaluation.metrics}
     tracks, models = result.tracks.frame, folder / "models"
     test_rows = tracks.loc[result.matrices.test.features.index, [name for name in NAMES if name != TARGET]]
     with clock.stage("record"):
         run.log_tags({"data.sha256": result.raw.sha256})
         run.log_metrics(metrics)
-        run.log_learning_curve(result.fitted.learning_curve)
+        run.log_learning_curve(curve)
         parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
         run.log_datasets(result.raw, parts)
         run.log_files(folder, ["config.json"], None)
@@ -268,7 +264,9 @@ def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch
             version = run.register(model_uri, {"data.sha256": result.raw.sha256})
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
-    summary = run.summary(model_uri, version, folder, {**metrics, **times})
+    # Of a history, the store's metric is its last value.
+    last = {f"learning_curve/{part}_rmse": values[-1] for part, values in curve.items()}
+    summary = run.summary(model_uri, version, folder, {**metrics, **last, **times})
     summary.write(folder / "summary.json")
     return summary
 
@@ -313,7 +311,7 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
 
 
 def _cut(tags: dict[str, str]) -> dict[str, str]:
-    return {name: value[:_TAG_LENGTH] for name, value in tags.items()}
+    return {name: value[:TAG_LENGTH] for name, value in tags.items()}
 
 
 def _close_failed(record: RunRecord, error: BaseException, logs: Path, uri: str) -> None:

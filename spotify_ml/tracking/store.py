@@ -1,9 +1,11 @@
 """The MLflow store: reached, created once, and spoken of in one clear sentence when it fails."""
 
+import errno
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import mlflow
@@ -20,9 +22,13 @@ from spotify_ml.errors import TrackingError
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 for _noisy in ("mlflow", "alembic"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
+# It logs the traceback of what it raises; what it raises is said below, once.
+logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 
 _SQLITE = "sqlite:///"
 _ANSWER_WITHIN_S = 5
+# Another process may be creating the store.
+_LOCKED_FOR_S = 60
 
 
 def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
@@ -44,15 +50,30 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
         if config.uri.startswith(("http://", "https://")):
             # MLflow itself would retry for minutes.
             requests.get(f"{config.uri.rstrip('/')}/health", timeout=_ANSWER_WITHIN_S).raise_for_status()
-        mlflow.set_tracking_uri(config.uri)
-        client = MlflowClient()
-        if config.uri.startswith(_SQLITE):
-            # Processes that create the same SQLite store at once break each other.
+        elif config.uri.startswith(_SQLITE):
             database = Path(config.uri.removeprefix(_SQLITE))
-            database.parent.mkdir(parents=True, exist_ok=True)
+            _check_writable(database)
+            # Processes that create the same SQLite store at once break each other.
             with FileLock(f"{database}.lock"):
-                return client, _experiment_id(client, config)
-        return client, _experiment_id(client, config)
+                return _open(config)
+        return _open(config)
+
+
+def _open(config: TrackingConfig) -> tuple[MlflowClient, str]:
+    mlflow.set_tracking_uri(config.uri)
+    client = MlflowClient()
+    return client, _experiment_id(client, config)
+
+
+def _check_writable(database: Path) -> None:
+    """Fail at once where MLflow and the lock would try again and again."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database, timeout=_LOCKED_FOR_S)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("PRAGMA user_version")
+        connection.rollback()
+    if not os.access(database.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database.parent))
 
 
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
@@ -76,7 +97,7 @@ def store_errors(uri: str) -> Iterator[None]:
         raise TrackingError(
             f"the tracking server {uri} does not answer ({type(error).__name__}); start it, or mend tracking.uri=…"
         ) from error
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise TrackingError(f"the tracking store {uri} cannot be used: {cause}") from error
     except OSError as error:

@@ -8,8 +8,12 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from spotify_ml.errors import SpotifyMLError, TrackingError
+from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
+
 # Jobs may run in processes that inherit nothing; what they all share is the sweep's folder.
 _PARENT_FILE = "parent_run_id"
+_ERROR_FILE = "parent_run_error"
 
 
 def parent_run_id() -> str | None:
@@ -17,7 +21,11 @@ def parent_run_id() -> str | None:
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
         return None
-    return (Path(hydra.sweep.dir) / _PARENT_FILE).read_text(encoding="utf-8")
+    folder = Path(hydra.sweep.dir)
+    # Hydra swallows what a callback raises and starts the jobs all the same: here it stops them.
+    if (folder / _ERROR_FILE).is_file():
+        raise TrackingError((folder / _ERROR_FILE).read_text(encoding="utf-8"))
+    return (folder / _PARENT_FILE).read_text(encoding="utf-8")
 
 
 class SweepCallback(Callback):
@@ -27,22 +35,28 @@ class SweepCallback(Callback):
     _open: ClassVar[tuple[Any, str] | None] = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the parent run and leave its id where every job finds it."""
+        """Start the parent run and leave its id, or why there is none, where every job finds it."""
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / _PARENT_FILE).write_text(self._start(config), encoding="utf-8")
+        except SpotifyMLError as error:
+            (folder / _ERROR_FILE).write_text(str(error), encoding="utf-8")
+
+    @classmethod
+    def _start(cls, config: DictConfig) -> str:
         # mlflow takes seconds to import, and Hydra imports this module on the way to --help.
         from spotify_ml.config import TrackingConfig
-        from spotify_ml.tracking.store import connect
-        from spotify_ml.tracking.versions import code_tags
+        from spotify_ml.tracking.store import connect, store_errors
 
         tracking = TrackingConfig.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         client, experiment_id = connect(tracking)
-        overrides = " ".join(config.hydra.overrides.task)
-        run = client.create_run(experiment_id, tags={**code_tags(), "hydra.overrides": overrides})
-        run_id = run.info.run_id
-        type(self)._open = (client, run_id)
-        client.update_run(run_id, name=f"sweep-{run_id[:8]}")
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _PARENT_FILE).write_text(run_id, encoding="utf-8")
+        with store_errors(tracking.uri):
+            tags = {**code_tags(), "hydra.overrides": " ".join(config.hydra.overrides.task)[:TAG_LENGTH]}
+            run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+            cls._open = (client, run_id)
+            client.update_run(run_id, name=f"sweep-{run_id[:8]}")
+        return run_id
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """End the parent run."""

@@ -6,6 +6,8 @@ from importlib.metadata import version
 from spotify_ml import __version__
 from spotify_ml.paths import PROJECT
 
+# The longest tag that every store takes.
+TAG_LENGTH = 5000
 _LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 
 
