@@ -1,5 +1,6 @@
 """A Hydra command that answers every mistake with one clear error and the right exit code."""
 
+import ctypes
 import gc
 import os
 import re
@@ -17,6 +18,9 @@ from spotify_ml.tracking.sweep import SweepCallback
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED, _INTERRUPTED = 1, 130
+# glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 2**30
 _MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
 
 
@@ -31,6 +35,7 @@ def run_command(task: Callable[[], Any]) -> None:
     # XGBoost's threads wait for each other by spinning; where another process wants the cores, that multiplies the
     # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    _keep_freed_memory()
     full_error = os.environ.get(_FULL_ERROR) == "1"
     # Hydra would print errors its own way and hide their type.
     os.environ[_FULL_ERROR] = "1"
@@ -51,6 +56,20 @@ def run_command(task: Callable[[], Any]) -> None:
         sys.exit(_FAILED)
     finally:
         gc.freeze()
+
+
+def _keep_freed_memory() -> None:
+    """Let freed memory be used again instead of returning it: a third of the time of reading and features goes there.
+
+    Tables come and go in arrays of megabytes, and each would be asked of the system and zeroed anew. Arrow's own
+    allocator would keep what it freed from the others.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    # Other C libraries have no such switch, or other names for it.
+    if mallopt is not None:
+        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(option, _KEPT_BYTES)
 
 
 def _raised_by_hydra(error: Exception) -> bool:

@@ -7,15 +7,20 @@ from typing import Any
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
-from spotify_ml.evaluation.figures import save_figures
+from spotify_ml.evaluation.drawing import FigureData, FigureProcess
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
 from spotify_ml.result import Result
 
 
-def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
-    """Write ``config.json``, ``data/``, ``models/`` and ``figures/`` below the run folder."""
+def write_outputs(folder: Path, config: RunConfig, result: Result, figures: FigureProcess) -> None:
+    """Write ``config.json``, ``data/`` and ``models/`` below the run folder, and have ``figures/`` drawn meanwhile."""
     matrices, fitted, evaluation = result.matrices, result.fitted, result.evaluation
+    shares = dict(zip(evaluation.importance["feature"], evaluation.importance["importance"], strict=True))
+    figures.draw(
+        folder / "figures",
+        FigureData(fitted.learning_curve, fitted.n_trees, evaluation.actual, evaluation.predicted, shares),
+    )
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
@@ -28,9 +33,6 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         models.mkdir()
         metadata = _metadata(config, result)
         write_model(models, fitted.final, matrices.transformer, evaluation.importance, metadata)
-    with staged(folder / "figures") as figures:
-        figures.mkdir()
-        save_figures(figures, fitted.learning_curve, fitted.n_trees, evaluation)
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:

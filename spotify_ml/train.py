@@ -39,8 +39,11 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
     SpotifyMLError
         If the data, the split or the tracking store cannot be used.
     """
-    # Imported here, so that --help, --cfg and mistyped overrides answer at once; skops first, since its import looks
-    # through every module that is already there.
+    # Imported here, so that --help, --cfg and mistyped overrides answer at once. The process that draws goes first, to
+    # import its own meanwhile; then skops, whose import looks through every module that is already there.
+    from spotify_ml.evaluation.drawing import FigureProcess
+
+    drawing = FigureProcess()
     import skops.io  # noqa: F401
 
     from spotify_ml.data.etl import clean
@@ -56,7 +59,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
     from spotify_ml.tracking.record import record_result, recorded_run
 
     clock = Stopwatch()
-    with recorded_run(config, overrides, parent, folder / "train.log") as run:
+    with drawing as figures, recorded_run(config, overrides, parent, folder / "train.log") as run:
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()
@@ -74,9 +77,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
             evaluation = evaluate(fitted, matrices, tracks.frame)
         result = Result(raw, tracks, quality, split, matrices, fitted, evaluation)
         with clock.stage("outputs"):
-            write_outputs(folder, config, result)
+            write_outputs(folder, config, result, figures)
         register = parent is None if config.register_model is None else config.register_model
-        return record_result(run, result, folder, clock, register=register)
+        return record_result(run, result, folder, figures, clock, register=register)
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="train")

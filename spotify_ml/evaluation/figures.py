@@ -1,36 +1,50 @@
-"""The pictures of a run, in one style."""
+"""The pictures of a run, in one style; run as a module, it draws what `drawing` sends."""
 
+import pickle
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from spotify_ml.evaluation.evaluate import Evaluation
+from spotify_ml.errors import OutputError
+from spotify_ml.evaluation.drawing import FigureData
+from spotify_ml.files import staged
 
 _BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9731a", "#808080"
 _TOP = 20
 
 
-def save_figures(folder: Path, learning_curve: dict[str, list[float]], n_trees: int, evaluation: Evaluation) -> None:
-    """Draw the figures of a run as PNG files.
+def save_figures(folder: Path, data: FigureData) -> None:
+    """Draw the figures of a run as PNG files in a folder that is there when all of them are.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to; must exist.
-    learning_curve : dict of str to list of float
-        RMSE after every tree, for ``train`` and ``val``.
-    n_trees : int
-        The chosen number of trees.
-    evaluation : Evaluation
-        Predictions of the test rows, and the importance of the features.
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
     """
-    _draw_learning_curve(folder / "learning_curve.png", learning_curve, n_trees)
-    _draw_predictions(folder / "predicted_vs_actual.png", evaluation.actual, evaluation.predicted)
-    _draw_importance(folder / "feature_importance.png", evaluation.importance)
+    with staged(folder) as partial:
+        partial.mkdir()
+        _draw_learning_curve(partial / "learning_curve.png", data.learning_curve, data.n_trees)
+        _draw_predictions(partial / "predicted_vs_actual.png", data.actual, data.predicted)
+        _draw_importance(partial / "feature_importance.png", data.importance)
+
+
+def main() -> None:
+    """Draw what comes on standard input; nothing comes where the run ended early."""
+    # Ctrl-C reaches the whole group of processes; the run decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        folder, data = pickle.load(sys.stdin.buffer)  # noqa: S301 - the pipe of the process that started this one
+    except EOFError:
+        return
+    try:
+        save_figures(folder, data)
+    except OutputError as error:
+        sys.exit(str(error))
 
 
 def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -64,11 +78,15 @@ def _draw_predictions(path: Path, actual: np.ndarray, predicted: np.ndarray) -> 
     figure.savefig(path, dpi=100)
 
 
-def _draw_importance(path: Path, importance: pd.DataFrame) -> None:
-    top = importance.head(_TOP)[::-1]
-    title = f"{top['feature'].iloc[-1]} leads with {top['importance'].iloc[-1]:.0%} of all gain"
+def _draw_importance(path: Path, importance: dict[str, float]) -> None:
+    names, shares = zip(*list(importance.items())[:_TOP][::-1], strict=True)
+    title = f"{names[-1]} leads with {shares[-1]:.0%} of all gain"
     figure, axes = _axes(title, "share of gain", "")
     # The names are as long as they are; measuring them takes a second drawing.
     figure.set_layout_engine("constrained")
-    axes.barh(top["feature"], top["importance"], color=_BLUE)
+    axes.barh(names, shares, color=_BLUE)
     figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import TrackingError
+from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE
 from spotify_ml.paths import PACKAGE
@@ -220,7 +221,9 @@ def _signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double)]))
 
 
-def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch, *, register: bool) -> Summary:
+def record_result(
+    run: RunRecord, result: Result, folder: Path, figures: FigureProcess, clock: Stopwatch, *, register: bool
+) -> Summary:
     """Record what a run came to, register the model if asked, and write ``summary.json``.
 
     Parameters
@@ -231,6 +234,8 @@ def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch
         What the stages gave.
     folder : Path
         The run folder, with the run's files.
+    figures : FigureProcess
+        What draws the figures there.
     clock : Stopwatch
         The times so far.
     register : bool
@@ -254,10 +259,11 @@ def record_result(run: RunRecord, result: Result, folder: Path, clock: Stopwatch
         run.log_files(folder, ["config.json"], None)
         run.log_files(folder / "data", list(REPORTS), "data")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
-        run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
         model_uri = run.log_model(models, test_rows)
         registered = mlflow.pyfunc.load_model(model_uri).predict(test_rows)
         metrics["formats/largest_difference"] = check_agreement(models, result.matrices.test.features, registered)
+        figures.wait()
+        run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
     version = None
     if register:
         with clock.stage("register"):

@@ -1,0 +1,86 @@
+"""The process that draws a run's figures while the run goes on."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+import numpy as np
+
+from spotify_ml.errors import OutputError
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """What the figures of a run show.
+
+    Attributes
+    ----------
+    learning_curve : dict of str to list of float
+        RMSE after every tree, for ``train`` and ``val``.
+    n_trees : int
+        The chosen number of trees.
+    actual, predicted : ndarray of float, shape (n_test,)
+        Popularity of the test rows.
+    importance : dict of str to float
+        Share of all gain by feature, most important first.
+    """
+
+    learning_curve: dict[str, list[float]]
+    n_trees: int
+    actual: np.ndarray
+    predicted: np.ndarray
+    importance: dict[str, float]
+
+
+class FigureProcess:
+    """A process that imports matplotlib at once, draws when it is told to, and ends with this one.
+
+    Importing and drawing take about as long as fitting the sample, and need nothing of the fit but its figures.
+    """
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        # Its standard input closes with this process, however that ends.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "spotify_ml.evaluation.figures"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Self:
+        """Return the process, already started."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the process; what is not drawn by now is not wanted."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in filter(None, (self._process.stdin, self._process.stderr)):
+            pipe.close()
+
+    def draw(self, folder: Path, data: FigureData) -> None:
+        """Start drawing; `wait` says when the folder is there."""
+        self._folder = folder
+        try:
+            with cast("IO[bytes]", self._process.stdin) as pipe:
+                pickle.dump((folder, data), pipe)
+        except BrokenPipeError:
+            # It ended before; `wait` says why.
+            return
+
+    def wait(self) -> None:
+        """Wait until the figures are drawn.
+
+        Raises
+        ------
+        OutputError
+            With what the process said, if it could not draw them.
+        """
+        said = b"" if self._process.stderr is None else self._process.stderr.read()
+        if self._process.wait():
+            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
+            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
