@@ -70,7 +70,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
         with clock.stage("split"):
             split = split_tracks(tracks.frame, config.split, config.seed)
         with clock.stage("features"):
-            matrices = build_matrices(config.features.name, tracks.frame, split)
+            matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
         with clock.stage("fit"):
             fitted = fit_estimators(build_estimator(config.model, config.seed), matrices)
         with clock.stage("evaluate"):

@@ -37,8 +37,8 @@ def feature_info(features: pd.DataFrame) -> pd.DataFrame:
             "missing": features.isna().sum(),
             "unique": features.nunique(),
             # In float32 the sums themselves would be off.
-            "mean": np.nanmean(features.to_numpy(), axis=0, dtype=np.float64),
-            "std": np.nanstd(features.to_numpy(), axis=0, dtype=np.float64, ddof=1),
+            "mean": [features[name].astype(np.float64).mean() for name in features],
+            "std": [features[name].astype(np.float64).std() for name in features],
         }
     ).rename_axis("feature")
 

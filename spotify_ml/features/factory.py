@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,8 +14,12 @@ from sklearn.preprocessing import StandardScaler
 from spotify_ml.data.etl import ENERGY_LEVELS, MOODS, TEMPO_LEVELS
 from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.splits import Split
+from spotify_ml.features.catalogue import COLUMNS as CATALOGUE_COLUMNS
+from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.columns import Interactions, NumericColumns, OneHotLevels
 from spotify_ml.features.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.names import COLUMNS as NAME_COLUMNS
+from spotify_ml.features.names import NameFeatures
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
 REFERENCE_KEPT = [
@@ -74,12 +79,23 @@ class Matrices:
     transformer: ColumnTransformer
 
 
-def build_features(name: Literal["full", "audio", "reference"]) -> ColumnTransformer:
+FeatureSet = Literal["full", "audio", "reference"]
+
+
+def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
     """Return the unfitted transformers of a feature set.
 
-    ``audio`` is the 14 audio columns; ``full`` adds the genre set; ``reference`` gives the 37 columns of the
-    reference pipeline.
+    ``audio`` is the 14 audio columns; ``full`` adds the genre set, what the rest of the catalogue says about artists,
+    album and genres, and the words of title and album; ``reference`` gives the 37 columns of the reference pipeline.
+
+    Parameters
+    ----------
+    name : {"full", "audio", "reference"}
+        The feature set.
+    seed : int
+        Decides the folds of what looks at the target.
     """
+    steps: list[tuple[str, Any, list[str]]]
     if name == "reference":
         steps = [
             ("scaled", make_pipeline(NumericColumns(), StandardScaler()), REFERENCE_SCALED),
@@ -91,12 +107,57 @@ def build_features(name: Literal["full", "audio", "reference"]) -> ColumnTransfo
     else:
         steps = [("audio", NumericColumns(), list(AUDIO))]
         if name == "full":
-            steps.append(("genres", GenreSet(), ["track_genre"]))
+            steps += [
+                ("genres", GenreSet(), ["track_genre"]),
+                ("catalogue", CatalogueStatistics(random_state=seed), CATALOGUE_COLUMNS),
+                ("names", NameFeatures(), NAME_COLUMNS),
+            ]
     return ColumnTransformer(steps, verbose_feature_names_out=False)
 
 
-def build_matrices(name: Literal["full", "audio", "reference"], tracks: pd.DataFrame, split: Split) -> Matrices:
-    """Fit a feature set on the rows it may see, twice, and transform each part.
+def fit_features(
+    name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, unseen: np.ndarray, seed: int
+) -> tuple[Part, Part, ColumnTransformer]:
+    """Fit a feature set on the rows it may see, and transform these and the others.
+
+    Parameters
+    ----------
+    name : {"full", "audio", "reference"}
+        The feature set.
+    tracks : DataFrame
+        Clean tracks.
+    groups : ndarray of int, shape (n_tracks,)
+        What must not be told about itself.
+    seen, unseen : ndarray of int
+        Positions of the rows to fit on, and of those to transform only.
+    seed : int
+        Decides the folds of what looks at the target.
+    """
+    features = build_features(name, seed)
+    target = tracks[TARGET].to_numpy(dtype=np.float64)
+    # Rows are copied for each part: leave behind the columns that no transformer asks for.
+    inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]
+    routed = {"groups": groups[seen]} if name == "full" else {}
+    with config_context(enable_metadata_routing=True):
+        fitted = features.fit_transform(inputs.iloc[seen], target[seen], **routed)
+    others = features.transform(inputs.iloc[unseen])
+    names = features.get_feature_names_out()
+    parts = [
+        Part(pd.DataFrame(matrix, index=rows, columns=names, copy=False), target[rows])
+        for matrix, rows in ((fitted, seen), (others, unseen))
+    ]
+    return parts[0], parts[1], features
+
+
+def with_categories(tracks: pd.DataFrame) -> pd.DataFrame:
+    """Return tracks whose repeated texts are numbered once, not in every fit and transform."""
+    return tracks.assign(
+        **{name: tracks[name].astype("category") for name in ("track_genre", "artists", "album_name") if name in tracks}
+    )
+
+
+def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
+    """Fit a feature set twice, and transform each part.
 
     Early stopping is watched by features that never saw the validation rows; the final features, fitted on train
     and validation rows, never see the test rows.
@@ -108,23 +169,14 @@ def build_matrices(name: Literal["full", "audio", "reference"], tracks: pd.DataF
     tracks : DataFrame
         Clean tracks.
     split : Split
-        The rows of each part.
+        The rows of each part, and the groups.
+    seed : int
+        Decides the folds of what looks at the target.
     """
-    target = tracks[TARGET].to_numpy(dtype=np.float64)
-    # Rows are copied for each part: leave behind the columns that no transformer asks for.
-    inputs = tracks[sorted({column for _, _, columns in build_features(name).transformers for column in columns})]
-    if "track_genre" in inputs:
-        # Few distinct values: number them once, not in every fit and transform.
-        inputs = inputs.assign(track_genre=inputs["track_genre"].astype("category"))
-
-    def part(matrix: np.ndarray, rows: np.ndarray, features: ColumnTransformer) -> Part:
-        named = pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out(), copy=False)
-        return Part(named, target[rows])
+    inputs = with_categories(tracks)
 
     def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
-        features = build_features(name)
-        fitted = part(features.fit_transform(inputs.iloc[seen], target[seen]), seen, features)
-        return fitted, part(features.transform(inputs.iloc[unseen]), unseen, features), features
+        return fit_features(name, inputs, split.groups, seen, unseen, seed)
 
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:

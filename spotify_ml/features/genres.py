@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from spotify_ml.data.schema import LIST_SEPARATOR
 
 
-def _genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
+def genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
     """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
     codes, distinct = pd.factorize(X["track_genre"])
     return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
@@ -42,13 +42,13 @@ class GenreSet(TransformerMixin, BaseEstimator):
         y : object
             Ignored.
         """
-        self.genres_ = sorted({genre for genres in _genre_lists(X)[1] for genre in genres})
+        self.genres_ = sorted({genre for genres in genre_lists(X)[1] for genre in genres})
         return self
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the flags and the number of genres, shape (n_tracks, n_genres + 1)."""
         check_is_fitted(self)
-        codes, lists = _genre_lists(X)
+        codes, lists = genre_lists(X)
         position = {genre: column for column, genre in enumerate(self.genres_)}
         # The last row, which code -1 takes, is that of tracks without a genre.
         flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
@@ -83,13 +83,13 @@ class FirstGenreCode(TransformerMixin, BaseEstimator):
         y : object
             Ignored.
         """
-        self.genres_ = sorted({genres[0] for genres in _genre_lists(X)[1] if genres})
+        self.genres_ = sorted({genres[0] for genres in genre_lists(X)[1] if genres})
         return self
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the codes, shape (n_tracks, 1)."""
         check_is_fitted(self)
-        codes, lists = _genre_lists(X)
+        codes, lists = genre_lists(X)
         position = {genre: code for code, genre in enumerate(self.genres_)}
         labels = [position.get(genres[0], -1) if genres else -1 for genres in lists]
         column: np.ndarray = np.array([*labels, -1], dtype=np.float32)[codes, np.newaxis]

@@ -1,0 +1,146 @@
+"""What the rest of the catalogue says about a track: its artists', its album's and its genres' other recordings."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from spotify_ml.data.schema import LIST_SEPARATOR
+from spotify_ml.features.genres import genre_lists
+from spotify_ml.features.statistics import STATISTICS, TargetStatistics
+
+
+@dataclass(frozen=True)
+class Level:
+    """A key of the catalogue.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The columns that make the key.
+    fallback : str or None
+        The level whose mean an unknown key is expected to have; None: all of train.
+    pooled : bool
+        Whether the key is a list whose members are pooled.
+    """
+
+    columns: tuple[str, ...]
+    fallback: str | None
+    pooled: bool = False
+
+
+# In an order in which every fallback comes before what falls back to it.
+LEVELS = {
+    "genres": Level(("track_genre",), None),
+    "artist": Level(("first_artist",), "genres"),
+    "any_artist": Level(("artists",), "genres", pooled=True),
+    "artists": Level(("artists",), "artist"),
+    "album": Level(("album_name",), "artist"),
+    "artist_album": Level(("first_artist", "album_name"), "artist"),
+}
+COLUMNS = ["artists", "album_name", "track_genre"]
+
+
+class CatalogueStatistics(TransformerMixin, BaseEstimator):
+    """`TargetStatistics` of every level of the catalogue, each falling back to the one above it.
+
+    Parameters
+    ----------
+    smoothing : float
+        How many rows the fallback counts for in a mean.
+    n_folds : int
+        Number of folds.
+    random_state : int
+        Decides which group is in which fold.
+
+    Attributes
+    ----------
+    levels_ : dict of str to TargetStatistics
+        Fitted, by the name of the level.
+    """
+
+    # scikit-learn's way to say that a ColumnTransformer hands the groups on.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
+
+    def __init__(self, *, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0) -> None:
+        self.smoothing = smoothing
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
+        """Learn the statistics of all of train.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Tracks, with the columns named by `COLUMNS`.
+        y : ndarray of float, shape (n_tracks,)
+            Popularity.
+        groups : ndarray of int, shape (n_tracks,), optional
+            Only `fit_transform` needs them.
+        """
+        keys = _keys(X)
+        self.levels_ = {name: self._level(level).fit(keys[list(level.columns)], y) for name, level in LEVELS.items()}
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        """Learn the statistics, and return those that each track of train may know, shape (n_tracks, 36).
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        groups : ndarray of int, shape (n_tracks,), optional
+            What must not be told about itself; by default every track is its own group.
+        """
+        keys = _keys(X)
+        statistics: dict[str, np.ndarray] = {}
+        self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
+        for name, level in LEVELS.items():
+            prior = None if level.fallback is None else statistics[level.fallback][:, 0]
+            statistics[name] = self.levels_[name].fit_transform(keys[list(level.columns)], y, groups, prior)
+        return np.hstack(list(statistics.values()))
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
+        check_is_fitted(self)
+        keys = _keys(X)
+        statistics: dict[str, np.ndarray] = {}
+        for name, level in LEVELS.items():
+            prior = None if level.fallback is None else statistics[level.fallback][:, 0]
+            statistics[name] = self.levels_[name].transform(keys[list(level.columns)], prior)
+        return np.hstack(list(statistics.values()))
+
+    def _level(self, level: Level) -> TargetStatistics:
+        return TargetStatistics(
+            pooled=level.pooled, smoothing=self.smoothing, n_folds=self.n_folds, random_state=self.random_state
+        )
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Return ``<level>_<statistic>`` of every column."""
+        return np.array([f"{name}_{statistic}" for name in LEVELS for statistic in STATISTICS], dtype=object)
+
+
+def _keys(X: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that make keys, as categories: what is equal is hashed once."""
+    codes, artists = pd.factorize(X["artists"])
+    first = [value.partition(LIST_SEPARATOR)[0] for value in artists]
+    genre_codes, genres = genre_lists(X)
+    return pd.DataFrame(
+        {
+            "artists": _categories(codes, list(artists)),
+            "first_artist": _categories(codes, first),
+            "album_name": X["album_name"].to_numpy(),
+            "track_genre": _categories(genre_codes, [LIST_SEPARATOR.join(members) for members in genres]),
+        },
+        index=X.index,
+        copy=False,
+    )
+
+
+def _categories(codes: np.ndarray, values: list[str]) -> "pd.Categorical[str]":
+    """Return values by position, as categories; an empty value is none."""
+    positions, distinct = pd.factorize(np.array([value or None for value in values], dtype=object))
+    return pd.Categorical.from_codes(np.append(positions, -1)[codes], pd.Index(distinct, dtype="str"))

@@ -1,0 +1,252 @@
+"""Statistics of the target by a key, such that no row of train is told about its own group."""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.model_selection import GroupKFold
+from sklearn.utils.validation import check_is_fitted
+
+from spotify_ml.data.schema import LIST_SEPARATOR
+
+STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
+# Spotify's scale starts at 0, where most of what nobody hears stands; 1 is as good as that.
+DEAD = 1.0
+# What a lone group may know of popularity: the middle of its scale.
+MIDDLE = 50.0
+_SUMS = 4
+
+
+class TargetStatistics(TransformerMixin, BaseEstimator):
+    """Mean, count, spread and extremes of the target over the rows of train that share a key.
+
+    Rows of train get the statistics of the other folds (`fit_transform`), later rows those of all of train
+    (`transform`). Folds never divide a group. scikit-learn's ``TargetEncoder`` gives the first statistic alone, and
+    falls back to the overall mean alone.
+
+    Parameters
+    ----------
+    pooled : bool
+        Whether a key is a ``;``-joined list whose members are pooled.
+    smoothing : float
+        How many rows the prior counts for in the mean: (sum + smoothing · prior) / (count + smoothing).
+    n_folds : int
+        Number of folds; fewer where there are fewer groups.
+    random_state : int
+        Decides which group is in which fold.
+
+    Attributes
+    ----------
+    keys_ : ndarray of uint64, shape (n_keys,)
+        Hashes of the keys of train, ascending.
+    totals_ : ndarray of float64, shape (n_keys, 6)
+        Count, sum, sum of squares, number of rows up to `DEAD`, maximum and minimum by key.
+    prior_ : float
+        Mean of the target.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> artists = pd.DataFrame({"artists": ["Abba", "Abba", "Cher"]})
+    >>> encoder = TargetStatistics().fit(artists, [60, 70, 20])
+    >>> encoder.transform(pd.DataFrame({"artists": ["Abba", "Zaz"]})).round(1)
+    array([[60.,  2.,  5.,  0., 70., 60.],
+           [50.,  0., nan, nan, nan, nan]], dtype=float32)
+    """
+
+    def __init__(
+        self, *, pooled: bool = False, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0
+    ) -> None:
+        self.pooled = pooled
+        self.smoothing = smoothing
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
+        """Learn the statistics of all of train.
+
+        Parameters
+        ----------
+        X : DataFrame
+            One column of keys, or several that make one key together; an empty value has no key.
+        y : ndarray of float, shape (n_rows,)
+            The target.
+        groups : ndarray of int, shape (n_rows,), optional
+            Only `fit_transform` needs them.
+        """
+        rows, hashes = _keys(X, pooled=self.pooled)
+        target = np.asarray(y, dtype=np.float64)
+        self._learn(hashes, target[rows], np.zeros(len(rows), dtype=np.intp), 1)
+        self.prior_ = float(target.mean())
+        return self
+
+    def _learn(self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
+        """Keep the totals of every key, and return them without each fold, shape (n_keys, n_folds, 6)."""
+        self.keys_, codes = np.unique(hashes, return_inverse=True)
+        by_fold = _totals(codes, folds, y, (len(self.keys_), n_folds))
+        sums = by_fold[..., :_SUMS]
+        total = sums.sum(axis=1, keepdims=True)
+        highest, without_highest = _without_each_fold(by_fold[..., _SUMS])
+        lowest, without_lowest = _without_each_fold(-by_fold[..., _SUMS + 1])
+        self.totals_ = np.column_stack([total[:, 0], highest, -lowest])
+        return np.concatenate([total - sums, np.stack([without_highest, -without_lowest], axis=-1)], axis=-1)
+
+    def fit_transform(
+        self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None, prior: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Learn the statistics, and return those that each row of train may know, shape (n_rows, 6).
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        groups : ndarray of int, shape (n_rows,), optional
+            What must not be told about itself; by default every row is its own group.
+        prior : ndarray of float, shape (n_rows,), optional
+            What to expect of a row without its key, known without its own group; by default the mean of the other
+            folds.
+        """
+        target = np.asarray(y, dtype=np.float64)
+        folds = assign_folds(np.arange(len(X)) if groups is None else groups, self.n_folds, self.random_state)
+        n_folds = int(folds.max(initial=0)) + 1
+        if prior is None:
+            prior = _mean_of_other_folds(target, folds, n_folds)
+        rows, hashes = _keys(X, pooled=self.pooled)
+        others = self._learn(hashes, target[rows], folds[rows], n_folds)
+        self.prior_ = float(target.mean())
+        positions = np.searchsorted(self.keys_, hashes)
+        return self._finish(len(X), rows, others[positions, folds[rows]], prior)
+
+    def transform(self, X: pd.DataFrame, prior: np.ndarray | None = None) -> np.ndarray:
+        """Return the statistics of rows that were not in train, shape (n_rows, 6).
+
+        Parameters
+        ----------
+        X : DataFrame
+            Keys, as in `fit`.
+        prior : ndarray of float, shape (n_rows,), optional
+            What to expect of a row whose key is unknown; by default the mean of train.
+        """
+        check_is_fitted(self)
+        rows, hashes = _keys(X, pooled=self.pooled)
+        positions = np.searchsorted(self.keys_, hashes)
+        positions[positions == len(self.keys_)] = 0
+        known = self.keys_[positions] == hashes if len(self.keys_) else np.zeros(len(rows), dtype=bool)
+        given = np.full(len(X), self.prior_) if prior is None else prior
+        return self._finish(len(X), rows[known], self.totals_[positions[known]], given)
+
+    def _finish(self, n_rows: int, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Pool the totals of each row's keys and turn them into statistics."""
+        sums = np.zeros((n_rows, _SUMS))
+        highest, lowest = np.full(n_rows, -np.inf), np.full(n_rows, np.inf)
+        if self.pooled:
+            for column in range(_SUMS):
+                sums[:, column] = np.bincount(rows, weights=totals[:, column], minlength=n_rows)
+            np.maximum.at(highest, rows, totals[:, _SUMS])
+            np.minimum.at(lowest, rows, totals[:, _SUMS + 1])
+        else:
+            sums[rows] = totals[:, :_SUMS]
+            highest[rows], lowest[rows] = totals[:, _SUMS:].T
+        count, total, squares, dead = sums.T
+        statistics = np.full((n_rows, len(STATISTICS)), np.nan, dtype=np.float32)
+        statistics[:, 0] = (total + self.smoothing * prior) / (count + self.smoothing)
+        statistics[:, 1] = count
+        known = count > 0
+        n_known = count[known]
+        mean = total[known] / n_known
+        # Rounding may leave a hair below zero.
+        statistics[known, 2] = np.sqrt(np.maximum(squares[known] / n_known - mean**2, 0))
+        statistics[known, 3] = dead[known] / n_known
+        statistics[known, 4] = highest[known]
+        statistics[known, 5] = lowest[known]
+        return statistics
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Return the names of the statistics."""
+        return np.array(STATISTICS, dtype=object)
+
+
+def assign_folds(groups: np.ndarray, n_folds: int, random_state: int) -> np.ndarray:
+    """Return the fold of every row, shape (n_rows,): no group in two folds, no fold without a group.
+
+    Parameters
+    ----------
+    groups : ndarray of int, shape (n_rows,)
+        The group of every row.
+    n_folds : int
+        Number of folds; fewer where there are fewer groups.
+    random_state : int
+        Decides which group is in which fold.
+    """
+    folds = np.zeros(len(groups), dtype=np.intp)
+    n_splits = min(n_folds, len(np.unique(groups)))
+    if n_splits > 1:
+        splitter = GroupKFold(n_splits, shuffle=True, random_state=random_state)
+        for fold, (_, held_out) in enumerate(splitter.split(groups, groups=groups)):
+            folds[held_out] = fold
+    return folds
+
+
+def _mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
+    counts, sums = np.bincount(folds, minlength=n_folds), np.bincount(folds, weights=y, minlength=n_folds)
+    n_others = len(y) - counts
+    others = np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
+    return others[folds]
+
+
+def _totals(codes: np.ndarray, folds: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Count, sum, sum of squares, dead rows, maximum and minimum by key and fold, shape (n_keys, n_folds, 6)."""
+    cells, size = codes * shape[1] + folds, shape[0] * shape[1]
+    totals = np.empty((size, len(STATISTICS)))
+    for column, weights in enumerate((None, y, y * y, (y <= DEAD).astype(np.float64))):
+        totals[:, column] = np.bincount(cells, weights=weights, minlength=size)
+    totals[:, _SUMS], totals[:, _SUMS + 1] = -np.inf, np.inf
+    np.maximum.at(totals[:, _SUMS], cells, y)
+    np.minimum.at(totals[:, _SUMS + 1], cells, y)
+    return totals.reshape(*shape, len(STATISTICS))
+
+
+def _without_each_fold(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maximum over the folds, shape (n_keys,), and without each of them, shape (n_keys, n_folds)."""
+    n_keys, n_folds = values.shape
+    if n_folds == 1 or n_keys == 0:
+        return values.max(axis=1, initial=-np.inf), np.full_like(values, -np.inf)
+    leader = values.argmax(axis=1)
+    highest = values[np.arange(n_keys), leader]
+    rest = values.copy()
+    rest[np.arange(n_keys), leader] = -np.inf
+    without = np.repeat(highest[:, np.newaxis], n_folds, axis=1)
+    without[np.arange(n_keys), leader] = rest.max(axis=1)
+    return highest, without
+
+
+def _keys(X: pd.DataFrame, *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that have a key, and the hash of the key; a row of a list stands once for each member."""
+    codes, hashes = zip(*(_hashed(X[name]) for name in X.columns), strict=True)
+    rows = np.flatnonzero(np.all([code >= 0 for code in codes], axis=0))
+    if pooled:
+        return _members(X.iloc[:, 0], rows)
+    joint = hashes[0][codes[0][rows]]
+    for code, values in zip(codes[1:], hashes[1:], strict=True):
+        # An odd factor loses nothing, and the order of the columns matters.
+        joint = joint * np.uint64(3) + values[code[rows]]
+    return rows, joint
+
+
+def _hashed(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return the code of every value, -1 where there is none, and the hash of every code."""
+    codes, distinct = pd.factorize(column)
+    return codes, pd.util.hash_array(np.asarray(distinct, dtype=object), categorize=False)
+
+
+def _members(column: pd.Series, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    codes, distinct = pd.factorize(column.iloc[rows])
+    lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in distinct]
+    lengths = np.array([len(members) for members in lists], dtype=np.intp)
+    names = np.array([name for members in lists for name in members], dtype=object)
+    hashes = pd.util.hash_array(names)
+    starts = np.cumsum(lengths) - lengths
+    # The members of every row's list, one list after the other.
+    repeated = lengths[codes]
+    offsets = np.arange(repeated.sum()) - np.repeat(np.cumsum(repeated) - repeated, repeated)
+    return np.repeat(rows, repeated), hashes[np.repeat(starts[codes], repeated) + offsets]
