@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow lint format ui data clean
+.PHONY: help setup train evaluate test test-slow lint format ui data clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(VENV)/installed-dev  ## check style and types
 format: $(VENV)/installed-dev  ## mend style where that is automatic
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+evaluate: $(VENV)/installed  ## judge the model by all four splits beside its baselines; ARGS=data=full
+	@$(BIN)/python -m spotify_ml.train -m split=random,recording,album,artist $(ARGS)
 
 ui: $(VENV)/installed  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db $(ARGS)

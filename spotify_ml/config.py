@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from spotify_ml.errors import ConfigError, did_you_mean
+from spotify_ml.paths import CONF
 
 
 class _Section(BaseModel):
@@ -38,14 +41,17 @@ class SplitConfig(_Section):
     val_size: float = Field(gt=0, lt=1)
 
 
+FeatureSet = Literal["full", "audio", "reference"]
+
+
 class FeaturesConfig(_Section):
     """Which columns the estimator sees."""
 
-    name: Literal["full", "audio", "reference"]
+    name: FeatureSet
 
 
-class ModelConfig(_Section):
-    """The parameters of ``xgboost.XGBRegressor``, under their own names and within their own ranges."""
+class XGBoostConfig(_Section):
+    """The parameters of ``xgboost.XGBRegressor`` and ``XGBClassifier``, under their own names and in their ranges."""
 
     name: Literal["xgboost", "xgboost_reference"]
     n_estimators: int = Field(ge=1)
@@ -69,6 +75,115 @@ class ModelConfig(_Section):
     n_jobs: int | None = Field(ge=1)
 
 
+class LinearConfig(_Section):
+    """Ridge regression, or logistic regression of the same penalty, on imputed and scaled features."""
+
+    name: Literal["linear"]
+    alpha: float = Field(gt=0)
+
+
+class ForestConfig(_Section):
+    """The parameters of scikit-learn's random forests and extremely randomised trees."""
+
+    name: Literal["random_forest", "extra_trees"]
+    n_estimators: int = Field(ge=1)
+    max_depth: int | None = Field(ge=1)
+    min_samples_leaf: int = Field(ge=1)
+    max_features: float = Field(gt=0, le=1)
+    n_jobs: int | None = Field(ge=1)
+
+
+class HistGradientBoostingConfig(_Section):
+    """The parameters of scikit-learn's histogram gradient boosting."""
+
+    name: Literal["hist_gradient_boosting"]
+    max_iter: int = Field(ge=1)
+    n_iter_no_change: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    max_leaf_nodes: int = Field(ge=2)
+    min_samples_leaf: int = Field(ge=1)
+    l2_regularization: float = Field(ge=0)
+    max_features: float = Field(gt=0, le=1)
+    max_bins: int = Field(ge=2, le=255)
+
+
+class LightGBMConfig(_Section):
+    """The parameters of ``lightgbm.LGBMRegressor`` and ``LGBMClassifier``."""
+
+    name: Literal["lightgbm"]
+    n_estimators: int = Field(ge=1)
+    early_stopping_round: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    num_leaves: int = Field(ge=2)
+    min_child_samples: int = Field(ge=1)
+    subsample: float = Field(gt=0, le=1)
+    subsample_freq: int = Field(ge=0)
+    colsample_bytree: float = Field(gt=0, le=1)
+    reg_alpha: float = Field(ge=0)
+    reg_lambda: float = Field(ge=0)
+    max_bin: int = Field(ge=2)
+    n_jobs: int | None = Field(ge=1)
+
+
+class CatBoostConfig(_Section):
+    """The parameters of ``catboost.CatBoostRegressor`` and ``CatBoostClassifier``."""
+
+    name: Literal["catboost"]
+    iterations: int = Field(ge=1)
+    early_stopping_rounds: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    depth: int = Field(ge=1, le=16)
+    l2_leaf_reg: float = Field(ge=0)
+    rsm: float = Field(gt=0, le=1)
+    thread_count: int = Field(ge=-1)
+
+
+class TwoPartConfig(_Section):
+    """Whether a track is dead, and how popular it is if not."""
+
+    name: Literal["two_part"]
+    dead: XGBoostConfig
+    alive: XGBoostConfig
+
+
+SingleConfig = Annotated[
+    XGBoostConfig | LinearConfig | ForestConfig | HistGradientBoostingConfig | LightGBMConfig | CatBoostConfig,
+    Field(discriminator="name"),
+]
+
+
+class EnsembleConfig(_Section):
+    """The average of several estimators: plain (blend), or weighted by how well they predict folds (stack)."""
+
+    name: Literal["blend", "stack"]
+    members: dict[str, SingleConfig] = Field(min_length=2)
+    folds: int = Field(ge=2)
+
+
+ModelConfig = Annotated[SingleConfig | TwoPartConfig | EnsembleConfig, Field(discriminator="name")]
+
+
+class RegressionConfig(_Section):
+    """Predict popularity itself."""
+
+    name: Literal["regression"]
+    weights: Literal["none", "balanced"]
+    registered_model: str = Field(min_length=1)
+
+
+class ClassificationConfig(_Section):
+    """Predict the probabilities of popularity's classes."""
+
+    name: Literal["classification"]
+    label: Literal["category", "popular"]
+    threshold: float = Field(gt=0, le=100)
+    weights: Literal["none", "balanced"]
+    registered_model: str = Field(min_length=1)
+
+
+TaskConfig = Annotated[RegressionConfig | ClassificationConfig, Field(discriminator="name")]
+
+
 class TrackingConfig(_Section):
     """Where runs are recorded and under which names."""
 
@@ -84,6 +199,9 @@ class OutputsConfig(_Section):
     data: bool
 
 
+_DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
+
+
 class RunConfig(_Section):
     """One resolved run: the whole of ``conf/train.yaml`` after composition and overrides."""
 
@@ -94,7 +212,10 @@ class RunConfig(_Section):
     cleaning: CleaningConfig
     split: SplitConfig
     features: FeaturesConfig
+    task: TaskConfig
     model: ModelConfig
+    cv: int | None = Field(ge=2)
+    baselines: Literal["quick", "full"] | None
     outputs: OutputsConfig
     tracking: TrackingConfig
 
@@ -102,9 +223,9 @@ class RunConfig(_Section):
         """Return every setting under its dotted key, as it is logged."""
         return dict(_flatten(self.model_dump(by_alias=True)))
 
-    def digest(self) -> str:
-        """Return the sha256 of the settings that decide the result, wherever and under whatever name it is recorded."""
-        deciding = self.model_dump(include={"seed", "data", "cleaning", "split", "features", "model"})
+    def digest(self, *groups: str) -> str:
+        """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded."""
+        deciding = self.model_dump(include=set(groups or _DECIDING))
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
@@ -116,13 +237,40 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+def model_config(name: str) -> SingleConfig:
+    """Return a choice of the group ``model`` as its file in ``conf/`` has it.
+
+    Parameters
+    ----------
+    name : str
+        The choice; one that stands on its own or on a single other choice.
+    """
+
+    def read(choice: str) -> dict[str, Any]:
+        own: dict[str, Any] = yaml.safe_load((CONF / "model" / f"{choice}.yaml").read_text(encoding="utf-8"))
+        bases = [read(base) for base in own.pop("defaults", [])]
+        return {key: value for part in (*bases, own) for key, value in part.items()}
+
+    config: SingleConfig = TypeAdapter(SingleConfig).validate_python(read(name))
+    return config
+
+
 def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every key of the schema: the groups and, dotted, what stands in them."""
+    """Yield every key of the schema: the groups and, dotted, what stands in them, whatever their choice."""
     for field_name, field in section.model_fields.items():
         key = prefix + (field.alias or field_name)
         yield key
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from known_keys(field.annotation, f"{key}.")
+        for below in _sections(field.annotation):
+            yield from known_keys(below, f"{key}.")
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for choice in get_args(annotation):
+            yield from _sections(choice)
 
 
 def validate(config: DictConfig) -> RunConfig:
@@ -142,11 +290,31 @@ def validate(config: DictConfig) -> RunConfig:
     try:
         return RunConfig.model_validate(container)
     except ValidationError as error:
-        raise ConfigError("config: " + "\nconfig: ".join(_explain(detail) for detail in error.errors())) from error
+        raise ConfigError(
+            "config: " + "\nconfig: ".join(_explain(detail, container) for detail in error.errors())
+        ) from error
 
 
-def _explain(detail: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
+def _key(location: tuple[int | str, ...], container: Any) -> str:
+    """Return the dotted key of an error; pydantic adds the chosen name of a group, which is no key."""
+    kept, level = [], container
+    for part in location[:-1]:
+        if isinstance(level, Mapping) and part in level:
+            kept.append(str(part))
+            level = level[part]
+    last = str(location[-1])
+    is_choice = isinstance(level, Mapping) and level.get("name") == last and last not in level
+    return ".".join(kept if is_choice else [*kept, last])
+
+
+def _explain(detail: ErrorDetails, container: Any) -> str:
+    key = _key(detail["loc"], container)
+    if detail["type"] == "union_tag_invalid":
+        choices = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = detail["ctx"]["tag"]
+        return f"{key}.name={tag!r}: there are {', '.join(choices)}{did_you_mean(tag, choices)}"
+    if detail["type"] == "extra_forbidden" and key in set(known_keys()):
+        return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
     if detail["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(key, known_keys())}"
     if detail["type"] == "missing":

@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ def staged(target: Path) -> Iterator[Path]:
     OutputError
         If the disk is full, or the place cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.partial")
+    # Two processes may write the same file; whole it is in either case.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

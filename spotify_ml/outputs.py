@@ -10,17 +10,14 @@ from spotify_ml.data.outputs import write_data, write_reports
 from spotify_ml.evaluation.drawing import FigureData, FigureProcess
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
+from spotify_ml.models.targets import class_names, task_target
 from spotify_ml.result import Result
 
 
 def write_outputs(folder: Path, config: RunConfig, result: Result, figures: FigureProcess) -> None:
     """Write ``config.json``, ``data/`` and ``models/`` below the run folder, and have ``figures/`` drawn meanwhile."""
     matrices, fitted, evaluation = result.matrices, result.fitted, result.evaluation
-    shares = dict(zip(evaluation.importance["feature"], evaluation.importance["importance"], strict=True))
-    figures.draw(
-        folder / "figures",
-        FigureData(fitted.learning_curve, fitted.n_trees, evaluation.actual, evaluation.predicted, shares),
-    )
+    figures.draw(folder / "figures", _figure_data(config, result))
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
@@ -31,11 +28,23 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
             write_data(data, result.tracks.frame, parts)
     with staged(folder / "models") as models:
         models.mkdir()
+        # Both choices of XGBoost's parameters are the same estimator.
+        name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
-        write_model(models, fitted.final, matrices.transformer, evaluation.importance, metadata)
+        write_model(models, name, fitted.final, matrices.transformer, evaluation.importance, metadata)
+
+
+def _figure_data(config: RunConfig, result: Result) -> FigureData:
+    fitted, evaluation = result.fitted, result.evaluation
+    shares = dict(zip(evaluation.importance["feature"], evaluation.importance["importance"], strict=True))
+    actual = task_target(config.task, evaluation.actual)
+    classes = class_names(config.task)
+    return FigureData(fitted.learning_curve, fitted.n_trees, actual, evaluation.predicted, shares, classes)
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
+    classes = class_names(config.task)
+    kind = "the probability of each class" if classes else "popularity; the registered model clips it to 0 to 100"
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": type(result.fitted.final).__name__,
@@ -45,7 +54,9 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "data": {"source": result.quality.source, "sha256": result.raw.sha256, "rows": result.quality.clean_rows},
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
+        "task": config.task.model_dump(),
+        "classes": list(classes),
         "features": list(result.matrices.fitting.features.columns),
-        "prediction": "popularity; the registered model clips it to 0 to 100, the files here do not",
+        "prediction": kind,
         "metrics": result.evaluation.metrics,
     }

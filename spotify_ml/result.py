@@ -1,6 +1,7 @@
 """Everything one run came to."""
 
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from spotify_ml.data.etl import CleanTracks
 from spotify_ml.data.quality import QualityReport
@@ -13,7 +14,15 @@ from spotify_ml.models.estimators import FittedEstimators
 
 @dataclass(frozen=True)
 class Result:
-    """What the stages of a run gave, in their order."""
+    """What the stages of a run gave, in their order.
+
+    Attributes
+    ----------
+    folds : list of dict of str to float
+        The figures of each fold of the cross-validation; empty without one.
+    baselines : dict of str to float
+        The figures of the baselines that are models; empty where they were not asked for.
+    """
 
     raw: RawTracks
     tracks: CleanTracks
@@ -22,9 +31,20 @@ class Result:
     matrices: Matrices
     fitted: FittedEstimators
     evaluation: Evaluation
+    folds: list[dict[str, float]]
+    baselines: dict[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """Return every figure under its MLflow name; of folds, their mean and spread."""
+        folds: dict[str, float] = {}
+        for metric in set.intersection(*map(set, self.folds)) if self.folds else ():
+            values = [fold[metric] for fold in self.folds]
+            folds |= {f"cv/{metric}_mean": fmean(values), f"cv/{metric}_std": stdev(values)}
+        return {**self.sizes(), **self.evaluation.metrics, **self.baselines, **dict(sorted(folds.items()))}
 
     def sizes(self) -> dict[str, float]:
         """Return the counts of a run under their metric names; ``rows/train`` is what the final model is fitted on."""
+        trees = {} if self.fitted.n_trees is None else {"model/trees": float(self.fitted.n_trees)}
         return {
             "rows/raw": len(self.raw.frame),
             "rows/clean": len(self.tracks.frame),
@@ -33,5 +53,5 @@ class Result:
             "rows/test": len(self.split.test),
             "groups/count": int(self.split.groups.max()) + 1,
             "features/count": self.matrices.fitting.features.shape[1],
-            "model/trees": self.fitted.n_trees,
+            **trees,
         }

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from spotify_ml import paths
 from spotify_ml.command import run_command
-from spotify_ml.tracking.sweep import parent_run_id
+from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
     from spotify_ml.config import RunConfig
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 paths.register_resolvers()
 
 
-def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str | None = None) -> "Summary":
+def train(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None = None) -> "Summary":
     """Run a configuration from raw tracks to a recorded model.
 
     Parameters
@@ -30,9 +30,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
         Where the run's files are written.
     overrides : list of str
         What was typed, for the record.
-    parent : str, optional
-        Id of the run above this one. Without one, and unless the configuration says otherwise, the model is
-        registered.
+    parent : ParentRun, optional
+        The run above this one, for the jobs of a sweep. Unless the configuration says otherwise, the model is
+        registered without one, and the baselines that are models are fitted with one.
 
     Raises
     ------
@@ -50,16 +50,21 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
     from spotify_ml.data.quality import quality_report
     from spotify_ml.data.sources import read_tracks
     from spotify_ml.data.splits import split_tracks
+    from spotify_ml.evaluation.baselines import full_baselines
+    from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
     from spotify_ml.features.factory import build_matrices
-    from spotify_ml.models.estimators import build_estimator, fit_estimators
+    from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
     from spotify_ml.timing import Stopwatch
     from spotify_ml.tracking.record import record_result, recorded_run
 
     clock = Stopwatch()
-    with drawing as figures, recorded_run(config, overrides, parent, folder / "train.log") as run:
+    with (
+        drawing as figures,
+        recorded_run(config, overrides, parent.run_id if parent else None, folder / "train.log") as run,
+    ):
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()
@@ -72,10 +77,17 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
         with clock.stage("features"):
             matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
         with clock.stage("fit"):
-            fitted = fit_estimators(build_estimator(config.model, config.seed), matrices)
+            fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         with clock.stage("evaluate"):
-            evaluation = evaluate(fitted, matrices, tracks.frame)
-        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation)
+            evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+        folds, baselines = [], {}
+        if config.cv is not None:
+            with clock.stage("cv"):
+                folds = cross_validate(config, config.cv, tracks.frame, split)
+        if (config.baselines or ("quick" if parent is None else "full")) == "full":
+            with clock.stage("baselines"):
+                baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
+        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines)
         with clock.stage("outputs"):
             write_outputs(folder, config, result, figures)
         register = parent is None if config.register_model is None else config.register_model
@@ -84,7 +96,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: str |
 
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="train")
 def run(composed: DictConfig) -> float:
-    """Run one composed configuration and return its objective, the validation RMSE in points."""
+    """Run one composed configuration and return its objective, the validation RMSE in points or log loss."""
     # The schema alone decides whether anything heavy is imported.
     from spotify_ml.config import validate
 
@@ -92,7 +104,7 @@ def run(composed: DictConfig) -> float:
 
     from spotify_ml.report import NEXT_STEPS, summary_table
 
-    job, parent = HydraConfig.get(), parent_run_id()
+    job, parent = HydraConfig.get(), parent_run()
     summary = train(config, Path(job.runtime.output_dir), list(job.overrides.task), parent)
     print(summary_table(summary) + NEXT_STEPS * (parent is None))
     return summary.objective

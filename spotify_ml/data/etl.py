@@ -11,6 +11,8 @@ from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
 MS_PER_MINUTE = 60_000
 MOODS = ("Chill/Happy", "Energetic/Sad", "Happy/High Energy", "Sad/Low Energy")
 ENERGY_LEVELS = ("Low Energy", "Medium Energy", "High Energy")
+# Right-closed: 33 is low, 66 is medium.
+POPULARITY_EDGES = (33.0, 66.0)
 POPULARITY_LEVELS = ("Low Popularity", "Medium Popularity", "High Popularity")
 TEMPO_LEVELS = ("Slow", "Moderate", "Fast", "Very Fast")
 
@@ -94,7 +96,7 @@ def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
         "tempo_category": _binned(tracks["tempo"], (90, 120, 150), TEMPO_LEVELS),
     }
     if TARGET in tracks:
-        derived["popularity_category"] = _binned(tracks[TARGET], (33, 66), POPULARITY_LEVELS)
+        derived["popularity_category"] = _binned(tracks[TARGET], POPULARITY_EDGES, POPULARITY_LEVELS)
     return tracks.assign(**derived)
 
 

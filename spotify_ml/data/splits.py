@@ -1,12 +1,13 @@
 """Train, validation and test rows such that no group stands on two sides."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from spotify_ml.config import SplitConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
@@ -83,6 +84,39 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
         rest, groups, config.val_size, seed, f"split={config.name} split.val_size={config.val_size}"
     )
     return Split(train, validation, test, groups)
+
+
+def fold_splits(split: Split, n_folds: int, config: SplitConfig, seed: int) -> Iterator[Split]:
+    """Yield a split per group fold of the train and validation rows, with the fold as its test part.
+
+    Parameters
+    ----------
+    split : Split
+        Its test rows are in none of the folds.
+    n_folds : int
+        Number of folds.
+    config : SplitConfig
+        Says how large the validation part of each is.
+    seed : int
+        Decides which groups go where.
+
+    Raises
+    ------
+    DataError
+        If there are fewer groups than folds, or a part would be empty.
+    """
+    rows = split.fitting
+    groups = split.groups[rows]
+    n_groups = len(np.unique(groups))
+    if n_groups < n_folds:
+        raise DataError(
+            f"cv={n_folds}: there are only {n_groups} groups to divide among the folds (split={config.name}); "
+            "ask for fewer folds or give more tracks"
+        )
+    for rest, fold in GroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, groups=groups):
+        cause = f"cv={n_folds} split={config.name} split.val_size={config.val_size}"
+        train, validation = _cut(rows[rest], split.groups, config.val_size, seed, cause)
+        yield Split(train, validation, rows[fold], split.groups)
 
 
 def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: str) -> tuple[np.ndarray, np.ndarray]:

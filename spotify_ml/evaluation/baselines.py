@@ -1,38 +1,125 @@
-"""What can be had without a model, on the same rows."""
+"""What can be had with less than the model, on the same rows."""
+
+import json
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from spotify_ml.config import FeatureSet, RunConfig, model_config
+from spotify_ml.data.splits import Split
+from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.genres import GenreSet
+from spotify_ml.files import staged
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.targets import Task, class_names, task_target
+
+# Name to features and model: a line, what can be heard, and the reference pipeline.
+_FITTED: dict[str, tuple[FeatureSet, Literal["linear", "xgboost", "xgboost_reference"]]] = {
+    "baseline_ridge": ("reference", "linear"),
+    "baseline_audio": ("audio", "xgboost"),
+    "baseline_reference": ("reference", "xgboost_reference"),
+}
 
 
-def predict_mean(popularity: np.ndarray, n_rows: int) -> np.ndarray:
-    """Predict the mean popularity of the rows that the model was fitted on."""
-    return np.full(n_rows, popularity.mean())
+def quick_baselines(
+    task: Task, tracks: pd.DataFrame, popularity: np.ndarray, test: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Predict test rows by the mean of the rows that the model was fitted on, and by that of their genres.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What is predicted; of a classification, the mean is the share of each class.
+    tracks : DataFrame
+        The tracks that the model was fitted on.
+    popularity : ndarray of float, shape (n_tracks,)
+        Their popularity.
+    test : DataFrame
+        The tracks to predict.
+    """
+    target = task_target(task, popularity)
+    classes = class_names(task)
+    columns = [target == code for code in range(len(classes))] if classes else [target]
+    predictions = {
+        "baseline_mean": [predict_mean(column, len(test)) for column in columns],
+        "baseline_genre": [predict_genre_mean(tracks, column, test) for column in columns],
+    }
+    return {name: np.column_stack(parts) if classes else parts[0] for name, parts in predictions.items()}
 
 
-def predict_genre_mean(fitting: pd.DataFrame, popularity: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
-    """Predict the mean popularity of a track's genres, each as found on the rows the model was fitted on.
+def full_baselines(
+    config: RunConfig, tracks: pd.DataFrame, split: Split, folder: Path | None = None
+) -> dict[str, float]:
+    """Fit and score the baselines that are models: ridge, audio only, and the reference pipeline.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Says what is predicted.
+    tracks : DataFrame
+        Clean tracks.
+    split : Split
+        The same as the model's.
+    folder : Path, optional
+        Where the jobs of a sweep leave the figures for each other.
+    """
+    kept = (
+        None
+        if folder is None
+        else folder / f"baselines-{config.digest('seed', 'data', 'cleaning', 'split', 'task')}.json"
+    )
+    if kept is not None and kept.is_file():
+        figures: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return figures
+    matrices = {
+        features: build_matrices(features, tracks, split, config.seed)
+        for features in dict.fromkeys(features for features, _ in _FITTED.values())
+    }
+    task = config.task.model_copy(update={"weights": "none"})
+    figures = {}
+    for name, (features, model) in _FITTED.items():
+        test = matrices[features].test
+        fitted = fit_estimators(model_config(model), task, matrices[features], config.seed)
+        predicted = predict_matrix(fitted.final, test.matrix(), class_names(task))
+        scored = task_metrics(task, test.target, predicted, test.features.shape[1])
+        figures |= {f"{name}/{metric}": value for metric, value in scored.items()}
+    if kept is not None:
+        with staged(kept) as file:
+            file.write_text(json.dumps(figures), encoding="utf-8")
+    return figures
+
+
+def predict_mean(target: np.ndarray, n_rows: int) -> np.ndarray:
+    """Predict the mean of the rows that the model was fitted on."""
+    return np.full(n_rows, target.mean())
+
+
+def predict_genre_mean(fitting: pd.DataFrame, target: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
+    """Predict the mean target of a track's genres, each as found on the rows the model was fitted on.
 
     Parameters
     ----------
     fitting : DataFrame
         The tracks that the model was fitted on.
-    popularity : ndarray of float, shape (n_fitting,)
-        Their popularity.
+    target : ndarray of float, shape (n_fitting,)
+        Their popularity, or whether they are of a class.
     tracks : DataFrame
         The tracks to predict; one without a known genre gets the overall mean.
     """
     # A row per distinct set of genres, of which there are few, says as much as a row per track.
-    totals = pd.Series(popularity).groupby(fitting["track_genre"].to_numpy()).agg(["sum", "size"])
+    totals = pd.Series(target, dtype=np.float64).groupby(fitting["track_genre"].to_numpy()).agg(["sum", "size"])
     encoder = GenreSet().fit(fitting)
     sums, sizes = totals.to_numpy(dtype=np.float64).T @ _flags(encoder, totals.index)
     wanted_sets, wanted = pd.factorize(tracks["track_genre"])
     flags = _flags(encoder, wanted)
     n_known = flags.sum(axis=1)
-    predicted = np.where(n_known > 0, flags @ (sums / sizes) / np.maximum(n_known, 1), popularity.mean())
+    predicted = np.where(n_known > 0, flags @ (sums / sizes) / np.maximum(n_known, 1), target.mean())
     # Code -1, no genre at all, takes the last.
-    return np.append(predicted, popularity.mean())[wanted_sets]
+    return np.append(predicted, target.mean())[wanted_sets]
 
 
 def _flags(encoder: GenreSet, genre_sets: pd.Index) -> np.ndarray:

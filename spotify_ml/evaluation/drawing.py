@@ -20,20 +20,25 @@ class FigureData:
     Attributes
     ----------
     learning_curve : dict of str to list of float
-        RMSE after every tree, for ``train`` and ``val``.
-    n_trees : int
+        Error after every tree, for ``train`` and ``val``; empty where there is none.
+    n_trees : int or None
         The chosen number of trees.
-    actual, predicted : ndarray of float, shape (n_test,)
-        Popularity of the test rows.
+    actual : ndarray, shape (n_test,)
+        Popularity of the test rows, or the codes of their classes.
+    predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
+        Their predicted popularity, or the probability of each class.
     importance : dict of str to float
-        Share of all gain by feature, most important first.
+        Share of the whole by feature, most important first.
+    classes : tuple of str
+        The classes of a classification; none for a regression.
     """
 
     learning_curve: dict[str, list[float]]
-    n_trees: int
+    n_trees: int | None
     actual: np.ndarray
     predicted: np.ndarray
     importance: dict[str, float]
+    classes: tuple[str, ...] = ()
 
 
 class FigureProcess:

@@ -1,8 +1,40 @@
-"""How far predictions are from popularity."""
+"""How far predictions are from popularity, or from its classes."""
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
+
+from spotify_ml.models.targets import BANDS, Task, band_codes, class_names, task_target
+
+_CALIBRATION_BINS = 10
+
+
+def task_metrics(task: Task, popularity: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
+    """Return the figures of one part by the task: `regression_metrics` or `classification_metrics`.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What was predicted.
+    popularity : ndarray of float, shape (n_rows,)
+        Popularity, 0 to 100.
+    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
+        Popularity, or the probability of each class.
+    n_features : int
+        Number of columns the predictor used.
+    """
+    if classes := class_names(task):
+        return classification_metrics(task_target(task, popularity), predicted, len(classes))
+    return regression_metrics(popularity, predicted, n_features)
 
 
 def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
@@ -33,3 +65,67 @@ def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: in
         if np.ptp(predicted) > 0:
             metrics["spearman"] = float(spearmanr(actual, predicted).statistic)
     return metrics
+
+
+def band_metrics(actual: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return ``<band>/rmse``, ``<band>/mae`` and ``<band>/bias`` (predicted less actual) of each popularity band.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray of float, shape (n_rows,)
+        Popularity, 0 to 100. A band without a row is left out.
+    """
+    codes = band_codes(actual)
+    metrics = {}
+    for code, band in enumerate(BANDS):
+        error = (predicted - actual)[codes == code]
+        if len(error):
+            metrics[f"{band}/rmse"] = float(np.sqrt(np.mean(error**2)))
+            metrics[f"{band}/mae"] = float(np.abs(error).mean())
+            metrics[f"{band}/bias"] = float(error.mean())
+    return metrics
+
+
+def classification_metrics(codes: np.ndarray, probabilities: np.ndarray, n_classes: int) -> dict[str, float]:
+    """Return the figures of one part; one that is undefined for these rows is left out.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        The class of every row.
+    probabilities : ndarray of float, shape (n_rows, n_classes)
+        Summing to 1 over the classes.
+    n_classes : int
+        Number of classes, whether they occur or not.
+
+    Returns
+    -------
+    dict of str to float
+        ``log_loss``, ``accuracy``, ``macro_f1``, ``calibration_error`` (expected calibration error of the likeliest
+        class in ten bins, Guo et al. 2017), and where every class occurs ``roc_auc`` and ``average_precision``, both
+        the mean over the classes, each against the rest.
+    """
+    labels = np.arange(n_classes)
+    likeliest = probabilities.argmax(axis=1)
+    metrics = {
+        "log_loss": float(log_loss(codes, probabilities, labels=labels)),
+        "accuracy": float(accuracy_score(codes, likeliest)),
+        "macro_f1": float(f1_score(codes, likeliest, labels=labels, average="macro", zero_division=0)),
+        "calibration_error": _calibration_error(codes == likeliest, probabilities.max(axis=1)),
+    }
+    if len(np.unique(codes)) == n_classes:
+        # For two classes only the second is of interest.
+        columns = labels[1:] if n_classes == 2 else labels
+        flags = [codes == column for column in columns]
+        scores = [probabilities[:, column] for column in columns]
+        metrics["roc_auc"] = float(np.mean([roc_auc_score(*pair) for pair in zip(flags, scores, strict=True)]))
+        metrics["average_precision"] = float(
+            np.mean([average_precision_score(*pair) for pair in zip(flags, scores, strict=True)])
+        )
+    return metrics
+
+
+def _calibration_error(correct: np.ndarray, confidence: np.ndarray) -> float:
+    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=_CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(correct))

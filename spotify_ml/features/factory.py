@@ -1,8 +1,9 @@
 """Assemble the transformers of a feature set, and fit them without showing them what they must not see."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from spotify_ml.config import FeatureSet
 from spotify_ml.data.etl import ENERGY_LEVELS, MOODS, TEMPO_LEVELS
 from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.splits import Split
@@ -20,6 +22,7 @@ from spotify_ml.features.columns import Interactions, NumericColumns, OneHotLeve
 from spotify_ml.features.genres import FirstGenreCode, GenreSet
 from spotify_ml.features.names import COLUMNS as NAME_COLUMNS
 from spotify_ml.features.names import NameFeatures
+from spotify_ml.features.statistics import assign_folds
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
 REFERENCE_KEPT = [
@@ -57,6 +60,10 @@ class Part:
     features: pd.DataFrame
     target: np.ndarray
 
+    def matrix(self) -> np.ndarray:
+        """Return a copy of the features without names; some libraries refuse the read-only view of pandas."""
+        return self.features.to_numpy(copy=True)
+
 
 @dataclass(frozen=True)
 class Matrices:
@@ -70,6 +77,8 @@ class Matrices:
         For the final model; features fitted on the fitting rows, which are train and validation together.
     transformer : ColumnTransformer
         The fitted final features.
+    train_folds : callable
+        Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
     """
 
     train: Part
@@ -77,9 +86,7 @@ class Matrices:
     fitting: Part
     test: Part
     transformer: ColumnTransformer
-
-
-FeatureSet = Literal["full", "audio", "reference"]
+    train_folds: Callable[[int], Iterator[tuple[Part, Part]]]
 
 
 def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
@@ -178,7 +185,12 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
         return fit_features(name, inputs, split.groups, seen, unseen, seed)
 
+    def train_folds(n_folds: int) -> Iterator[tuple[Part, Part]]:
+        folds = assign_folds(split.groups[split.train], n_folds, seed)
+        for fold in range(folds.max() + 1):
+            yield fit(split.train[folds != fold], split.train[folds == fold])[:2]
+
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:
         selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
-    return Matrices(*selecting[:2], *final)
+    return Matrices(*selecting[:2], *final, train_folds)

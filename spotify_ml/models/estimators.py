@@ -1,13 +1,44 @@
 """Estimators and how they are fitted: as many trees as the validation rows ask for, then once more on everything."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
-from xgboost import XGBRegressor
-from xgboost.core import XGBoostError
+import numpy as np
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
 
-from spotify_ml.config import ModelConfig
-from spotify_ml.errors import ConfigError
-from spotify_ml.features.factory import Matrices
+from spotify_ml.config import (
+    CatBoostConfig,
+    EnsembleConfig,
+    ForestConfig,
+    HistGradientBoostingConfig,
+    LightGBMConfig,
+    LinearConfig,
+    ModelConfig,
+    RegressionConfig,
+    SingleConfig,
+    TwoPartConfig,
+    XGBoostConfig,
+)
+from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.features.factory import Matrices, Part
+from spotify_ml.models.targets import Task, class_names, sample_weights, task_target
+
+Curve = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -16,57 +47,249 @@ class FittedEstimators:
 
     Attributes
     ----------
-    selected : XGBRegressor
-        Fitted on the train rows, stopped early; predicts with its best number of trees.
-    final : XGBRegressor
+    selected : estimator
+        Fitted on the train rows, with the number of trees that the validation rows chose.
+    final : estimator
         Fitted on train and validation rows with that number of trees.
-    n_trees : int
-        The chosen number of trees.
+    n_trees : int or None
+        The chosen number of trees, for boosting.
     learning_curve : dict of str to list of float
-        RMSE after every tree of the first fit, for ``train`` and ``val``.
+        Error after every tree of the first fit, for ``train`` and ``val``; empty where there is none.
     """
 
-    selected: XGBRegressor
-    final: XGBRegressor
-    n_trees: int
-    learning_curve: dict[str, list[float]]
+    selected: Any
+    final: Any
+    n_trees: int | None = None
+    learning_curve: Curve = field(default_factory=dict)
 
 
-def build_estimator(config: ModelConfig, seed: int) -> XGBRegressor:
-    """Return the unfitted estimator of a configuration."""
-    return XGBRegressor(
-        objective="reg:squarederror", eval_metric="rmse", random_state=seed, **config.model_dump(exclude={"name"})
-    )
+@dataclass(frozen=True)
+class Family:
+    """How one library's estimators are built, and how they stop early.
+
+    Attributes
+    ----------
+    build : callable
+        Configuration, task and seed to an unfitted estimator.
+    watch : callable or None
+        Fit an estimator on one set while watching another; returns the number of trees and the learning curve.
+    refit_parameters : callable or None
+        Number of trees to the parameters of a fit of just so many.
+    """
+
+    build: Callable[[Any, Task, int], Any]
+    watch: Callable[[Any, "Rows", "Rows"], tuple[int, Curve]] | None = None
+    refit_parameters: Callable[[int], dict[str, Any]] | None = None
 
 
-def fit_estimators(estimator: XGBRegressor, matrices: Matrices) -> FittedEstimators:
+@dataclass(frozen=True)
+class Rows:
+    """Features, what the task predicts, and weights, as estimators take them."""
+
+    X: Any
+    y: np.ndarray
+    weights: np.ndarray | None
+
+
+def fit_estimators(config: ModelConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:
     """Choose the number of trees on the validation rows, then fit that many on train and validation rows.
 
     Parameters
     ----------
-    estimator : XGBRegressor
-        Unfitted, with ``early_stopping_rounds``; becomes the selected fit.
+    config : ModelConfig
+        The estimator and its parameters.
+    task : RegressionConfig or ClassificationConfig
+        What it predicts.
     matrices : Matrices
-        Features and target of each part.
+        Features and popularity of each part.
+    seed : int
+        Drives whatever is random in a fit.
 
     Raises
     ------
     ConfigError
-        If XGBoost refuses the combination of parameters.
+        If the combination of parameters is refused, or its library is not installed.
+    DataError
+        If a class has no track to learn from.
     """
+    if isinstance(config, EnsembleConfig | TwoPartConfig):
+        # They are made of what this module fits.
+        from spotify_ml.models.ensembles import fit_average, fit_two_part
+
+        if isinstance(config, EnsembleConfig):
+            return fit_average(config, task, matrices, seed)
+        return fit_two_part(config, task, matrices, seed)
+    return fit_single(config, task, matrices.train, matrices.validation, matrices.fitting, seed)
+
+
+def fit_single(
+    config: SingleConfig, task: Task, train: Part, validation: Part, fitting: Part, seed: int
+) -> FittedEstimators:
+    """Fit one estimator twice; parameters and errors as for `fit_estimators`."""
+    family = _FAMILIES[type(config)]
+    rows = {"train": train, "validation": validation, "fitting": fitting}
+    train_rows, validation_rows, fitting_rows = (_rows(config, task, part) for part in rows.values())
+    missing = sorted(set(range(len(class_names(task)))) - set(np.unique(train_rows.y).tolist()))
+    if missing:
+        names = ", ".join(class_names(task)[code] for code in missing)
+        raise DataError(f"task=classification: no train row is {names}; give more tracks or mend task.threshold=…")
+    selected = family.build(config, task, seed)
+    n_trees: int | None = None
+    curve: Curve = {}
+    with _library_refusals(config.name):
+        if family.watch is None:
+            _fit(selected, train_rows)
+        else:
+            n_trees, curve = family.watch(selected, train_rows, validation_rows)
+        final = family.build(config, task, seed)
+        if family.refit_parameters is not None and n_trees is not None:
+            final.set_params(**family.refit_parameters(n_trees))
+        _fit(final, fitting_rows)
+    return FittedEstimators(selected, final, n_trees, curve)
+
+
+def refit(config: SingleConfig, task: Task, part: Part, n_trees: int | None, seed: int) -> Any:
+    """Fit one estimator on other rows, with a number of trees chosen before."""
+    family = _FAMILIES[type(config)]
+    estimator = family.build(config, task, seed)
+    if family.refit_parameters is not None and n_trees is not None:
+        estimator.set_params(**family.refit_parameters(n_trees))
+    _fit(estimator, _rows(config, task, part))
+    return estimator
+
+
+def _rows(config: SingleConfig, task: Task, part: Part) -> Rows:
+    # XGBoost keeps the names in its file; the others would only warn about them.
+    named = isinstance(config, XGBoostConfig)
+    features = part.features if named else part.matrix()
+    return Rows(features, task_target(task, part.target), sample_weights(task, part.target))
+
+
+def _fit(estimator: Any, rows: Rows, **watching: Any) -> None:
+    # In a pipeline the weights go to its last step.
+    name = "estimator__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
+    estimator.fit(rows.X, rows.y, **{name: rows.weights}, **watching)
+
+
+@contextmanager
+def _library_refusals(name: str) -> Iterator[None]:
+    """Turn what a boosting library says of a combination of parameters into a `ConfigError`."""
     try:
-        return _fit(estimator, matrices)
-    except XGBoostError as error:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in {"xgboost", "lightgbm", "catboost", "_catboost"}:
+            raise
         reason = str(error).partition("Check failed: ")[2] or str(error)
-        raise ConfigError(f"config: XGBoost refuses these values of model.…: {reason.splitlines()[0]}") from error
+        raise ConfigError(f"config: {name} refuses these values of model.…: {reason.splitlines()[0]}") from error
 
 
-def _fit(estimator: XGBRegressor, matrices: Matrices) -> FittedEstimators:
-    watched = [(part.features, part.target) for part in (matrices.train, matrices.validation)]
-    estimator.fit(*watched[0], eval_set=watched, verbose=False)
-    n_trees = estimator.best_iteration + 1
-    final = XGBRegressor(**{**estimator.get_params(), "n_estimators": n_trees, "early_stopping_rounds": None})
-    final.fit(matrices.fitting.features, matrices.fitting.target, verbose=False)
-    history = estimator.evals_result()
-    curve = {"train": history["validation_0"]["rmse"], "val": history["validation_1"]["rmse"]}
-    return FittedEstimators(estimator, final, n_trees, curve)
+def _extra(library: str) -> Any:
+    """Import a library that only some models need."""
+    try:
+        return import_module(library)
+    except ImportError as error:
+        raise ConfigError(
+            f"model={library} needs a library that is not installed; add it with `pip install '.[{library}]'`"
+        ) from error
+
+
+def _parameters(config: SingleConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"name"})
+
+
+def _build_xgboost(config: XGBoostConfig, task: Task, seed: int) -> Any:
+    parameters = _parameters(config) | {"random_state": seed}
+    if isinstance(task, RegressionConfig):
+        return XGBRegressor(objective="reg:squarederror", eval_metric="rmse", **parameters)
+    binary = len(class_names(task)) == 2
+    objective, metric = ("binary:logistic", "logloss") if binary else ("multi:softprob", "mlogloss")
+    return XGBClassifier(objective=objective, eval_metric=metric, **parameters)
+
+
+def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
+    watched = [(part.X, part.y) for part in (train, validation)]
+    _fit(estimator, train, eval_set=watched, verbose=False)
+    (train_errors,), (validation_errors,) = (list(part.values()) for part in estimator.evals_result().values())
+    return estimator.best_iteration + 1, {"train": train_errors, "val": validation_errors}
+
+
+def _build_linear(config: LinearConfig, task: Task, seed: int) -> Any:
+    # C is the inverse of the penalty; a ridge sums its errors as it does.
+    last = (
+        Ridge(alpha=config.alpha, random_state=seed)
+        if isinstance(task, RegressionConfig)
+        else LogisticRegression(C=1 / config.alpha, max_iter=1000, random_state=seed)
+    )
+    steps = [("imputer", SimpleImputer(keep_empty_features=True)), ("scaler", StandardScaler()), ("estimator", last)]
+    return Pipeline(steps)
+
+
+def _build_forest(config: ForestConfig, task: Task, seed: int) -> Any:
+    regression = isinstance(task, RegressionConfig)
+    if config.name == "random_forest":
+        forest = RandomForestRegressor if regression else RandomForestClassifier
+    else:
+        forest = ExtraTreesRegressor if regression else ExtraTreesClassifier
+    # scikit-learn means one thread by None.
+    return forest(random_state=seed, **(_parameters(config) | {"n_jobs": config.n_jobs or -1}))
+
+
+def _build_hist(config: HistGradientBoostingConfig, task: Task, seed: int) -> Any:
+    regression = isinstance(task, RegressionConfig)
+    boosting = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    return boosting(random_state=seed, early_stopping=True, tol=0, **_parameters(config))
+
+
+def _watch_hist(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
+    _fit(estimator, train, X_val=validation.X, y_val=validation.y)
+    # The scores are negative losses, the first of them before any tree.
+    losses = {"train": -estimator.train_score_[1:], "val": -estimator.validation_score_[1:]}
+    n_trees = int(np.argmin(losses["val"])) + 1
+    # It keeps the trees that it saw come to nothing.
+    del estimator._predictors[n_trees:]
+    return n_trees, {part: values.tolist() for part, values in losses.items()}
+
+
+def _build_lightgbm(config: LightGBMConfig, task: Task, seed: int) -> Any:
+    lightgbm = _extra("lightgbm")
+    boosting = lightgbm.LGBMRegressor if isinstance(task, RegressionConfig) else lightgbm.LGBMClassifier
+    return boosting(random_state=seed, deterministic=True, verbosity=-1, **_parameters(config))
+
+
+def _watch_lightgbm(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
+    features, targets = (train.X, validation.X), (train.y, validation.y)
+    _fit(estimator, train, eval_X=features, eval_y=targets, eval_names=["train", "val"])
+    curve = {name: next(iter(errors.values())) for name, errors in estimator.evals_result_.items()}
+    return int(estimator.best_iteration_), curve
+
+
+def _build_catboost(config: CatBoostConfig, task: Task, seed: int) -> Any:
+    catboost = _extra("catboost")
+    boosting = catboost.CatBoostRegressor if isinstance(task, RegressionConfig) else catboost.CatBoostClassifier
+    # Its log files would land in the current folder.
+    return boosting(random_seed=seed, verbose=False, allow_writing_files=False, **_parameters(config))
+
+
+def _watch_catboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
+    _fit(estimator, train, eval_set=[(validation.X, validation.y)])
+    errors = estimator.get_evals_result()
+    curve = {name: next(iter(errors[key].values())) for name, key in (("train", "learn"), ("val", "validation"))}
+    return int(estimator.tree_count_), curve
+
+
+_FAMILIES: dict[type, Family] = {
+    XGBoostConfig: Family(
+        _build_xgboost, _watch_xgboost, lambda n_trees: {"n_estimators": n_trees, "early_stopping_rounds": None}
+    ),
+    LinearConfig: Family(_build_linear),
+    ForestConfig: Family(_build_forest),
+    HistGradientBoostingConfig: Family(
+        _build_hist, _watch_hist, lambda n_trees: {"max_iter": n_trees, "early_stopping": False}
+    ),
+    LightGBMConfig: Family(
+        _build_lightgbm, _watch_lightgbm, lambda n_trees: {"n_estimators": n_trees, "early_stopping_round": None}
+    ),
+    CatBoostConfig: Family(
+        _build_catboost, _watch_catboost, lambda n_trees: {"iterations": n_trees, "early_stopping_rounds": None}
+    ),
+}

@@ -1,6 +1,7 @@
 """The model files of a run, and the proof that they agree."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,45 @@ import numpy as np
 import pandas as pd
 import skops.io
 from sklearn.compose import ColumnTransformer
-from xgboost import XGBRegressor
+from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.errors import OutputError, SpotifyMLError
-from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE, clip_popularity
+from spotify_ml.models.popularity import load_estimator, predict_matrix
 
-JOBLIB_FILE = "xgboost_popularity_model.joblib"
+FEATURES_FILE = "features.skops"
 IMPORTANCE_FILE = "feature_importance.csv"
 METADATA_FILE = "model_metadata.json"
 # Points of popularity: float32 rounding is below it, a wrong model far above.
 AGREEMENT = 1e-5
 
 
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where the files of a model are.
+
+    Attributes
+    ----------
+    features : Path
+        The fitted transformers, as skops.
+    estimator : Path
+        The estimator that is registered: XGBoost JSON, or skops for every other library.
+    joblib : Path
+        The estimator once more, as scikit-learn's users expect it.
+    metadata : Path
+        How the model came to be, and its classes if it has any.
+    """
+
+    features: Path
+    estimator: Path
+    joblib: Path
+    metadata: Path
+
+
 def write_model(
     folder: Path,
-    estimator: XGBRegressor,
+    name: str,
+    estimator: Any,
     features: ColumnTransformer,
     importance: pd.DataFrame,
     metadata: dict[str, Any],
@@ -35,8 +59,10 @@ def write_model(
     ----------
     folder : Path
         Must exist.
-    estimator : XGBRegressor
-        The final fit; written as joblib and as XGBoost JSON.
+    name : str
+        Of the estimator's family; begins the names of its files.
+    estimator : estimator
+        The final fit; written as joblib, and as XGBoost JSON or skops.
     features : ColumnTransformer
         Its fitted features; written as skops.
     importance : DataFrame
@@ -49,47 +75,59 @@ def write_model(
     OutputError
         If the disk is full.
     """
-    joblib.dump(estimator, folder / JOBLIB_FILE)
-    try:
-        estimator.save_model(folder / BOOSTER_FILE)
-    except XGBoostError as error:
-        # XGBoost writes by itself and has no errno to tell.
-        raise OutputError(f"{folder / BOOSTER_FILE} cannot be written; is the disk full?") from error
+    joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
+    if isinstance(estimator, XGBModel):
+        path = folder / f"{name}_popularity_model.json"
+        try:
+            estimator.save_model(path)
+        except XGBoostError as error:
+            # XGBoost writes by itself and has no errno to tell.
+            raise OutputError(f"{path} cannot be written; is the disk full?") from error
+    else:
+        skops.io.dump(estimator, folder / f"{name}_popularity_model.skops")
     skops.io.dump(features, folder / FEATURES_FILE)
     importance.to_csv(folder / IMPORTANCE_FILE, index=False)
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
 
 
-def check_agreement(folder: Path, features: pd.DataFrame, registered: np.ndarray) -> float:
-    """Load the joblib and the JSON file and compare them with the model to be registered.
+def model_files(folder: Path) -> ModelFiles:
+    """Return the files that `write_model` wrote."""
+    (pickled,) = folder.glob("*_popularity_model.joblib")
+    estimator = next(path for suffix in (".json", ".skops") if (path := pickled.with_suffix(suffix)).is_file())
+    return ModelFiles(folder / FEATURES_FILE, estimator, pickled, folder / METADATA_FILE)
+
+
+def check_agreement(folder: Path, features: pd.DataFrame, registered: Any, classes: tuple[str, ...] = ()) -> float:
+    """Load the estimator's files and compare them with the model to be registered.
 
     Parameters
     ----------
     folder : Path
         Where `write_model` wrote.
     features : DataFrame
-        The rows, as features; the files' predictions of them are clipped to 0 to 100 before comparing.
-    registered : ndarray of float, shape (n_rows,)
+        The rows, as features; predictions of popularity are clipped to 0 to 100 before comparing.
+    registered : ndarray or DataFrame of float
         Predictions of the same rows by the logged model.
+    classes : sequence of str
+        The classes of a classification.
 
     Returns
     -------
     float
-        The largest difference, in points.
+        The largest difference, in points of popularity or in probability.
 
     Raises
     ------
     SpotifyMLError
         If it is above `AGREEMENT`.
     """
-    from_json = XGBRegressor()
-    from_json.load_model(folder / BOOSTER_FILE)
-    predictions = [
-        clip_popularity(estimator.predict(features)) for estimator in (joblib.load(folder / JOBLIB_FILE), from_json)
-    ]
-    difference = float(np.ptp([*predictions, registered], axis=0).max())
+    files = model_files(folder)
+    matrix = features.to_numpy(copy=True)
+    estimators = (joblib.load(files.joblib), load_estimator(files.estimator))
+    predictions = [predict_matrix(estimator, matrix, classes) for estimator in estimators]
+    difference = float(np.ptp([*predictions, np.asarray(registered)], axis=0).max())
     if not difference <= AGREEMENT:
         raise SpotifyMLError(
-            f"the model files in {folder} disagree by {difference:g} points on the test rows; nothing was registered"
+            f"the model files in {folder} disagree by {difference:g} on the test rows; nothing was registered"
         )
     return difference

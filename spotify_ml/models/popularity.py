@@ -1,7 +1,7 @@
-"""The model that leaves the project: raw rows in, popularity out."""
+"""The model that leaves the project: raw rows in, popularity or the probabilities of its classes out."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,41 +13,46 @@ from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import scoring_rows
 
 LOWEST, HIGHEST = 0.0, 100.0
-FEATURES_FILE = "features.skops"
-BOOSTER_FILE = "xgboost_popularity_model.json"
+# What a saved model may consist of: the libraries that models come from, and the containers of their state.
+_TRUSTED_LIBRARIES = ("spotify_ml.", "sklearn.", "xgboost.", "lightgbm.", "catboost.")
+_TRUSTED_TYPES = ("numpy.dtype", "collections.OrderedDict", "collections.defaultdict")
 
 
 class PopularityModel:
-    """Score raw rows with fitted features and a booster.
+    """Score raw rows with fitted features and a fitted estimator.
 
     Parameters
     ----------
     features : ColumnTransformer
         Fitted features.
-    booster : xgboost.Booster
+    estimator : xgboost.Booster, regressor or classifier
         Fitted on what the features give.
+    classes : sequence of str
+        The classes of a classification, in the order of their codes; none for a regression.
     """
 
-    def __init__(self, features: ColumnTransformer, booster: Booster) -> None:
+    def __init__(self, features: ColumnTransformer, estimator: Any, classes: tuple[str, ...] = ()) -> None:
         self.features = features
-        self.booster = booster
+        self.estimator = estimator
+        self.classes = tuple(classes)
 
     @classmethod
-    def load(cls, features_path: Path, booster_path: Path) -> Self:
-        """Load a model from its two files, without unpickling anything.
+    def load(cls, features_path: Path, estimator_path: Path, classes: tuple[str, ...] = ()) -> Self:
+        """Load a model from its files, without unpickling anything.
 
         Parameters
         ----------
         features_path : Path
             The transformers, as skops.
-        booster_path : Path
-            The booster, as XGBoost JSON.
+        estimator_path : Path
+            The estimator, as XGBoost JSON or as skops.
+        classes : sequence of str
+            The classes of a classification.
         """
-        own = [name for name in skops.io.get_untrusted_types(file=features_path) if name.startswith("spotify_ml.")]
-        return cls(skops.io.load(features_path, trusted=own), Booster(model_file=booster_path))
+        return cls(_load_skops(features_path), load_estimator(estimator_path), classes)
 
-    def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        """Predict popularity.
+    def predict(self, rows: pd.DataFrame) -> np.ndarray | pd.DataFrame:
+        """Predict popularity, or the probability of each class.
 
         Parameters
         ----------
@@ -57,7 +62,9 @@ class PopularityModel:
         Returns
         -------
         ndarray of float64, shape (n_rows,)
-            From 0 to 100.
+            From 0 to 100, of a regression.
+        DataFrame of float64, shape (n_rows, n_classes)
+            One column per class, of a classification.
 
         Raises
         ------
@@ -65,11 +72,49 @@ class PopularityModel:
             If an audio column is absent or not numeric.
         """
         if len(rows) == 0:
-            return np.empty(0)
-        matrix = self.features.transform(add_derived_columns(scoring_rows(rows))).astype(np.float32, copy=False)
-        return clip_popularity(self.booster.inplace_predict(matrix, validate_features=False))
+            predicted = np.empty((0, len(self.classes)) if self.classes else 0)
+        else:
+            matrix = self.features.transform(add_derived_columns(scoring_rows(rows))).astype(np.float32, copy=False)
+            predicted = predict_matrix(self.estimator, matrix, self.classes)
+        return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes)) if self.classes else predicted
+
+
+def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:
+    """Return popularity within its range, shape (n_rows,), or the probabilities of classes, (n_rows, n_classes).
+
+    Parameters
+    ----------
+    estimator : xgboost.Booster, regressor or classifier
+        Fitted.
+    matrix : ndarray of float, shape (n_rows, n_features)
+        Features.
+    classes : sequence of str
+        The classes of a classification; none for a regression.
+    """
+    if isinstance(estimator, Booster):
+        predicted = estimator.inplace_predict(matrix, validate_features=False)
+        if classes and predicted.ndim == 1:
+            predicted = np.column_stack([1 - predicted, predicted])
+    else:
+        predicted = estimator.predict_proba(matrix) if classes else estimator.predict(matrix)
+    if not classes:
+        return clip_popularity(predicted)
+    # In float32 they sum to almost 1.
+    probabilities = predicted.astype(np.float64)
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def clip_popularity(predictions: np.ndarray) -> np.ndarray:
     """Return predictions within the range that popularity has."""
     return np.clip(predictions.astype(np.float64), LOWEST, HIGHEST)
+
+
+def load_estimator(path: Path) -> Any:
+    """Load an estimator from XGBoost JSON or from skops, without unpickling anything."""
+    return Booster(model_file=path) if path.suffix == ".json" else _load_skops(path)
+
+
+def _load_skops(path: Path) -> Any:
+    unknown = skops.io.get_untrusted_types(file=path)
+    trusted = [name for name in unknown if name.startswith(_TRUSTED_LIBRARIES) or name in _TRUSTED_TYPES]
+    return skops.io.load(path, trusted=trusted)

@@ -22,14 +22,14 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.config import RunConfig
+from spotify_ml.config import EnsembleConfig, ModelConfig, RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.drawing import FigureProcess
-from spotify_ml.models.files import check_agreement
-from spotify_ml.models.popularity import BOOSTER_FILE, FEATURES_FILE
+from spotify_ml.models.files import check_agreement, model_files
+from spotify_ml.models.targets import class_names
 from spotify_ml.paths import PACKAGE
 from spotify_ml.report import Summary
 from spotify_ml.result import Result
@@ -48,6 +48,8 @@ _CURVE_POINTS = 250
 _EXAMPLE_ROWS = 3
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8
+# The libraries that a model may need beside those of every model, under the names of both.
+_LIBRARIES_OF_MODELS = {"lightgbm", "catboost"}
 _MLFLOW_TYPES = {
     Kind.TEXT: DataType.string,
     Kind.INTEGER: DataType.long,
@@ -67,9 +69,13 @@ class RunRecord:
         Its name, ``<experiment or model>-<split>-<short id>``.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, name: str, config: RunConfig) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, run_id: str, name: str, config: RunConfig, overrides: list[str]
+    ) -> None:
         self._client = client
+        self._experiment_id = experiment_id
         self._config = config
+        self._overrides = overrides
         self.run_id = run_id
         self.name = name
 
@@ -85,17 +91,39 @@ class RunRecord:
         self._log_points([Metric(name, value, now, 0) for name, value in metrics.items()])
 
     def log_learning_curve(self, curve: dict[str, list[float]]) -> None:
-        """Log the RMSE after every tree (thinned) as the metric history ``learning_curve/<part>_rmse``."""
+        """Log the error after every tree (thinned) as the metric history ``learning_curve/<part>_<error>``."""
         now = get_current_time_millis()
         self._log_points(
             [
-                Metric(f"learning_curve/{part}_rmse", values[tree], now, tree + 1)
+                Metric(f"learning_curve/{part}_{self._error()}", values[tree], now, tree + 1)
                 for part, values in curve.items()
                 for tree in np.unique(
                     np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS), dtype=int)
                 ).tolist()
             ]
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a classification; none for a regression."""
+        return class_names(self._config.task)
+
+    def _error(self) -> str:
+        return "log_loss" if self.classes else "rmse"
+
+    def last_of_curve(self, curve: dict[str, list[float]]) -> dict[str, float]:
+        """Return the last point of each history, which is what the store has as the metric."""
+        return {f"learning_curve/{part}_{self._error()}": values[-1] for part, values in curve.items()}
+
+    def log_folds(self, folds: list[dict[str, float]]) -> None:
+        """Log each fold of a cross-validation as a run below this one."""
+        now = get_current_time_millis()
+        for number, figures in enumerate(folds):
+            tags = {"mlflow.parentRunId": self.run_id, "fold": str(number)}
+            fold = self._client.create_run(self._experiment_id, tags=tags, run_name=f"{self.name}-fold-{number}")
+            metrics = [Metric(f"fold/{name}", value, now, 0) for name, value in figures.items()]
+            self._client.log_batch(fold.info.run_id, metrics=metrics)
+            self._client.set_terminated(fold.info.run_id)
 
     def _log_points(self, points: list[Metric]) -> None:
         for start in range(0, len(points), _METRICS_PER_CALL):
@@ -144,21 +172,23 @@ class RunRecord:
         Parameters
         ----------
         models : Path
-            The folder with the fitted features and the booster.
+            The folder with the model's files.
         example : DataFrame
             Raw rows; the first few become the input example.
         """
         with tempfile.TemporaryDirectory() as scratch, self._active():
             # The sample would travel with every version.
+            files = model_files(models)
+            extras = _LIBRARIES_OF_MODELS & _names(self._config.model)
             code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
-                artifacts={"features": str(models / FEATURES_FILE), "booster": str(models / BOOSTER_FILE)},
+                artifacts={name: str(getattr(files, name)) for name in ("features", "estimator", "metadata")},
                 code_paths=[str(code)],
-                signature=_signature(),
+                signature=_signature(self.classes),
                 input_example=example.head(_EXAMPLE_ROWS),
-                pip_requirements=[f"{name}=={number}" for name, number in library_versions().items()],
+                pip_requirements=[f"{name}=={number}" for name, number in library_versions(*extras).items()],
             )
         return str(info.model_uri)
 
@@ -191,7 +221,9 @@ class RunRecord:
             registered_model=tracking.registered_model,
             version=version,
             folder=str(folder),
+            task=self._config.task.name,
             split=self._config.split.name,
+            overrides=self._overrides,
             metrics=metrics,
         )
 
@@ -211,14 +243,20 @@ def _not_code(folder: str, names: list[str]) -> list[str]:
     ]
 
 
-def _signature() -> ModelSignature:
+def _names(model: ModelConfig) -> set[str]:
+    members = model.members.values() if isinstance(model, EnsembleConfig) else [model]
+    return {member.name for member in members}
+
+
+def _signature(classes: tuple[str, ...]) -> ModelSignature:
     # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), column.name, required=column.kind is not Kind.TEXT)
         for column in COLUMNS
         if column.name != TARGET
     ]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double)]))
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 
 
 def record_result(
@@ -247,13 +285,14 @@ def record_result(
         If the model's formats disagree; nothing is registered then.
     """
     curve = result.fitted.learning_curve
-    metrics = {**result.sizes(), **result.evaluation.metrics}
+    metrics = result.metrics()
     tracks, models = result.tracks.frame, folder / "models"
     test_rows = tracks.loc[result.matrices.test.features.index, [name for name in NAMES if name != TARGET]]
     with clock.stage("record"):
         run.log_tags({"data.sha256": result.raw.sha256})
         run.log_metrics(metrics)
         run.log_learning_curve(curve)
+        run.log_folds(result.folds)
         parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
         run.log_datasets(result.raw, parts)
         run.log_files(folder, ["config.json"], None)
@@ -261,7 +300,9 @@ def record_result(
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
         model_uri = run.log_model(models, test_rows)
         registered = mlflow.pyfunc.load_model(model_uri).predict(test_rows)
-        metrics["formats/largest_difference"] = check_agreement(models, result.matrices.test.features, registered)
+        metrics["formats/largest_difference"] = check_agreement(
+            models, result.matrices.test.features, registered, run.classes
+        )
         figures.wait()
         run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
     version = None
@@ -270,9 +311,7 @@ def record_result(
             version = run.register(model_uri, {"data.sha256": result.raw.sha256})
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
-    # Of a history, the store's metric is its last value.
-    last = {f"learning_curve/{part}_rmse": values[-1] for part, values in curve.items()}
-    summary = run.summary(model_uri, version, folder, {**metrics, **last, **times})
+    summary = run.summary(model_uri, version, folder, {**metrics, **run.last_of_curve(curve), **times})
     summary.write(folder / "summary.json")
     return summary
 
@@ -304,7 +343,7 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     with store_errors(uri):
         run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
     name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-    record = RunRecord(client, run_id, name, config)
+    record = RunRecord(client, experiment_id, run_id, name, config, overrides)
     try:
         with store_errors(uri):
             client.update_run(run_id, name=name)

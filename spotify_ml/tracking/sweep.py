@@ -1,5 +1,6 @@
 """One parent run above the jobs of a ``--multirun``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,24 @@ _PARENT_FILE = "parent_run_id"
 _ERROR_FILE = "parent_run_error"
 
 
-def parent_run_id() -> str | None:
-    """Return the id of the run above this job, or None outside a sweep."""
+@dataclass(frozen=True)
+class ParentRun:
+    """The run above the jobs of a sweep.
+
+    Attributes
+    ----------
+    run_id : str
+        Its id.
+    folder : Path
+        The sweep's folder, which all jobs share.
+    """
+
+    run_id: str
+    folder: Path
+
+
+def parent_run() -> ParentRun | None:
+    """Return the run above this job, or None outside a sweep."""
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
         return None
@@ -25,7 +42,7 @@ def parent_run_id() -> str | None:
     # Hydra swallows what a callback raises and starts the jobs all the same: here it stops them.
     if (folder / _ERROR_FILE).is_file():
         raise TrackingError((folder / _ERROR_FILE).read_text(encoding="utf-8"))
-    return (folder / _PARENT_FILE).read_text(encoding="utf-8")
+    return ParentRun((folder / _PARENT_FILE).read_text(encoding="utf-8"), folder)
 
 
 class SweepCallback(Callback):
@@ -59,8 +76,23 @@ class SweepCallback(Callback):
         return run_id
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the parent run."""
+        """Leave the comparison of the jobs with the parent run, and end it."""
+        summaries = sorted(Path(config.hydra.sweep.dir).glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+        if summaries and self._open is not None:
+            self._compare(Path(config.hydra.sweep.dir), summaries)
         self.end("FINISHED")
+
+    @classmethod
+    def _compare(cls, folder: Path, summaries: list[Path]) -> None:
+        from spotify_ml.evaluation.comparison import FILES, write_comparison
+        from spotify_ml.report import Summary
+
+        markdown = write_comparison(folder, [Summary.read(path) for path in summaries])
+        print(f"\n{markdown}\nsweep    {folder}")
+        if cls._open is not None:
+            client, run_id = cls._open
+            for name in FILES:
+                client.log_artifact(run_id, str(folder / name))
 
     @classmethod
     def end(cls, status: str) -> None:

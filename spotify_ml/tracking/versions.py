@@ -11,9 +11,9 @@ TAG_LENGTH = 5000
 _LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 
 
-def library_versions() -> dict[str, str]:
-    """Return the installed version of each library that a model depends on."""
-    return {name: version(name) for name in _LIBRARIES}
+def library_versions(*extras: str) -> dict[str, str]:
+    """Return the installed version of each library that every model depends on, and of some that one does."""
+    return {name: version(name) for name in (*_LIBRARIES, *extras)}
 
 
 def code_tags() -> dict[str, str]:

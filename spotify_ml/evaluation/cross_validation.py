@@ -1,0 +1,46 @@
+"""The whole pipeline on each group fold of the training rows."""
+
+import pandas as pd
+
+from spotify_ml.config import RunConfig
+from spotify_ml.data.splits import Split, fold_splits
+from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.targets import class_names
+
+
+def cross_validate(config: RunConfig, n_folds: int, tracks: pd.DataFrame, split: Split) -> list[dict[str, float]]:
+    """Fit features and estimator without each fold, and score it; the test rows stay out of it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    n_folds : int
+        Number of folds.
+    tracks : DataFrame
+        Clean tracks.
+    split : Split
+        Its train and validation rows are divided into folds by its groups. Within the other folds, validation rows
+        for early stopping are cut by the split's own rule.
+
+    Returns
+    -------
+    list of dict of str to float
+        The figures of each fold.
+
+    Raises
+    ------
+    DataError
+        If there are fewer groups than folds.
+    """
+    figures = []
+    for fold in fold_splits(split, n_folds, config.split, config.seed):
+        matrices = build_matrices(config.features.name, tracks, fold, config.seed)
+        fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+        held_out = matrices.test
+        predicted = predict_matrix(fitted.final, held_out.matrix(), class_names(config.task))
+        figures.append(task_metrics(config.task, held_out.target, predicted, held_out.features.shape[1]))
+    return figures

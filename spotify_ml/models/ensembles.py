@@ -1,0 +1,161 @@
+"""Estimators made of estimators: averages of several families, and a model in two parts."""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from scipy.optimize import nnls
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+from spotify_ml.config import ClassificationConfig, EnsembleConfig, RegressionConfig, TwoPartConfig
+from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.features.factory import Matrices
+from spotify_ml.features.statistics import DEAD
+from spotify_ml.models.estimators import FittedEstimators, fit_single, refit
+from spotify_ml.models.targets import Task, class_names, task_target
+
+
+class _Average(BaseEstimator):
+    """Weighted average of fitted estimators.
+
+    Parameters
+    ----------
+    estimators : dict of str to estimator
+        Fitted.
+    weights : ndarray of float, shape (n_estimators,)
+        Not negative, summing to 1.
+    """
+
+    def __init__(self, estimators: dict[str, Any], weights: np.ndarray) -> None:
+        self.estimators = estimators
+        self.weights = weights
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Do nothing: the estimators are fitted already."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say that there is nothing left to fit."""
+        return True
+
+
+class AverageRegressor(RegressorMixin, _Average):
+    """Weighted average of regressors' predictions."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the average, shape (n_rows,)."""
+        return np.tensordot(self.weights, [each.predict(X) for each in self.estimators.values()], axes=1)
+
+
+class AverageClassifier(ClassifierMixin, _Average):
+    """Weighted average of classifiers' probabilities."""
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return the average, shape (n_rows, n_classes)."""
+        return np.tensordot(self.weights, [each.predict_proba(X) for each in self.estimators.values()], axes=1)
+
+
+class TwoPartRegressor(RegressorMixin, BaseEstimator):
+    """Popularity as that of a dead track or of a living one, by the probability of each.
+
+    Parameters
+    ----------
+    dead : classifier
+        Fitted; its second class is a dead track.
+    alive : regressor
+        Fitted on living tracks.
+    dead_mean : float
+        Mean popularity of dead tracks.
+    """
+
+    def __init__(self, dead: Any, alive: Any, dead_mean: float) -> None:
+        self.dead = dead
+        self.alive = alive
+        self.dead_mean = dead_mean
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Do nothing: both parts are fitted already."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say that there is nothing left to fit."""
+        return True
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the expected popularity, shape (n_rows,)."""
+        probability = self.dead.predict_proba(X)[:, 1]
+        expected: np.ndarray = probability * self.dead_mean + (1 - probability) * self.alive.predict(X)
+        return expected
+
+
+def fit_average(config: EnsembleConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:
+    """Fit every member, and average them plainly (blend) or as their out-of-fold predictions ask for (stack).
+
+    Parameters and errors are those of `spotify_ml.models.estimators.fit_estimators`.
+    """
+    parts = (matrices.train, matrices.validation, matrices.fitting)
+    fitted = {name: fit_single(member, task, *parts, seed) for name, member in config.members.items()}
+    weights = np.full(len(fitted), 1 / len(fitted))
+    if config.name == "stack":
+        weights = _stacked_weights(config, task, matrices, seed, fitted)
+    average = AverageRegressor if isinstance(task, RegressionConfig) else AverageClassifier
+    return FittedEstimators(
+        average({name: each.selected for name, each in fitted.items()}, weights),
+        average({name: each.final for name, each in fitted.items()}, weights),
+    )
+
+
+def _stacked_weights(
+    config: EnsembleConfig, task: Task, matrices: Matrices, seed: int, fitted: dict[str, FittedEstimators]
+) -> np.ndarray:
+    """Return the weights that predict each fold of train best, its members fitted on the other folds.
+
+    Features are built anew for every fold: those of the whole train part know the targets of the fold.
+    """
+    predicted: list[list[np.ndarray]] = []
+    actual: list[np.ndarray] = []
+    for seen, held_out in matrices.train_folds(config.folds):
+        predictions = []
+        for name, member in config.members.items():
+            estimator = refit(member, task, seen, fitted[name].n_trees, seed)
+            features = held_out.matrix()
+            predictions.append(
+                estimator.predict(features)
+                if isinstance(task, RegressionConfig)
+                else estimator.predict_proba(features).ravel()
+            )
+        predicted.append(predictions)
+        target = task_target(task, held_out.target)
+        actual.append(target if isinstance(task, RegressionConfig) else np.eye(len(class_names(task)))[target].ravel())
+    weights, _ = nnls(np.hstack(predicted).T, np.concatenate(actual))
+    total = weights.sum()
+    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+
+
+def fit_two_part(config: TwoPartConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:
+    """Fit a classifier of dead tracks, and a regressor of the others.
+
+    Parameters and errors are those of `spotify_ml.models.estimators.fit_estimators`.
+    """
+    if not isinstance(task, RegressionConfig):
+        raise ConfigError("config: model=two_part predicts popularity itself; use it with task=regression")
+    parts = (matrices.train, matrices.validation, matrices.fitting)
+    living = [part.target > DEAD for part in parts]
+    if not all(0 < alive.sum() < len(alive) for alive in living):
+        raise DataError(f"model=two_part needs tracks above and up to popularity {DEAD:g} in every part of the split")
+    is_dead = ClassificationConfig(
+        name="classification", label="popular", threshold=50, weights=task.weights, registered_model="dead"
+    )
+    # The classes of a dead and a living track, on the scale that `is_dead` divides.
+    marked = [replace(part, target=np.where(alive, 0.0, 100.0)) for part, alive in zip(parts, living, strict=True)]
+    only_alive = [
+        replace(part, features=part.features[alive], target=part.target[alive])
+        for part, alive in zip(parts, living, strict=True)
+    ]
+    dead = fit_single(config.dead, is_dead, marked[0], marked[1], marked[2], seed)
+    alive = fit_single(config.alive, task, only_alive[0], only_alive[1], only_alive[2], seed)
+    means = [part.target[~there].mean() for part, there in ((parts[0], living[0]), (parts[2], living[2]))]
+    return FittedEstimators(
+        TwoPartRegressor(dead.selected, alive.selected, float(means[0])),
+        TwoPartRegressor(dead.final, alive.final, float(means[1])),
+    )
