@@ -256,8 +256,19 @@ def test_digest_is_that_of_an_equal_configuration_however_it_was_written():
     assert written.digest() == spelled.digest()
 
 
-def test_flat_has_every_key_of_the_schema_with_its_value():
-    flat = configured("model.max_depth=7", "register=true").flat()
+def test_flat_has_the_keys_of_every_section_with_their_values():
+    config = configured("model.max_depth=7", "register=true")
+    flat = config.flat()
     groups = {key.partition(".")[0] for key in known_keys() if "." in key}
-    assert set(flat) == set(known_keys()) - groups
+    assert {key.partition(".")[0] for key in flat} == {key for key in known_keys() if "." not in key}
+    assert {key for key in flat if key.startswith("model.")} == {
+        f"model.{key}" for key in type(config.model).model_fields
+    }
+    assert groups.isdisjoint(flat)
     assert (flat["model.max_depth"], flat["register"], flat["name"]) == (7, True, None)
+
+
+def test_flat_has_the_parameters_of_every_member():
+    flat = configured("model=blend", "model.members.xgboost.max_depth=3").flat()
+    assert flat["model.members.xgboost.max_depth"] == 3
+    assert set(flat) <= set(known_keys()) | {key for key in flat if key.startswith("model.members.")}

@@ -15,7 +15,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.features.factory import build_matrices
-from spotify_ml.models.estimators import build_estimator, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.paths import CONF
 from spotify_ml.train import train
@@ -40,10 +40,10 @@ class Trained:
 def trained(config: RunConfig, tracks: pd.DataFrame) -> Trained:
     """Fit and judge a model as a run does, without the record of it."""
     split = split_tracks(tracks, config.split, config.seed)
-    matrices = build_matrices(config.features.name, tracks, split)
-    fitted = fit_estimators(build_estimator(config.model, config.seed), matrices)
+    matrices = build_matrices(config.features.name, tracks, split, config.seed)
+    fitted = fit_estimators(config.model, config.task, matrices, config.seed)
     model = PopularityModel(matrices.transformer, fitted.final.get_booster())
-    return Trained(model, tracks.iloc[split.test], evaluate(fitted, matrices, tracks).metrics)
+    return Trained(model, tracks.iloc[split.test], evaluate(fitted, matrices, tracks, config.task).metrics)
 
 
 @pytest.fixture(scope="module")

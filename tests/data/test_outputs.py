@@ -34,7 +34,7 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame) -> Matrices:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
-    return build_matrices("reference", tracks, split)
+    return build_matrices("reference", tracks, split, 42)
 
 
 @pytest.fixture(scope="module")

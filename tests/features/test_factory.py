@@ -15,9 +15,14 @@ from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.factory import Matrices, Part, build_features, build_matrices
+from spotify_ml.features.catalogue import CatalogueStatistics
+from spotify_ml.features.factory import Matrices, Part, build_features, build_matrices, fit_features
+from spotify_ml.features.names import NameFeatures
 
+SEED = 42
 FEATURES = ["full", "audio", "reference"]
+# Of a key that is not known, and of a name without a year.
+MAY_BE_MISSING = r"_(std|dead_share|max|min|year)$"
 SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "track_genre_encoded", "key"]
 REFERENCE_LISTING = """
 duration_ms explicit danceability energy key loudness speechiness acousticness instrumentalness liveness valence tempo
@@ -38,7 +43,7 @@ REFERENCE = {
     "tempo_category_Very Fast",
 }
 
-Builder = Callable[[str, pd.DataFrame, Split], Matrices]
+Builder = Callable[[str, pd.DataFrame, Split, int], Matrices]
 Change = Callable[[pd.DataFrame], dict[str, Any]]
 
 
@@ -49,7 +54,7 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def split(tracks: pd.DataFrame) -> Split:
-    return split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
+    return split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
 
 
 @pytest.fixture(scope="module", params=FEATURES)
@@ -59,12 +64,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def matrices(name: str, tracks: pd.DataFrame, split: Split) -> Matrices:
-    return build_matrices(name, tracks, split)
+    return build_matrices(name, tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
 def reference(tracks: pd.DataFrame, split: Split) -> Matrices:
-    return build_matrices("reference", tracks, split)
+    return build_matrices("reference", tracks, split, SEED)
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -76,15 +81,17 @@ def test_reference_gives_the_37_columns(reference):
 
 
 def test_audio_gives_the_14_audio_columns_as_they_are(tracks, split):
-    features = build_matrices("audio", tracks, split).test.features
+    features = build_matrices("audio", tracks, split, SEED).test.features
     assert features.columns.tolist() == list(AUDIO)
     np.testing.assert_array_equal(features, tracks.loc[split.test, list(AUDIO)].astype(float).astype(np.float32))
 
 
-def test_full_gives_audio_a_flag_per_genre_and_their_number(tracks, split):
+def test_full_gives_audio_genres_catalogue_and_names(tracks, split):
     genres = sorted(tracks["track_genre"].str.split(";").explode().unique())
-    columns = build_matrices("full", tracks, split).fitting.features.columns.tolist()
-    assert columns == [*AUDIO, *(f"genre_{genre}" for genre in genres), "n_genres"]
+    columns = build_matrices("full", tracks, split, SEED).fitting.features.columns.tolist()
+    flags = [f"genre_{genre}" for genre in genres]
+    catalogue, names = (step.get_feature_names_out() for step in (CatalogueStatistics(), NameFeatures()))
+    assert columns == [*AUDIO, *flags, "n_genres", *catalogue, *names]
 
 
 def test_reference_columns_do_not_depend_on_the_levels_that_occur(tracks):
@@ -131,14 +138,15 @@ def test_parts_are_float32_named_by_row_and_bring_their_target(matrices, tracks,
 def test_no_feature_is_the_target_or_an_identifier(matrices):
     forbidden = {"popularity", "popularity_category", "track_id", "artists", "album_name", "track_name", "track_genre"}
     assert forbidden.isdisjoint(matrices.fitting.features.columns)
-    assert not matrices.fitting.features.isna().any(axis=None)
+    missing = matrices.fitting.features.isna().any()
+    assert missing[missing].index.str.contains(MAY_BE_MISSING).all()
 
 
 @pytest.mark.full
 def test_full_rows_give_the_reference_columns_scaled(full):
     rows = clean(full.frame, "rows").frame
-    split = split_tracks(rows, SplitConfig(name="random", test_size=0.2, val_size=0.12), 42)
-    features = build_matrices("reference", rows, split).fitting.features
+    split = split_tracks(rows, SplitConfig(name="random", test_size=0.2, val_size=0.12), SEED)
+    features = build_matrices("reference", rows, split, SEED).fitting.features
     assert features.shape == (91_200, 37)
     assert sorted(features) == sorted(REFERENCE)
     np.testing.assert_allclose(features[SCALED].astype(float).mean(), 0, atol=1e-4)
@@ -161,25 +169,29 @@ def test_transforming_does_not_depend_on_the_order_of_rows(matrices, tracks, spl
 
 def test_fitting_does_not_depend_on_the_order_of_rows(name, matrices, tracks, split):
     shuffled = tracks.iloc[np.random.default_rng(0).permutation(split.fitting)]
-    again = clone(build_features(name)).fit(shuffled).transform(tracks.iloc[split.test])
+    again = build_features(name, SEED).fit(shuffled, shuffled["popularity"]).transform(tracks.iloc[split.test])
     np.testing.assert_allclose(again, matrices.test.features, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("genre", ["unheard", "", None])
 def test_unseen_or_missing_genre_gives_numbers(matrices, tracks, genre):
     row = tracks.head(1).assign(track_genre=pd.array([genre], dtype="str"))
-    assert np.isfinite(matrices.transformer.transform(row)).all()
+    given = pd.DataFrame(matrices.transformer.transform(row), columns=matrices.fitting.features.columns)
+    assert np.isfinite(given.drop(columns=given.filter(regex=MAY_BE_MISSING))).all(axis=None)
+    assert not np.isinf(given).any(axis=None)
 
 
 def test_clone_is_unfitted_and_builds_the_same(matrices, tracks, split):
     again = clone(matrices.transformer)
     assert not hasattr(again, "transformers_")
-    np.testing.assert_array_equal(again.fit_transform(tracks.iloc[split.fitting]), matrices.fitting.features)
+    seen = tracks.iloc[split.fitting]
+    given = again.fit(seen, seen["popularity"]).transform(tracks.iloc[split.test])
+    np.testing.assert_array_equal(given, matrices.test.features)
 
 
 def test_building_leaves_what_it_is_given(name, tracks, split):
     before = tracks.copy()
-    build_matrices(name, tracks, split)
+    build_matrices(name, tracks, split, SEED)
     pd.testing.assert_frame_equal(tracks, before)
 
 
@@ -191,6 +203,8 @@ def fitted_state(estimator: BaseEstimator) -> dict[str, Any]:
     if isinstance(estimator, Pipeline):
         return {name: fitted_state(step) for name, step in estimator.steps}
     state = {key: value for key, value in vars(estimator).items() if key.endswith("_")}
+    for name, inner in state.pop("levels_", {}).items():
+        state[name] = fitted_state(inner)
     for name, inner, _ in state.pop("transformers_", []):
         state[name] = fitted_state(inner)
     state.pop("output_indices_", None)
@@ -234,7 +248,7 @@ CHANGES = [other_everything, other_audio, other_genres, other_target]
 
 
 def assert_blind_to_changed_test_rows(build: Builder, name: str, tracks: pd.DataFrame, split: Split, change: Change):
-    before, after = build(name, tracks, split), build(name, changed(tracks, split.test, change), split)
+    before, after = build(name, tracks, split, SEED), build(name, changed(tracks, split.test, change), split, SEED)
     for part in ("train", "validation", "fitting"):
         assert_same_part(getattr(before, part), getattr(after, part))
     np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
@@ -243,7 +257,10 @@ def assert_blind_to_changed_test_rows(build: Builder, name: str, tracks: pd.Data
 def assert_blind_to_changed_validation_rows(
     build: Builder, name: str, tracks: pd.DataFrame, split: Split, change: Change
 ):
-    before, after = build(name, tracks, split), build(name, changed(tracks, split.validation, change), split)
+    before, after = (
+        build(name, tracks, split, SEED),
+        build(name, changed(tracks, split.validation, change), split, SEED),
+    )
     assert_same_part(before.train, after.train)
 
 
@@ -251,23 +268,25 @@ def assert_blind_to_further_test_rows(build: Builder, name: str, tracks: pd.Data
     further = changed(tracks.head(500), np.arange(500), other_everything)
     more = pd.concat([tracks, further], ignore_index=True)
     added = np.arange(len(tracks), len(more))
-    larger = replace(split, test=np.concatenate([split.test, added]), groups=np.arange(len(more)))
-    before, after = build(name, tracks, split), build(name, more, larger)
+    groups = np.concatenate([split.groups, split.groups.max() + 1 + np.arange(len(further))])
+    larger = replace(split, test=np.concatenate([split.test, added]), groups=groups)
+    before, after = build(name, tracks, split, SEED), build(name, more, larger, SEED)
     for part in ("train", "validation", "fitting"):
         assert_same_part(getattr(before, part), getattr(after, part))
     np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
 
 
-def build_leaky(name: str, tracks: pd.DataFrame, split: Split) -> Matrices:
+def build_leaky(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
     """Build matrices the wrong way, as the reference pipeline did: fit on all rows, test included."""
-    features = build_features(name).fit(tracks)
+    features = build_features(name, seed).fit(tracks, tracks["popularity"])
 
     def part(rows: np.ndarray) -> Part:
         matrix = features.transform(tracks.iloc[rows])
         named = pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out())
         return Part(named, tracks["popularity"].to_numpy()[rows])
 
-    return Matrices(part(split.train), part(split.validation), part(split.fitting), part(split.test), features)
+    parts = (part(rows) for rows in (split.train, split.validation, split.fitting, split.test))
+    return Matrices(*parts, features, lambda n_folds: iter(()))
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -281,7 +300,8 @@ def test_train_part_does_not_see_validation_rows(name, tracks, split, change):
 
 
 def test_validation_part_is_made_by_what_the_train_rows_taught(name, matrices, tracks, split):
-    fitted = build_features(name).fit(tracks.iloc[split.train])
+    seen = tracks.iloc[split.train]
+    fitted = build_features(name, SEED).fit(seen, seen["popularity"])
     np.testing.assert_array_equal(matrices.validation.features, fitted.transform(tracks.iloc[split.validation]))
 
 
@@ -291,8 +311,8 @@ def test_further_test_rows_change_nothing_fitted(name, tracks, split):
 
 def test_final_features_do_see_validation_rows(tracks, split):
     # Shows that a change of rows that are fitted on is noticed.
-    before = build_matrices("reference", tracks, split)
-    after = build_matrices("reference", changed(tracks, split.validation, other_audio), split)
+    before = build_matrices("reference", tracks, split, SEED)
+    after = build_matrices("reference", changed(tracks, split.validation, other_audio), split, SEED)
     with pytest.raises(AssertionError):
         np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
 
@@ -305,6 +325,7 @@ def test_final_features_do_see_validation_rows(tracks, split):
         ("reference", other_genres),
         ("full", other_everything),
         ("full", other_genres),
+        ("full", other_target),
     ],
 )
 def test_planted_leak_is_caught(tracks, split, leaky_name, change):
@@ -324,3 +345,25 @@ def test_state_compared_for_leaks_holds_what_the_reference_features_learn(refere
     state = fitted_state(reference.transformer)
     assert len(state["scaled"]["standardscaler"]["mean_"]) == 5
     assert state["genre"]["firstgenrecode"]["genres_"]
+
+
+def test_state_compared_for_leaks_holds_what_the_catalogue_taught(tracks, split):
+    state = fitted_state(build_matrices("full", tracks, split, SEED).transformer)
+    assert len(state["catalogue"]["artist"]["keys_"]) > 100
+    assert state["genres"]["genres_"]
+
+
+def test_train_rows_learn_of_other_groups_alone(tracks, split):
+    """Another target of its group changes nothing for a row of train, and something for the others."""
+    groups, column = split.groups[split.train], tracks.columns.get_loc("popularity")
+    names, sizes = np.unique(groups, return_counts=True)
+    for group in names[np.argsort(sizes)[-5:]]:
+        own = split.train[groups == group]
+        other = tracks.copy()
+        other.iloc[own, column] = 100 - tracks["popularity"].to_numpy()[own]
+        before, after = (
+            fit_features("full", table, split.groups, split.train, split.validation, SEED)[0].features
+            for table in (tracks, other)
+        )
+        pd.testing.assert_frame_equal(before.loc[own], after.loc[own], check_exact=True)
+        assert not before.equals(after)

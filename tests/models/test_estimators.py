@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from sklearn.metrics import root_mean_squared_error
 from xgboost import XGBRegressor
 
-from spotify_ml.config import ModelConfig, SplitConfig, validate
+from spotify_ml.config import RegressionConfig, SplitConfig, XGBoostConfig, validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.factory import Matrices, Part, build_matrices
-from spotify_ml.models.estimators import FittedEstimators, build_estimator, fit_estimators
+from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.paths import CONF, register_resolvers
 
 register_resolvers()
@@ -22,6 +22,7 @@ register_resolvers()
 # A high rate stops early within a second.
 SETTINGS = ["model.learning_rate=0.5", "model.max_depth=4", "model.early_stopping_rounds=5", "model.n_jobs=1"]
 SEED = 7
+TASK = RegressionConfig(name="regression", weights="none", registered_model="m")
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +37,18 @@ def split(tracks: pd.DataFrame) -> Split:
 
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame, split: Split) -> Matrices:
-    return build_matrices("full", tracks, split)
+    return build_matrices("audio", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def model() -> ModelConfig:
+def model() -> XGBoostConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return validate(compose("train", SETTINGS)).model
 
 
 @pytest.fixture(scope="module")
-def fitted(model: ModelConfig, matrices: Matrices) -> FittedEstimators:
-    return fit_estimators(build_estimator(model, SEED), matrices)
+def fitted(model: XGBoostConfig, matrices: Matrices) -> FittedEstimators:
+    return fit_estimators(model, TASK, matrices, SEED)
 
 
 def as_json(estimator: XGBRegressor) -> bytes:
@@ -58,14 +59,14 @@ def shuffled(part: Part) -> Part:
     return replace(part, target=np.random.default_rng(0).permutation(part.target))
 
 
-def test_estimator_has_every_parameter_of_the_configuration(model: ModelConfig):
-    parameters = build_estimator(model, SEED).get_params()
+def test_estimator_has_every_parameter_of_the_configuration(fitted: FittedEstimators, model: XGBoostConfig):
+    parameters = fitted.selected.get_params()
     given = model.model_dump(exclude={"name"})
     assert {name: parameters[name] for name in given} == given
     assert (parameters["random_state"], parameters["objective"]) == (SEED, "reg:squarederror")
 
 
-def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstimators, model: ModelConfig):
+def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstimators, model: XGBoostConfig):
     curve = fitted.learning_curve
     assert fitted.n_trees == int(np.argmin(curve["val"])) + 1
     assert len(curve["val"]) == len(curve["train"]) == fitted.n_trees + model.early_stopping_rounds
@@ -86,7 +87,7 @@ def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEst
 
 
 def test_final_fit_is_that_many_trees_on_train_and_validation(
-    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
 ):
     parameters = model.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": fitted.n_trees}
     expected = XGBRegressor(objective="reg:squarederror", random_state=SEED, **parameters)
@@ -111,23 +112,23 @@ def test_parts_are_the_rows_of_the_split(matrices: Matrices, split: Split, track
 
 
 def test_validation_rows_choose_the_number_of_trees_and_nothing_else_of_the_first_fit(
-    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
 ):
-    other = fit_estimators(build_estimator(model, SEED), replace(matrices, validation=shuffled(matrices.validation)))
+    other = fit_estimators(model, TASK, replace(matrices, validation=shuffled(matrices.validation)), SEED)
     assert other.n_trees != fitted.n_trees
     common = min(len(other.learning_curve["train"]), len(fitted.learning_curve["train"]))
     assert other.learning_curve["train"][:common] == fitted.learning_curve["train"][:common]
 
 
-def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Matrices, model: ModelConfig):
-    other = fit_estimators(build_estimator(model, SEED), replace(matrices, test=shuffled(matrices.test)))
+def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig):
+    other = fit_estimators(model, TASK, replace(matrices, test=shuffled(matrices.test)), SEED)
     assert as_json(other.final) == as_json(fitted.final)
     assert as_json(other.selected) == as_json(fitted.selected)
 
 
 @pytest.mark.parametrize("features", ["full", "audio", "reference"])
 def test_nothing_of_the_test_rows_reaches_the_model(
-    features: str, tracks: pd.DataFrame, split: Split, model: ModelConfig
+    features: str, tracks: pd.DataFrame, split: Split, model: XGBoostConfig
 ):
     """Neither their popularity nor their columns: encoders and scalers are fitted without them."""
     changed = tracks.copy()
@@ -139,23 +140,23 @@ def test_nothing_of_the_test_rows_reaches_the_model(
     genres[split.test] = "aaa-unheard-of"
     changed["track_genre"] = pd.array(genres, dtype="str")
     finals = [
-        fit_estimators(build_estimator(model, SEED), build_matrices(features, table, split)).final
+        fit_estimators(model, TASK, build_matrices(features, table, split, SEED), SEED).final
         for table in (tracks, changed)
     ]
     assert as_json(finals[0]) == as_json(finals[1])
 
 
 def test_same_seed_gives_the_same_model_and_another_seed_another(
-    fitted: FittedEstimators, matrices: Matrices, model: ModelConfig
+    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
 ):
-    again = fit_estimators(build_estimator(model, SEED), matrices)
-    other = fit_estimators(build_estimator(model, SEED + 1), matrices)
+    again = fit_estimators(model, TASK, matrices, SEED)
+    other = fit_estimators(model, TASK, matrices, SEED + 1)
     assert as_json(again.final) == as_json(fitted.final)
     assert as_json(other.final) != as_json(fitted.final)
 
 
-def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: ModelConfig, matrices: Matrices):
+def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, matrices: Matrices):
     few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01})
-    fitted = fit_estimators(build_estimator(few, SEED), matrices)
+    fitted = fit_estimators(few, TASK, matrices, SEED)
     assert fitted.n_trees == 5
     assert len(fitted.learning_curve["val"]) == 5

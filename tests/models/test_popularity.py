@@ -16,8 +16,8 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import DataError, SpotifyMLError
 from spotify_ml.features.factory import Matrices, build_matrices
-from spotify_ml.models.estimators import build_estimator, fit_estimators
-from spotify_ml.models.files import AGREEMENT, BOOSTER_FILE, FEATURES_FILE, JOBLIB_FILE, check_agreement, write_model
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, clip_popularity
 from spotify_ml.paths import CONF, register_resolvers
 
@@ -34,11 +34,13 @@ class Written:
             config = validate(compose("train", ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]))
         split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
         self.folder = folder
-        self.matrices: Matrices = build_matrices(features, tracks, split)
-        self.estimator: XGBRegressor = fit_estimators(build_estimator(config.model, 0), self.matrices).final
+        self.matrices: Matrices = build_matrices(features, tracks, split, config.seed)
+        self.estimator: XGBRegressor = fit_estimators(config.model, config.task, self.matrices, 0).final
         self.rows = tracks.iloc[split.test]
-        write_model(folder, self.estimator, self.matrices.transformer, pd.DataFrame({"feature": []}), {"seed": 0})
-        self.model = PopularityModel.load(folder / FEATURES_FILE, folder / BOOSTER_FILE)
+        importance = pd.DataFrame({"feature": []})
+        write_model(folder, "xgboost", self.estimator, self.matrices.transformer, importance, {"seed": 0})
+        files = model_files(folder)
+        self.model = PopularityModel.load(files.features, files.estimator)
 
 
 @pytest.fixture(scope="module", params=FEATURE_SETS)
@@ -65,11 +67,11 @@ def test_formats_that_disagree_are_refused(written: Written, wrong: float):
 
 
 def test_a_wrong_file_is_noticed(written: Written, tmp_path: Path):
-    for name in (JOBLIB_FILE, BOOSTER_FILE):
-        (tmp_path / name).write_bytes((written.folder / name).read_bytes())
+    for path in written.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
     other = XGBRegressor(n_estimators=1, max_depth=1, n_jobs=1)
     other.fit(written.matrices.train.features, written.matrices.train.target)
-    joblib.dump(other, tmp_path / JOBLIB_FILE)
+    joblib.dump(other, model_files(tmp_path).joblib)
     with pytest.raises(SpotifyMLError, match="disagree"):
         check_agreement(tmp_path, written.matrices.test.features, written.model.predict(written.rows))
 
