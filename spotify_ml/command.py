@@ -21,6 +21,7 @@ _FAILED, _INTERRUPTED = 1, 130
 # glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
+_SPACE = "tune.space."
 _MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
 
 
@@ -91,5 +92,9 @@ def _explain(error: Exception) -> str:
 
         # "experiment" is a group that leaves no key behind.
         key = unknown[1]
+        if key in set(known_keys()):
+            return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
+        if key.startswith(_SPACE):
+            return f"{key} is not in the space yet; put a '+' before it to add it, or two to take the place of what is"
         return f"unknown key '{key}'{did_you_mean(key, [*known_keys(), 'experiment'])}"
     return message

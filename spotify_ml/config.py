@@ -135,7 +135,7 @@ class CatBoostConfig(_Section):
     depth: int = Field(ge=1, le=16)
     l2_leaf_reg: float = Field(ge=0)
     rsm: float = Field(gt=0, le=1)
-    thread_count: int = Field(ge=-1)
+    thread_count: Literal[-1] | Annotated[int, Field(ge=1)]
 
 
 class TwoPartConfig(_Section):
@@ -199,6 +199,88 @@ class OutputsConfig(_Section):
     data: bool
 
 
+class NoTuningConfig(_Section):
+    """One fit."""
+
+    name: Literal["none"]
+
+
+class TPEConfig(_Section):
+    """Optuna's tree-structured Parzen estimator."""
+
+    name: Literal["tpe"]
+    n_startup_trials: int = Field(ge=0)
+
+
+class RandomConfig(_Section):
+    """Independent random values."""
+
+    name: Literal["random"]
+
+
+class NoPrunerConfig(_Section):
+    """Every trial runs to its own early stop."""
+
+    name: Literal["none"]
+
+
+class MedianPrunerConfig(_Section):
+    """The parameters of ``optuna.pruners.MedianPruner``; a step is a tree at learning rate 1, or a fold."""
+
+    name: Literal["median"]
+    n_startup_trials: int = Field(ge=0)
+    n_warmup_steps: int = Field(ge=0)
+
+
+class ASHAConfig(_Section):
+    """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; resources are steps as of the median pruner."""
+
+    name: Literal["asha"]
+    min_resource: int = Field(ge=1)
+    reduction_factor: int = Field(ge=2)
+
+
+class HyperbandConfig(_Section):
+    """The parameters of ``optuna.pruners.HyperbandPruner``; resources are steps as of the median pruner."""
+
+    name: Literal["hyperband"]
+    min_resource: int = Field(ge=1)
+    max_resource: int = Field(ge=1)
+    reduction_factor: int = Field(ge=2)
+
+
+class WilcoxonConfig(_Section):
+    """The parameters of ``optuna.pruners.WilcoxonPruner``, which compares folds."""
+
+    name: Literal["wilcoxon"]
+    p_threshold: float = Field(gt=0, lt=1)
+    n_startup_steps: int = Field(ge=0)
+
+
+SamplerConfig = Annotated[TPEConfig | RandomConfig, Field(discriminator="name")]
+PrunerConfig = Annotated[
+    NoPrunerConfig | MedianPrunerConfig | ASHAConfig | HyperbandConfig | WilcoxonConfig, Field(discriminator="name")
+]
+
+
+class OptunaConfig(_Section):
+    """A study of many fits. What stands in `space` is checked by `spotify_ml.tuning.space.read_space`."""
+
+    name: Literal["optuna"]
+    n_trials: int = Field(ge=1)
+    study_name: str | None = Field(min_length=1)
+    storage: str = Field(min_length=1)
+    metrics: list[str] | None = Field(min_length=1)
+    directions: list[Literal["minimize", "maximize"]] | None = Field(min_length=1)
+    folds: int | None = Field(ge=2)
+    sampler: SamplerConfig
+    pruner: PrunerConfig
+    space: dict[str, Any] = Field(default_factory=dict)
+
+
+TuneConfig = Annotated[NoTuningConfig | OptunaConfig, Field(discriminator="name")]
+
+
 _DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
 
 
@@ -214,6 +296,7 @@ class RunConfig(_Section):
     features: FeaturesConfig
     task: TaskConfig
     model: ModelConfig
+    tune: TuneConfig
     cv: int | None = Field(ge=2)
     baselines: Literal["quick", "full"] | None
     outputs: OutputsConfig
@@ -287,6 +370,17 @@ def validate(config: DictConfig) -> RunConfig:
         key = error.full_key
         reason = str(error.msg).splitlines()[0]
         raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
+    return check(container)
+
+
+def check(container: Any) -> RunConfig:
+    """Check plain settings, as `RunConfig.model_dump` gives them, against the schema.
+
+    Raises
+    ------
+    ConfigError
+        As for `validate`.
+    """
     try:
         return RunConfig.model_validate(container)
     except ValidationError as error:

@@ -105,7 +105,14 @@ def run(composed: DictConfig) -> float:
     from spotify_ml.report import NEXT_STEPS, summary_table
 
     job, parent = HydraConfig.get(), parent_run()
-    summary = train(config, Path(job.runtime.output_dir), list(job.overrides.task), parent)
+    folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
+    if config.tune.name == "optuna":
+        from spotify_ml.tuning.tune import tune
+
+        outcome = tune(config, folder, overrides, parent)
+        print(("" if outcome.summary is None else summary_table(outcome.summary)) + outcome.as_text())
+        return outcome.objective
+    summary = train(config, folder, overrides, parent)
     print(summary_table(summary) + NEXT_STEPS * (parent is None))
     return summary.objective
 

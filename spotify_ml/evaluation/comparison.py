@@ -1,11 +1,15 @@
 """The jobs of a sweep side by side: the model and its baselines, mean and spread over seeds."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from spotify_ml.files import staged
 from spotify_ml.report import COLUMNS, Summary, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FILES = ("comparison.csv", "comparison.md", "comparison.png")
 _LABELS = {
@@ -24,21 +28,21 @@ def compare(summaries: list[Summary]) -> pd.DataFrame:
     Parameters
     ----------
     summaries : list of Summary
-        The jobs, in their order. Jobs that differ in nothing but the seed are one row.
+        The jobs, in their order, all of one task. Jobs that differ in nothing but the seed are one row.
 
     Returns
     -------
     DataFrame
-        One row per combination and predictor: a column for each swept key, ``predictor``, ``seeds``, and of each
-        metric the mean and, under ``<metric>_std``, the standard deviation over the seeds (NaN for a single one).
+        One row per combination and predictor: a column for each swept key (the split where there is none),
+        ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the standard deviation over
+        the seeds (NaN for a single one).
     """
     metrics = COLUMNS[summaries[0].task]
     settings = [dict(override.lstrip("+~").partition("=")[::2] for override in each.overrides) for each in summaries]
-    keys = [key for key in _swept(settings) if key != "seed"] or ["run"]
+    keys = [key for key in _swept(settings) if key != "seed"]
     rows = [
         {
-            **{key: own.get(key, "") for key in keys},
-            **({"run": summary.run_name} if keys == ["run"] else {}),
+            **({key: own.get(key, "") for key in keys} or {"split": summary.split}),
             "predictor": label,
             **{metric: summary.metrics.get(f"{part}/{metric}") for metric in metrics},
         }
@@ -46,7 +50,7 @@ def compare(summaries: list[Summary]) -> pd.DataFrame:
         for part, label in _LABELS.items()
         if any(f"{part}/{metric}" in summary.metrics for metric in metrics)
     ]
-    groups = pd.DataFrame(rows).groupby([*keys, "predictor"], sort=False)
+    groups = pd.DataFrame(rows).groupby([*(keys or ["split"]), "predictor"], sort=False)
     table = groups.size().to_frame("seeds")
     for metric in metrics:
         table[metric], table[f"{metric}_std"] = groups[metric].mean(), groups[metric].std()
@@ -67,23 +71,29 @@ def write_comparison(folder: Path, summaries: list[Summary]) -> str:
     folder : Path
         Where to.
     summaries : list of Summary
-        The jobs, in their order.
+        The jobs, in their order; of several tasks, each is compared for itself.
     """
-    table = compare(summaries)
-    metric = COLUMNS[summaries[0].task][0]
-    keys = table.columns[: table.columns.get_loc("predictor")].tolist()
-    markdown = _markdown(table, keys, metric)
+    tables = {
+        COLUMNS[task][0]: compare([each for each in summaries if each.task == task])
+        for task in dict.fromkeys(each.task for each in summaries)
+    }
+    markdown = "\n".join(_markdown(table, metric) for metric, table in tables.items())
     csv, text, figure = (folder / name for name in FILES)
     with staged(csv) as file:
-        table.to_csv(file, index=False)
+        pd.concat(tables.values()).to_csv(file, index=False)
     with staged(text) as file:
         file.write_text(markdown, encoding="utf-8")
     with staged(figure) as file:
-        _draw(file, table, keys, metric)
+        _draw(file, tables)
     return markdown
 
 
-def _markdown(table: pd.DataFrame, keys: list[str], metric: str) -> str:
+def _keys(table: pd.DataFrame) -> list[str]:
+    return table.columns[: table.columns.get_loc("predictor")].tolist()
+
+
+def _markdown(table: pd.DataFrame, metric: str) -> str:
+    keys = _keys(table)
     predictors = [label for label in _LABELS.values() if label in set(table["predictor"])]
     lines = [
         f"Test {title(metric)}, mean{' ± standard deviation' * bool(table['seeds'].max() > 1)} over seeds",
@@ -93,22 +103,35 @@ def _markdown(table: pd.DataFrame, keys: list[str], metric: str) -> str:
     ]
     for values, rows in table.groupby(keys, sort=False):
         cells = {row["predictor"]: _cell(row[metric], row[f"{metric}_std"]) for _, row in rows.iterrows()}
-        lines.append(f"| {' | '.join([*map(str, values), *(cells.get(name, '–') for name in predictors)])} |")
+        settings = [str(value).replace("|", r"\|") for value in values]
+        lines.append(f"| {' | '.join([*settings, *(cells.get(name, '–') for name in predictors)])} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(mean: float, spread: float) -> str:
+    if pd.isna(mean):
+        return "–"
     return f"{mean:.3f}" if pd.isna(spread) else f"{mean:.3f} ± {spread:.3f}"
 
 
-def _draw(path: Path, table: pd.DataFrame, keys: list[str], metric: str) -> None:
+def _draw(path: Path, tables: dict[str, pd.DataFrame]) -> None:
     from matplotlib.figure import Figure
 
+    widest = max(len(table.groupby(_keys(table))) for table in tables.values())
+    figure = Figure(figsize=(max(7, 1.6 * widest), 4.5 * len(tables)), layout="constrained")
+    places = figure.subplots(len(tables), squeeze=False)[:, 0]
+    for axes, (metric, table) in zip(places, tables.items(), strict=True):
+        _draw_bars(axes, table, metric)
+    places[0].set_title("The model beside what can be had with less", loc="left", fontweight="bold")
+    # The staged name does not end in the format's.
+    figure.savefig(path, dpi=100, format="png")
+
+
+def _draw_bars(axes: "Axes", table: pd.DataFrame, metric: str) -> None:
+    keys = _keys(table)
     labelled = table.assign(label=table[keys].agg(", ".join, axis=1))
     labels = labelled["label"].unique()
     predictors = [name for name in _LABELS.values() if name in set(table["predictor"])]
-    figure = Figure(figsize=(max(7, 1.6 * len(labels)), 4.5), layout="constrained")
-    axes = figure.subplots()
     width = 0.8 / len(predictors)
     for position, name in enumerate(predictors):
         bars = labelled[labelled["predictor"] == name].set_index("label").reindex(labels)
@@ -118,8 +141,5 @@ def _draw(path: Path, table: pd.DataFrame, keys: list[str], metric: str) -> None
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel(", ".join(keys))
     axes.set_ylabel(f"test {title(metric)}")
-    axes.set_title("The model beside what can be had with less", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
-    # The staged name does not end in the format's.
-    figure.savefig(path, dpi=100, format="png")

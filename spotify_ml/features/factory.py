@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -185,12 +186,24 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
         return fit_features(name, inputs, split.groups, seen, unseen, seed)
 
-    def train_folds(n_folds: int) -> Iterator[tuple[Part, Part]]:
-        folds = assign_folds(split.groups[split.train], n_folds, seed)
-        for fold in range(folds.max() + 1):
-            yield fit(split.train[folds != fold], split.train[folds == fold])[:2]
-
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:
         selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
-    return Matrices(*selecting[:2], *final, train_folds)
+    return Matrices(*selecting[:2], *final, partial(train_folds, name, inputs, split, seed))
+
+
+def train_folds(
+    name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, n_folds: int
+) -> Iterator[tuple[Part, Part]]:
+    """Yield the train rows but a group fold, and that fold, by features that never saw the fold.
+
+    Parameters
+    ----------
+    name, tracks, split, seed : as in `build_matrices`
+    n_folds : int
+        Number of folds; fewer where there are fewer groups.
+    """
+    folds = assign_folds(split.groups[split.train], n_folds, seed)
+    for fold in range(folds.max() + 1):
+        seen, unseen = split.train[folds != fold], split.train[folds == fold]
+        yield fit_features(name, tracks, split.groups, seen, unseen, seed)[:2]

@@ -9,6 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
 
+_ALLOWED = str.maketrans("[]<", "()(")
+
 
 def genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
     """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
@@ -59,9 +61,13 @@ class GenreSet(TransformerMixin, BaseEstimator):
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
-        """Return ``genre_<genre>`` of every flag, and ``n_genres``."""
+        """Return ``genre_<genre>`` of every flag, without what XGBoost refuses in a name, and ``n_genres``."""
         check_is_fitted(self)
-        return np.array([*(f"genre_{genre}" for genre in self.genres_), "n_genres"], dtype=object)
+        names: dict[str, None] = {}
+        for genre in self.genres_:
+            name = f"genre_{genre.translate(_ALLOWED)}"
+            names[f"{name}_{len(names)}" if name in names else name] = None
+        return np.array([*names, "n_genres"], dtype=object)
 
 
 class FirstGenreCode(TransformerMixin, BaseEstimator):

@@ -1,5 +1,6 @@
 """What the words of a title and an album name tell: how they are built, and what kind of release they announce."""
 
+import unicodedata
 from typing import Self
 
 import numpy as np
@@ -9,19 +10,20 @@ import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-# Patterns of lower-case text (RE2).
+# Patterns of lower-case text (RE2, whose \b knows ASCII alone); < and > are the ends of a word.
 WORDS = {
-    "remix": r"\b(re)?mix(ed|es)?\b|\bedit\b|\bversion\b",
-    "live": r"\blive\b|\bao vivo\b|\ben vivo\b|\bunplugged\b",
+    "remix": r"<(re)?mix(ed|es)?>|<edit>|<version>",
+    "live": r"<live>|<ao vivo>|<en vivo>|<unplugged>",
     "remaster": r"remaster",
-    "christmas": r"christmas|x-?mas|navidad|weihnacht|no[eë]l|holiday|santa|snow",
-    "featured": r"\b(feat|ft|with)\b",
+    "christmas": r"christmas|x-?mas|navidad|weihnacht|no[eë]l|holiday|<santas?>|snow",
+    "featured": r"<(feat|ft|with)>",
     "acoustic": r"acoustic|piano|instrumental|karaoke",
-    "compilation": r"\bhits\b|best of|greatest|collection|essential|anthology|playlist|vibes|party|summer|\bvol\b",
-    "soundtrack": r"soundtrack|original motion|\bost\b|\bfrom\b|\btheme\b|musical",
+    "compilation": r"<hits>|best of|greatest|collection|essential|anthology|playlist|vibes|party|summer|<vol>",
+    "soundtrack": r"soundtrack|original motion|<ost>|<from>|<theme>|musical",
 }
+_ENDS = {"<": r"(?:^|[^\pL\pN_])", ">": r"(?:$|[^\pL\pN_])"}
 _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
-_NOT_LATIN = r"[^\p{Latin}\p{Common}]"
+_NOT_LATIN = r"[^\p{Latin}\p{Common}\p{Inherited}]"
 _DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
 _TEXTS = {"track_name": "title", "album_name": "album"}
 COLUMNS = ["track_name", "album_name", "artists"]
@@ -66,9 +68,11 @@ class NameFeatures(TransformerMixin, BaseEstimator):
             for values in _described(names[text]):
                 matrix[:, column] = values
                 column += 1
-        artists = pa.chunked_array(pa.array(X["artists"], pa.string(), from_pandas=True))
-        matrix[:, column] = pc.add(pc.count_substring(artists, ";"), 1).fill_null(0).to_numpy()
-        matrix[:, column + 1] = pc.equal(names["track_name"], names["album_name"]).to_numpy()
+        artists = pa.chunked_array(pa.array(X["artists"], pa.string(), from_pandas=True)).fill_null("")
+        are_named = pc.not_equal(artists, "")
+        matrix[:, column] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
+        same = pc.and_(pc.equal(names["track_name"], names["album_name"]), pc.not_equal(names["track_name"], ""))
+        matrix[:, column + 1] = same.to_numpy()
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -81,13 +85,26 @@ def _described(text: pa.ChunkedArray) -> list[np.ndarray]:
     """Return the values of `_DESCRIPTIONS`; what stands more than once is looked at once."""
     encoded = text.combine_chunks().dictionary_encode()
     codes, distinct = encoded.indices.to_numpy(), encoded.dictionary
-    lower = pc.utf8_lower(distinct)
+    lower = _composed(pc.utf8_lower(distinct))
     years = pc.struct_field(pc.extract_regex(lower, _YEAR), "year").cast(pa.float32())
     columns = [
         pc.utf8_length(distinct),
-        pc.count_substring(distinct, " "),
-        *(pc.match_substring_regex(lower, pattern) for pattern in WORDS.values()),
+        pc.count_substring_regex(distinct, r"\S+"),
+        *(pc.match_substring_regex(lower, _pattern(words)) for words in WORDS.values()),
         years,
-        pc.count_substring_regex(distinct, _NOT_LATIN),
+        pc.count_substring_regex(lower, _NOT_LATIN),
     ]
     return [column.to_numpy(zero_copy_only=False).astype(np.float32)[codes] for column in columns]
+
+
+def _composed(texts: pa.Array) -> pa.Array:
+    """Write a letter and its accent as one character; Arrow's own NFC takes them apart."""
+    apart = pc.match_substring_regex(texts, r"\pM")
+    composed = [unicodedata.normalize("NFC", text) for text in texts.filter(apart).to_pylist()]
+    return pc.replace_with_mask(texts, apart, pa.array(composed, texts.type))
+
+
+def _pattern(words: str) -> str:
+    for mark, end in _ENDS.items():
+        words = words.replace(mark, end)
+    return words

@@ -149,13 +149,17 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
             highest[rows], lowest[rows] = totals[:, _SUMS:].T
         count, total, squares, dead = sums.T
         statistics = np.full((n_rows, len(STATISTICS)), np.nan, dtype=np.float32)
-        statistics[:, 0] = (total + self.smoothing * prior) / (count + self.smoothing)
+        weight = count + self.smoothing
+        statistics[:, 0] = np.divide(
+            total + self.smoothing * prior, weight, out=np.array(prior, dtype=np.float64), where=weight > 0
+        )
         statistics[:, 1] = count
         known = count > 0
         n_known = count[known]
         mean = total[known] / n_known
-        # Rounding may leave a hair below zero.
-        statistics[known, 2] = np.sqrt(np.maximum(squares[known] / n_known - mean**2, 0))
+        # Rounding leaves a hair above or below zero where all are equal.
+        variance = np.where(highest[known] > lowest[known], squares[known] / n_known - mean**2, 0)
+        statistics[known, 2] = np.sqrt(np.maximum(variance, 0))
         statistics[known, 3] = dead[known] / n_known
         statistics[known, 4] = highest[known]
         statistics[known, 5] = lowest[known]
@@ -236,6 +240,8 @@ def _keys(X: pd.DataFrame, *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
 def _hashed(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Return the code of every value, -1 where there is none, and the hash of every code."""
     codes, distinct = pd.factorize(column)
+    empty = np.flatnonzero(np.asarray(distinct, dtype=object) == "")
+    codes[np.isin(codes, empty)] = -1
     return codes, pd.util.hash_array(np.asarray(distinct, dtype=object), categorize=False)
 
 

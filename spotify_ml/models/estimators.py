@@ -23,6 +23,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from spotify_ml.config import (
     CatBoostConfig,
+    ClassificationConfig,
     EnsembleConfig,
     ForestConfig,
     HistGradientBoostingConfig,
@@ -126,43 +127,65 @@ def fit_single(
     config: SingleConfig, task: Task, train: Part, validation: Part, fitting: Part, seed: int
 ) -> FittedEstimators:
     """Fit one estimator twice; parameters and errors as for `fit_estimators`."""
-    family = _FAMILIES[type(config)]
-    rows = {"train": train, "validation": validation, "fitting": fitting}
-    train_rows, validation_rows, fitting_rows = (_rows(config, task, part) for part in rows.values())
-    missing = sorted(set(range(len(class_names(task)))) - set(np.unique(train_rows.y).tolist()))
-    if missing:
-        names = ", ".join(class_names(task)[code] for code in missing)
-        raise DataError(f"task=classification: no train row is {names}; give more tracks or mend task.threshold=…")
-    selected = family.build(config, task, seed)
-    n_trees: int | None = None
-    curve: Curve = {}
-    with _library_refusals(config.name):
-        if family.watch is None:
-            _fit(selected, train_rows)
-        else:
-            n_trees, curve = family.watch(selected, train_rows, validation_rows)
-        final = family.build(config, task, seed)
-        if family.refit_parameters is not None and n_trees is not None:
-            final.set_params(**family.refit_parameters(n_trees))
-        _fit(final, fitting_rows)
+    selected, n_trees, curve = fit_selected(config, task, train, validation, seed)
+    with library_refusals(config.name):
+        final = refit(config, task, fitting, n_trees, seed)
     return FittedEstimators(selected, final, n_trees, curve)
+
+
+def fit_selected(
+    config: SingleConfig, task: Task, train: Part, validation: Part, seed: int
+) -> tuple[Any, int | None, Curve]:
+    """Fit one estimator on the train rows; return it, its number of trees, and its learning curve.
+
+    Parameters and errors are those of `fit_estimators`.
+    """
+    family = _FAMILIES[type(config)]
+    train_rows = _rows_to_fit(config, task, train)
+    estimator = build_estimator(config, task, seed)
+    with library_refusals(config.name):
+        if family.watch is None:
+            _fit(estimator, train_rows)
+            return estimator, None, {}
+        return estimator, *family.watch(estimator, train_rows, estimator_rows(config, task, validation))
+
+
+def build_estimator(config: SingleConfig, task: Task, seed: int) -> Any:
+    """Return an unfitted estimator."""
+    return _FAMILIES[type(config)].build(config, task, seed)
 
 
 def refit(config: SingleConfig, task: Task, part: Part, n_trees: int | None, seed: int) -> Any:
     """Fit one estimator on other rows, with a number of trees chosen before."""
     family = _FAMILIES[type(config)]
-    estimator = family.build(config, task, seed)
+    estimator = build_estimator(config, task, seed)
     if family.refit_parameters is not None and n_trees is not None:
         estimator.set_params(**family.refit_parameters(n_trees))
-    _fit(estimator, _rows(config, task, part))
+    _fit(estimator, _rows_to_fit(config, task, part))
     return estimator
 
 
-def _rows(config: SingleConfig, task: Task, part: Part) -> Rows:
+def estimator_rows(config: SingleConfig, task: Task, part: Part) -> Rows:
+    """Return a part as an estimator takes it."""
     # XGBoost keeps the names in its file; the others would only warn about them.
     named = isinstance(config, XGBoostConfig)
     features = part.features if named else part.matrix()
+    if isinstance(config, HistGradientBoostingConfig):
+        # It cannot bin a column without any value; a constant one it leaves alone, whatever is scored later.
+        features[:, np.isnan(features).all(axis=0)] = 0
     return Rows(features, task_target(task, part.target), sample_weights(task, part.target))
+
+
+def _rows_to_fit(config: SingleConfig, task: Task, part: Part) -> Rows:
+    rows = estimator_rows(config, task, part)
+    missing = sorted(set(range(len(class_names(task)))) - set(np.unique(rows.y).tolist()))
+    if missing:
+        names = ", ".join(class_names(task)[code] for code in missing)
+        threshold = (
+            " or mend task.threshold=…" if isinstance(task, ClassificationConfig) and task.label == "popular" else ""
+        )
+        raise DataError(f"task=classification: no train row is {names}; give more tracks{threshold}")
+    return rows
 
 
 def _fit(estimator: Any, rows: Rows, **watching: Any) -> None:
@@ -172,7 +195,7 @@ def _fit(estimator: Any, rows: Rows, **watching: Any) -> None:
 
 
 @contextmanager
-def _library_refusals(name: str) -> Iterator[None]:
+def library_refusals(name: str) -> Iterator[None]:
     """Turn what a boosting library says of a combination of parameters into a `ConfigError`."""
     try:
         yield
@@ -242,8 +265,10 @@ def _build_hist(config: HistGradientBoostingConfig, task: Task, seed: int) -> An
 
 def _watch_hist(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
     _fit(estimator, train, X_val=validation.X, y_val=validation.y)
-    # The scores are negative losses, the first of them before any tree.
-    losses = {"train": -estimator.train_score_[1:], "val": -estimator.validation_score_[1:]}
+    # The scores are negative losses, the first of them before any tree; a squared one is halved.
+    scores = {"train": estimator.train_score_[1:], "val": estimator.validation_score_[1:]}
+    squared = isinstance(estimator, HistGradientBoostingRegressor)
+    losses = {part: np.sqrt(-2 * values) if squared else -values for part, values in scores.items()}
     n_trees = int(np.argmin(losses["val"])) + 1
     # It keeps the trees that it saw come to nothing.
     del estimator._predictors[n_trees:]
@@ -252,14 +277,16 @@ def _watch_hist(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Cur
 
 def _build_lightgbm(config: LightGBMConfig, task: Task, seed: int) -> Any:
     lightgbm = _extra("lightgbm")
-    boosting = lightgbm.LGBMRegressor if isinstance(task, RegressionConfig) else lightgbm.LGBMClassifier
-    return boosting(random_state=seed, deterministic=True, verbosity=-1, **_parameters(config))
+    parameters = {"random_state": seed, "deterministic": True, "verbosity": -1, **_parameters(config)}
+    if isinstance(task, RegressionConfig):
+        return lightgbm.LGBMRegressor(metric="rmse", **parameters)
+    return lightgbm.LGBMClassifier(**parameters)
 
 
 def _watch_lightgbm(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
     features, targets = (train.X, validation.X), (train.y, validation.y)
     _fit(estimator, train, eval_X=features, eval_y=targets, eval_names=["train", "val"])
-    curve = {name: next(iter(errors.values())) for name, errors in estimator.evals_result_.items()}
+    curve = {name: np.asarray(next(iter(errors.values()))).tolist() for name, errors in estimator.evals_result_.items()}
     return int(estimator.best_iteration_), curve
 
 

@@ -1,0 +1,154 @@
+"""The record of a study: one parent run, and a run below it for every trial."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from spotify_ml.config import RunConfig
+from spotify_ml.errors import ConfigError
+from spotify_ml.tracking.store import connect, store_errors
+from spotify_ml.tracking.versions import code_tags
+
+_PARENT_TAG, _TRIAL_TAG = "mlflow.parentRunId", "tune.trial"
+_CURVE_POINTS = 250
+_PARAM_LENGTH = 6000
+_SEARCHED_RUNS = 1000
+
+
+class StudyRecord:
+    """The parent run of a study, opened or gone on with.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Says which store.
+    name : str
+        The study's name, which becomes the run's.
+    run_id : str or None
+        The run to go on with; None: a new one.
+    tags : dict of str to str
+        Of a new run.
+
+    Attributes
+    ----------
+    run_id : str
+        The parent run's id.
+
+    Raises
+    ------
+    TrackingError
+        If the store does not answer or cannot be written.
+    ConfigError
+        If the run to go on with is not in this store.
+    """
+
+    def __init__(self, config: RunConfig, name: str, run_id: str | None, tags: dict[str, str]) -> None:
+        self._uri = config.tracking.uri
+        self._client: MlflowClient
+        self._client, self._experiment_id = connect(config.tracking)
+        with store_errors(self._uri):
+            if run_id is None:
+                run = self._client.create_run(self._experiment_id, run_name=name, tags={**code_tags(), **tags})
+                self.run_id = str(run.info.run_id)
+            else:
+                self.run_id = run_id
+                self._go_on(name)
+
+    def _go_on(self, name: str) -> None:
+        try:
+            self._client.get_run(self.run_id)
+        except MlflowException as error:
+            raise ConfigError(
+                f"config: tune.study_name={name}: its parent run {self.run_id} is not in {self._uri}; "
+                "set tracking.uri=… to the store that the study was begun with, or choose another name"
+            ) from error
+        self._client.update_run(self.run_id, status="RUNNING")
+
+    def log_params(self, settings: dict[str, Any]) -> None:
+        """Log settings of the study under their dotted keys; what is logged already stays."""
+        with store_errors(self._uri):
+            known = self._client.get_run(self.run_id).data.params
+            new = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in settings.items() if key not in known]
+            self._client.log_batch(self.run_id, params=new)
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log figures of the study."""
+        now = _now()
+        with store_errors(self._uri):
+            self._client.log_batch(
+                self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()]
+            )
+
+    def log_files(self, folder: Path) -> None:
+        """Log the files of a folder as artifacts below its name."""
+        with store_errors(self._uri):
+            self._client.log_artifacts(self.run_id, str(folder), folder.name)
+
+    def start_trial(self, number: int, values: dict[str, Any]) -> str:
+        """Start the run of a trial, and return its id."""
+        params = [Param(key, str(value)) for key, value in values.items()]
+        tags = {_PARENT_TAG: self.run_id, _TRIAL_TAG: str(number)}
+        with store_errors(self._uri):
+            run = self._client.create_run(self._experiment_id, run_name=f"trial-{number}", tags=tags)
+            self._client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def end_trial(
+        self,
+        run_id: str,
+        state: str,
+        metrics: dict[str, float] | None = None,
+        curve: list[float] | None = None,
+        error_name: str = "rmse",
+        **tags: str,
+    ) -> None:
+        """End the run of a trial.
+
+        Parameters
+        ----------
+        run_id : str
+            Of the trial.
+        state : {"complete", "pruned", "fail", "interrupted"}
+            What became of it; the tag ``tune.state``.
+        metrics : dict of str to float, optional
+            Its figures.
+        curve : list of float, optional
+            Its validation error after every tree, which becomes a metric history.
+        error_name : str
+            Of the error in the curve.
+        **tags : str
+            More to say of it, each as ``tune.<name>``.
+        """
+        now = _now()
+        points = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+        errors = curve or []
+        for tree in np.unique(np.linspace(0, len(errors) - 1, min(len(errors), _CURVE_POINTS), dtype=int)).tolist():
+            points.append(Metric(f"learning_curve/val_{error_name}", errors[tree], now, tree + 1))
+        said = [RunTag("tune.state", state), *(RunTag(f"tune.{name}", value) for name, value in tags.items())]
+        with store_errors(self._uri):
+            self._client.log_batch(run_id, metrics=points, tags=said)
+            self._client.set_terminated(run_id, _STATUS[state])
+
+    def running_trials(self) -> list[tuple[int, str]]:
+        """Return the number and the run id of every trial whose run is not ended."""
+        below = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
+        with store_errors(self._uri):
+            runs = self._client.search_runs([self._experiment_id], below, max_results=_SEARCHED_RUNS)
+        return [(int(run.data.tags[_TRIAL_TAG]), run.info.run_id) for run in runs if _TRIAL_TAG in run.data.tags]
+
+    def end(self, status: str) -> None:
+        """End the parent run with ``FINISHED``, ``FAILED`` or ``KILLED``; a later start goes on with it."""
+        with store_errors(self._uri):
+            self._client.set_terminated(self.run_id, status)
+
+
+_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "fail": "FAILED", "interrupted": "KILLED"}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

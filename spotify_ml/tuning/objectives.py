@@ -1,0 +1,85 @@
+"""What a study optimises: figures of the validation rows, or of the model itself. Never one of the test rows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spotify_ml.config import OptunaConfig, RunConfig
+from spotify_ml.errors import ConfigError, did_you_mean
+from spotify_ml.models.targets import class_names
+
+Direction = Literal["minimize", "maximize"]
+# By the kind of task, with the direction that each is meant in; the first is what a run is chosen by.
+_REGRESSION: dict[str, Direction] = {
+    "val/rmse": "minimize",
+    "val/mae": "minimize",
+    "val/r2": "maximize",
+    "val/adj_r2": "maximize",
+    "val/spearman": "maximize",
+}
+_CLASSIFICATION: dict[str, Direction] = {
+    "val/log_loss": "minimize",
+    "val/accuracy": "maximize",
+    "val/macro_f1": "maximize",
+    "val/calibration_error": "minimize",
+    "val/roc_auc": "maximize",
+    "val/average_precision": "maximize",
+}
+_OF_MODEL: dict[str, Direction] = {
+    "model/trees": "minimize",
+    "model/bytes": "minimize",
+    "time/fit_s": "minimize",
+    "time/predict_s": "minimize",
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure, and whether less or more of it is better.
+
+    Attributes
+    ----------
+    metric : str
+        Its MLflow name.
+    direction : {"minimize", "maximize"}
+        Which way is better.
+    """
+
+    metric: str
+    direction: Direction
+
+
+def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective]:
+    """Return what a study optimises.
+
+    Raises
+    ------
+    ConfigError
+        If a metric is not recorded or is one of the test rows, if directions and metrics do not pair up, or if the
+        pruner cannot judge by them.
+    """
+    known = (_CLASSIFICATION if class_names(config.task) else _REGRESSION) | _OF_MODEL
+    metrics = settings.metrics or [next(iter(known))]
+    for metric in metrics:
+        if metric.startswith("test"):
+            raise ConfigError(
+                f"config: tune.metrics: '{metric}' is a figure of the test rows, which no choice may look at; "
+                f"take one of {', '.join(known)}"
+            )
+        if metric not in known:
+            raise ConfigError(
+                f"config: tune.metrics: a trial with task={config.task.name} has no '{metric}'"
+                f"{did_you_mean(metric, known)}; there are {', '.join(known)}"
+            )
+    if len(set(metrics)) < len(metrics):
+        raise ConfigError("config: tune.metrics names a metric twice")
+    directions = settings.directions or [known[metric] for metric in metrics]
+    if len(directions) != len(metrics):
+        raise ConfigError(
+            f"config: tune.directions has {len(directions)} and tune.metrics {len(metrics)} entries; give one a metric"
+        )
+    pruner = settings.pruner.name
+    if len(metrics) > 1 and pruner != "none":
+        raise ConfigError(f"config: tune/pruner={pruner} judges by one metric; with several, add tune/pruner=none")
+    if pruner == "wilcoxon" and settings.folds is None:
+        raise ConfigError("config: tune/pruner=wilcoxon compares folds; add tune.folds=5, or choose another pruner")
+    return [Objective(metric, direction) for metric, direction in zip(metrics, directions, strict=True)]

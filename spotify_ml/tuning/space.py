@@ -1,0 +1,227 @@
+"""The search space: which keys of a run a study may set, and to what."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.trial import Trial
+
+from spotify_ml.config import RunConfig, check, known_keys, model_config
+from spotify_ml.errors import ConfigError, did_you_mean
+
+# What else a run has decides which rows are judged, by what, or where that is recorded.
+SEARCHABLE = ("cleaning", "features", "model", "task.weights")
+_SPEC = {"low", "high", "log", "step", "choices", "when"}
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a run, and what it may be.
+
+    Attributes
+    ----------
+    key : str
+        Dotted.
+    distribution : BaseDistribution
+        Optuna's.
+    when : dict of str to list
+        Other keys, and the values they must have for this one to matter.
+    """
+
+    key: str
+    distribution: BaseDistribution
+    when: dict[str, list[Any]] = field(default_factory=dict)
+
+    def applies(self, values: Values, config: RunConfig) -> bool:
+        """Say whether the parameter matters beside the values chosen so far."""
+        settings = config.flat() | values
+        return all(settings.get(key) in allowed for key, allowed in self.when.items())
+
+
+def read_space(space: Mapping[str, Any], config: RunConfig) -> list[Parameter]:
+    """Check a search space against the schema of a run.
+
+    Parameters
+    ----------
+    space : mapping
+        The section ``tune.space``: nested like a run's configuration, with ``{low, high, log, step}`` or ``{choices}``
+        in the place of a value, and ``when: {other.key: value}`` for what matters beside that value only. Where
+        ``model.name`` is searched, a parameter of some models matters beside those.
+    config : RunConfig
+        The run that the values are put into.
+
+    Returns
+    -------
+    list of Parameter
+        In an order in which every condition comes before what depends on it.
+
+    Raises
+    ------
+    ConfigError
+        Naming every key that does not exist or may not be searched, and every range that is none or leaves the schema.
+    """
+    specs = dict(_leaves(space))
+    if not specs:
+        raise ConfigError(
+            f"tune.space is empty: there is no space for model={config.model.name}; "
+            "give one with '+tune.space.model.<parameter>={low: …, high: …}'"
+        )
+    parameters, problems = [], []
+    try:
+        for key, given in specs.items():
+            _check_spec(key, given)
+        conditions = {key: _when(key, given, specs) for key, given in specs.items()}
+        order = _ordered(conditions)
+    except ConfigError as error:
+        raise ConfigError(f"tune.space.{error}") from error
+    for key in order:
+        try:
+            distribution = _distribution(key, specs[key], _met(key, conditions), config)
+            parameters.append(Parameter(key, distribution, conditions[key]))
+        except (ConfigError, ValueError, TypeError) as error:
+            problems.append(f"tune.space.{key}: {str(error).removeprefix('config: ')}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return parameters
+
+
+def suggest(trial: Trial, space: list[Parameter], config: RunConfig) -> Values:
+    """Let the sampler choose a value of every parameter that matters beside the others."""
+    values: Values = {}
+    for parameter in space:
+        if parameter.applies(values, config):
+            distribution = parameter.distribution
+            if isinstance(distribution, CategoricalDistribution):
+                values[parameter.key] = trial.suggest_categorical(parameter.key, distribution.choices)
+            elif isinstance(distribution, IntDistribution):
+                values[parameter.key] = trial.suggest_int(
+                    parameter.key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+                )
+            elif isinstance(distribution, FloatDistribution):
+                values[parameter.key] = trial.suggest_float(
+                    parameter.key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+                )
+    return values
+
+
+def apply(config: RunConfig, values: Values) -> RunConfig:
+    """Return a run with other values; another ``model.name`` brings that model's own defaults.
+
+    Raises
+    ------
+    ConfigError
+        If a value is not one of the schema's.
+    """
+    container = config.model_dump(by_alias=True)
+    name = values.get("model.name", config.model.name)
+    if name != config.model.name:
+        container["model"] = model_config(name).model_dump()
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        section = container
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return check(container)
+
+
+def describe(space: list[Parameter]) -> str:
+    """Return a space as JSON, equal for equal spaces."""
+    described = {
+        each.key: {"is": json.loads(distribution_to_json(each.distribution)), "when": each.when} for each in space
+    }
+    return json.dumps(described, sort_keys=True)
+
+
+def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, given in space.items():
+        key = f"{prefix}{name}"
+        if isinstance(given, Mapping) and not (given.keys() & _SPEC):
+            yield from _leaves(given, f"{key}.")
+        else:
+            yield key, given
+
+
+def _check_spec(key: str, given: Any) -> None:
+    """Check the shape of a range, and that its key may be searched; the schema says the rest."""
+    if key.split(".")[0] not in {name.split(".")[0] for name in known_keys()}:
+        raise ConfigError(f"{key}: a run has no such key{did_you_mean(key, known_keys())}")
+    if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in SEARCHABLE):
+        raise ConfigError(f"{key} cannot be searched; what can is {', '.join(SEARCHABLE)}")
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{key}={given!r} is no range; give {{low: …, high: …}} or {{choices: […]}}")
+    unknown = [str(name) for name in given if name not in _SPEC]
+    if unknown:
+        raise ConfigError(f"{key} has no '{unknown[0]}'{did_you_mean(unknown[0], sorted(_SPEC))}")
+    if "choices" not in given and not {"low", "high"} <= given.keys():
+        raise ConfigError(f"{key} has one end only; give {{low: …, high: …}} or {{choices: […]}}")
+
+
+def _when(key: str, given: Mapping[str, Any], specs: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the conditions of a key, each with all values that meet it."""
+    when = {
+        other: list(allowed) if isinstance(allowed, list | tuple) else [allowed]
+        for other, allowed in (given.get("when") or {}).items()
+    }
+    for other in when:
+        if other not in specs and other not in set(known_keys()):
+            raise ConfigError(f"{key}: 'when' names '{other}', which a run does not have{did_you_mean(other, specs)}")
+    group, _, parameter = key.partition(".")
+    if group == "model" and "model.name" in specs and key != "model.name":
+        models = specs["model.name"].get("choices", [])
+        when.setdefault("model.name", [name for name in models if parameter in type(model_config(name)).model_fields])
+        if not when["model.name"]:
+            raise ConfigError(f"{key}: none of {', '.join(models)} has it")
+    return when
+
+
+def _ordered(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    ordered: list[str] = []
+    while pending := [key for key in conditions if key not in ordered]:
+        ready = [key for key in pending if not conditions[key].keys() & set(pending)]
+        if not ready:
+            raise ConfigError(f"{pending[0]}: {', '.join(pending)} wait for each other with 'when'")
+        ordered += ready
+    return ordered
+
+
+def _met(key: str, conditions: Mapping[str, Mapping[str, list[Any]]]) -> Values:
+    """Return values that meet the conditions of a key, and their conditions."""
+    values: Values = {}
+    for other, allowed in conditions[key].items():
+        values |= (_met(other, conditions) if other in conditions else {}) | {other: allowed[0]}
+    return values
+
+
+def _distribution(key: str, given: Mapping[str, Any], condition: Values, config: RunConfig) -> BaseDistribution:
+    """Put choices, or both ends of a range, into the run for the schema to judge, and return Optuna's form of them."""
+    # An override is merged into what is there: choices take the place of a range.
+    ends = given["choices"] if "choices" in given else [given["low"], given["high"]]
+    runs = [apply(config, condition | {key: value}) for value in ends]
+    if "choices" in given:
+        return CategoricalDistribution(list(ends))
+    low, high = ends
+    log, step = bool(given.get("log", False)), given.get("step")
+    # The schema, not the way a bound is written, says what is whole.
+    if _is_whole(runs[0], key):
+        return IntDistribution(low, high, log=log, step=1 if step is None else step)
+    return FloatDistribution(float(low), float(high), log=log, step=None if step is None else float(step))
+
+
+def _is_whole(config: RunConfig, key: str) -> bool:
+    *sections, last = key.split(".")
+    section: Any = config
+    for part in sections:
+        section = section[part] if isinstance(section, dict) else getattr(section, part)
+    annotation = type(section).model_fields[last].annotation
+    kinds = set(get_args(annotation) or (annotation,))
+    return int in kinds and float not in kinds

@@ -1,0 +1,372 @@
+"""One worker of a study: take trials until there are enough, then record the best as any other run."""
+
+import logging
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter, sleep
+from typing import Never
+
+from optuna.exceptions import TrialPruned
+from optuna.trial import FrozenTrial, Trial, TrialState
+from tqdm import tqdm
+
+from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
+from spotify_ml.data.sources import RawTracks, read_tracks
+from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.models.targets import class_names
+from spotify_ml.report import Summary
+from spotify_ml.tracking.study import StudyRecord
+from spotify_ml.tracking.sweep import ParentRun
+from spotify_ml.train import train
+from spotify_ml.tuning.objectives import Objective, read_objectives
+from spotify_ml.tuning.outcome import METRICS, best_trial, silence_experimental_warnings, write_outcome
+from spotify_ml.tuning.space import Parameter, Values, apply, describe, read_space, suggest
+from spotify_ml.tuning.study import FINISHED, SharedStudy, Storage, Worker
+from spotify_ml.tuning.trials import Curve, TrialData, TrialResult
+
+log = logging.getLogger(__name__)
+
+_RUN_ID, _VALUES, _OUTCOME = "mlflow.run_id", "values", "outcome"
+_WAIT_S = 1.0
+# So many failures in a row are no accident.
+_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker saw of its study.
+
+    Attributes
+    ----------
+    name : str
+        The study's.
+    objective : float
+        The best value of the first metric.
+    counts : dict of str to int
+        Trials by state.
+    values : dict
+        What the best trial set.
+    summary : Summary or None
+        The refitted best; None where another worker does that, or did.
+    """
+
+    name: str
+    objective: float
+    counts: dict[str, int]
+    values: Values
+    summary: Summary | None
+
+    def as_text(self) -> str:
+        """Return the outcome as a short text."""
+        counts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if number)
+        lines = ["", f"study    {self.name}: {counts}", "best     " + "  ".join(map(_shown, self.values.items()))]
+        if self.summary is None:
+            lines.append("run      the best has been refitted and recorded already, or another worker is at it")
+        return "\n".join(lines)
+
+
+def _shown(item: tuple[str, object]) -> str:
+    key, value = item
+    return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+
+
+def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRun | None = None) -> Outcome:
+    """Work on the study of a configuration until it has as many trials as are wanted.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With ``tune=optuna``.
+    folder : Path
+        Where the files of the study and of the best run are written.
+    overrides : list of str
+        What was typed, for the record.
+    parent : ParentRun, optional
+        The run above, for the jobs of a sweep.
+
+    Raises
+    ------
+    SpotifyMLError
+        If space, metrics, storage, data or tracking store cannot be used; nothing is written to the study then.
+    """
+    settings = config.tune
+    assert isinstance(settings, OptunaConfig)  # noqa: S101 - the caller has looked
+    silence_experimental_warnings()
+    space = read_space(settings.space, config)
+    objectives = read_objectives(config, settings)
+    raw = read_tracks(config.data)
+    storage = Storage(settings.storage)
+    name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    _check_name(name)
+    with storage.errors():
+        study = SharedStudy(
+            storage, name, settings, config.seed, objectives, _identity(config, raw, space, objectives, settings)
+        )
+        with Worker(study.study) as worker:
+            return _Work(config, settings, space, objectives, raw, study, worker).run(folder, overrides, parent)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise ConfigError(
+            f"config: tune.study_name={name}: take letters, digits, '.', '_', '+' and '-'; it names files"
+        )
+
+
+def _identity(
+    config: RunConfig, raw: RawTracks, space: list[Parameter], objectives: list[Objective], settings: OptunaConfig
+) -> dict[str, str]:
+    """Return what all trials of a study have in common, under names that stand in an error."""
+    return {
+        "dataset": raw.sha256,
+        "search space": describe(space),
+        "objective (tune.metrics, tune.directions, tune.folds)": f"{objectives} {settings.folds}",
+        "seed, cleaning, split, features, task or model": config.digest(
+            "seed", "cleaning", "split", "features", "task", "model"
+        ),
+    }
+
+
+class _Work:
+    """What one worker does for a study; see `tune`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: OptunaConfig,
+        space: list[Parameter],
+        objectives: list[Objective],
+        raw: RawTracks,
+        study: SharedStudy,
+        worker: Worker,
+    ) -> None:
+        self._config, self._settings, self._space, self._objectives = config, settings, space, objectives
+        self._data = TrialData(raw, settings.folds)
+        self._raw, self._study, self._worker = raw, study, worker
+        self._record: StudyRecord
+
+    def run(self, folder: Path, overrides: list[str], parent: ParentRun | None) -> Outcome:
+        """Open the record, run trials, and end the study where that falls to this worker."""
+        with self._study.locked():
+            self._open_record(overrides, parent)
+            self._recover()
+        try:
+            self._run_trials()
+            summary = self._finish(folder, overrides)
+        except BaseException as error:
+            self._leave("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        best = self._best()
+        counts = {state.name.lower(): len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
+        return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[_VALUES], summary)
+
+    def _open_record(self, overrides: list[str], parent: ParentRun | None) -> None:
+        study = self._study.study
+        tags = {"hydra.overrides": " ".join(overrides), "tune.study": study.study_name}
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent.run_id
+        run_id = study.user_attrs.get(_RUN_ID)
+        self._record = StudyRecord(self._config, study.study_name, run_id, tags)
+        if run_id is None:
+            study.set_user_attr(_RUN_ID, self._record.run_id)
+            settings = {key: value for key, value in self._config.flat().items() if key != "tune.storage"}
+            self._record.log_params(settings)
+
+    def _recover(self) -> None:
+        """End the trials and runs of workers that are gone."""
+        self._study.fail_abandoned()
+        trials = {trial.number: trial for trial in self._study.trials()}
+        for number, run_id in self._record.running_trials():
+            trial = trials.get(number)
+            if trial is None or (trial.state is not TrialState.RUNNING and not self._study.is_in_hand(trial)):
+                self._end_run(run_id, trial)
+
+    def _end_run(self, run_id: str, trial: FrozenTrial | None) -> None:
+        """End the run of a trial whose worker came to the end of the one, not of the other."""
+        if trial is not None and trial.state in FINISHED:
+            self._record.end_trial(run_id, trial.state.name.lower(), trial.user_attrs.get(METRICS))
+        else:
+            self._record.end_trial(run_id, "fail", error="its process is gone")
+
+    def _run_trials(self) -> None:
+        failures = 0
+        with tqdm(total=self._settings.n_trials, unit="trial", disable=None, leave=False) as bar:
+            while True:
+                bar.n = len(self._study.trials(*FINISHED))
+                bar.refresh()
+                with self._study.locked():
+                    if self._study.fail_abandoned():
+                        self._recover()
+                    trial = self._study.take(self._worker)
+                if trial is not None:
+                    failures = 0 if self._run_trial(trial, bar) else failures + 1
+                    if failures == _FAILURES:
+                        raise ConfigError(f"{failures} trials in a row failed; the log and their runs say why")
+                elif self._study.is_complete():
+                    return
+                else:
+                    # The last ones are in other workers' hands; they may yet be lost.
+                    sleep(_WAIT_S)
+
+    def _run_trial(self, trial: Trial, bar: "tqdm[Never]") -> bool:
+        """Run one trial to its end, whatever that is, and say whether it counts."""
+        started = perf_counter()
+        values: Values = {}
+        run_id, curve = "", Curve()
+        try:
+            values = suggest(trial, self._space, self._config)
+            run_id = self._record.start_trial(trial.number, values)
+            trial.set_user_attr(_VALUES, values)
+            result, state, tags = self._result(trial, values, curve)
+        except BaseException as error:
+            self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            if run_id:
+                said = "interrupted" if interrupted else str(error)
+                self._record.end_trial(run_id, "interrupted" if interrupted else "fail", error=said)
+            if not isinstance(error, SpotifyMLError):
+                raise
+            log.warning("trial %d failed: %s", trial.number, error)
+            return False
+        metrics = {} if result is None else result.metrics
+        trial.set_user_attr(METRICS, metrics)
+        told = self._study.study.tell(
+            trial,
+            None if state is TrialState.PRUNED else [metrics[each.metric] for each in self._objectives],
+            state=state,
+            skip_if_finished=True,
+        )
+        error_name = "log_loss" if class_names(self._config.task) else "rmse"
+        self._record.end_trial(run_id, told.state.name.lower(), metrics, curve.errors, error_name, **tags)
+        self._say(told, perf_counter() - started, bar)
+        return told.state in FINISHED
+
+    def _result(
+        self, trial: Trial, values: Values, curve: Curve
+    ) -> tuple[TrialResult | None, TrialState, dict[str, str]]:
+        """Return the figures of a trial, its state, and what else is to be said of it."""
+        equal = self._study.equal_trial(trial)
+        if equal is not None:
+            metrics = equal.user_attrs.get(METRICS, {})
+            return TrialResult(metrics, {}), equal.state, {"equal_to": str(equal.number)}
+        try:
+            result = self._data.fit(
+                apply(self._config, values), self._reporter(trial), self._fold_reporter(trial), curve
+            )
+        except TrialPruned:
+            return None, TrialState.PRUNED, {}
+        missing = [each.metric for each in self._objectives if each.metric not in result.metrics]
+        if missing:
+            raise DataError(f"{missing[0]} is not defined for these rows")
+        return result, TrialState.COMPLETE, {}
+
+    def _reporter(self, trial: Trial) -> "_Reporter | None":
+        if len(self._objectives) > 1 or self._settings.pruner.name == "none":
+            return None
+        # The curve is an error; what is maximised is compared upside down.
+        return _Reporter(trial, 1 if self._objectives[0].direction == "minimize" else -1)
+
+    def _fold_reporter(self, trial: Trial) -> "_FoldReporter | None":
+        if len(self._objectives) > 1 or self._settings.pruner.name == "none":
+            return None
+        return _FoldReporter(trial, self._objectives[0].metric, isinstance(self._settings.pruner, WilcoxonConfig))
+
+    def _say(self, trial: FrozenTrial, seconds: float, bar: "tqdm[Never]") -> None:
+        value = "pruned" if trial.state is TrialState.PRUNED else f"{self._objectives[0].metric} {trial.values[0]:.4f}"
+        best = ""
+        if self._study.trials(TrialState.COMPLETE):
+            leader = self._best()
+            best = f" (best {leader.values[0]:.4f} of trial {leader.number})"
+            bar.set_postfix_str(f"best {leader.values[0]:.4f}")
+        bar.clear()
+        log.info("trial %d: %s%s, %.1f s", trial.number, value, best, seconds)
+
+    def _best(self) -> FrozenTrial:
+        if not self._study.trials(TrialState.COMPLETE):
+            raise ConfigError("no trial came to its end; give tune.n_trials more, or another tune/pruner")
+        return best_trial(self._study.study, self._objectives)
+
+    def _finish(self, folder: Path, overrides: list[str]) -> Summary | None:
+        """Refit and record the best trial, once for each number of trials; return None where it is done."""
+        study = self._study.study
+        n_finished = len(self._study.trials(*FINISHED))
+        with self._study.locked():
+            mine = study.user_attrs.get(_OUTCOME) != n_finished and self._study.finish(self._worker)
+            self._recover()
+        if not mine:
+            if study.user_attrs.get(_OUTCOME) == n_finished:
+                self._record.end("FINISHED")
+            return None
+        best = self._best()
+        values = best.user_attrs[_VALUES]
+        pruned = len(self._study.trials(TrialState.PRUNED))
+        shown = "  ".join(
+            f"{each.metric} {value:.4f}" for each, value in zip(self._objectives, best.values, strict=True)
+        )
+        comment = (
+            f"Trial {best.number} of {n_finished} ({pruned} pruned) of the study {study.study_name}: {shown}; "
+            f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {self._raw.sha256[:12]}."
+        )
+        chosen = apply(self._config, values)
+        write_outcome(folder / "study", study, self._objectives, chosen, values, comment)
+        refitted = chosen.model_copy(
+            update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}
+        )
+        summary = train(refitted, folder / "best", overrides, ParentRun(self._record.run_id, folder))
+        self._record.log_files(folder / "study")
+        self._record.log_metrics(self._figures(best, summary))
+        with self._study.locked():
+            study.set_user_attr(_OUTCOME, n_finished)
+        self._record.end("FINISHED")
+        return summary
+
+    def _figures(self, best: FrozenTrial, summary: Summary) -> dict[str, float]:
+        counts = {
+            f"trials/{state.name.lower()}": len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)
+        }
+        of_best = {f"best/{name}": value for name, value in best.user_attrs[METRICS].items()}
+        tests = {f"best/{name}": value for name, value in summary.metrics.items() if name.startswith("test/")}
+        return {
+            **{name: float(count) for name, count in counts.items()},
+            "best/trial": float(best.number),
+            **of_best,
+            **tests,
+        }
+
+    def _leave(self, status: str) -> None:
+        """End the parent run, unless others go on with it."""
+        try:
+            with self._study.locked():
+                self._study.retire(self._worker)
+                if not self._study.has_other_workers(self._worker):
+                    self._record.end(status)
+        except SpotifyMLError as error:
+            log.warning("the study's run could not be marked %s: %s", status, error)
+
+
+class _Reporter:
+    """Report the error along the fit, and end the trial where the pruner says so."""
+
+    def __init__(self, trial: Trial, sign: int) -> None:
+        self._trial, self._sign = trial, sign
+
+    def __call__(self, step: int, error: float) -> None:
+        self._trial.report(self._sign * error, step)
+        if self._trial.should_prune():
+            raise TrialPruned
+
+
+class _FoldReporter:
+    """Report the figure of every fold, or the mean of those so far, and end the trial where the pruner says so."""
+
+    def __init__(self, trial: Trial, metric: str, single: bool) -> None:
+        self._trial, self._metric, self._single = trial, metric, single
+
+    def __call__(self, figures: list[dict[str, float]]) -> None:
+        of_folds = [each[self._metric] for each in figures]
+        self._trial.report(of_folds[-1] if self._single else fmean(of_folds), len(figures))
+        if self._trial.should_prune():
+            raise TrialPruned

@@ -1,0 +1,271 @@
+"""Tests of scoring a run: which fit is judged on which part, and what its features were worth."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import log_loss, root_mean_squared_error
+from threadpoolctl import threadpool_limits
+
+from spotify_ml.config import RunConfig, SplitConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.evaluation.baselines import quick_baselines
+from spotify_ml.evaluation.evaluate import Evaluation, evaluate
+from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
+from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.targets import class_names, task_target
+from spotify_ml.paths import CONF, register_resolvers
+
+register_resolvers()
+
+SEED = 7
+BOOSTER = ["n_estimators=30", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]
+SETTINGS = {
+    "xgboost": [f"model.{setting}" for setting in BOOSTER],
+    "linear": ["model.alpha=300"],
+    "random_forest": ["model.n_estimators=10", "model.max_depth=6", "model.n_jobs=1"],
+    "hist_gradient_boosting": [
+        "model.max_iter=30",
+        "model.n_iter_no_change=5",
+        "model.learning_rate=0.3",
+        "model.max_leaf_nodes=8",
+    ],
+    "two_part": [f"model.{part}.{setting}" for part in ("dead", "alive") for setting in BOOSTER],
+}
+TASKS = {
+    "regression": ["task=regression"],
+    "category": ["task=classification"],
+    "popular": ["task=classification", "task.label=popular", "task.threshold=60"],
+}
+KINDS = [(model, task) for model in SETTINGS for task in TASKS if task == "regression" or model != "two_part"]
+Evaluated = dict[tuple[str, str], tuple[FittedEstimators, Evaluation]]
+PARTS = ["train", "val", "test", "baseline_mean", "baseline_genre"]
+BANDS = ["test_zero", "test_low", "test_medium", "test_high"]
+RANKING = {"roc_auc", "average_precision"}
+
+
+@cache
+def configuration(model: str, task: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", [f"model={model}", *SETTINGS[model], *TASKS[task]]))
+
+
+def keys(part: str, *metrics: str) -> set[str]:
+    return {f"{part}/{metric}" for metric in metrics}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    # Threads that wait for each other on a busy machine take ten times as long.
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def tracks(sample: RawTracks) -> pd.DataFrame:
+    return clean(sample.frame.sample(2500, random_state=0), "tracks").frame
+
+
+@pytest.fixture(scope="module")
+def matrices(tracks: pd.DataFrame) -> Matrices:
+    split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
+    return build_matrices("reference", tracks, split, SEED)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tracks: pd.DataFrame, matrices: Matrices) -> Evaluated:
+    results = {}
+    for model, task in KINDS:
+        config = configuration(model, task)
+        fitted = fit_estimators(config.model, config.task, matrices, SEED)
+        results[model, task] = fitted, evaluate(fitted, matrices, tracks, config.task)
+    return results
+
+
+def constants(matrices: Matrices, task: str) -> tuple[Any, Any]:
+    """Two estimators that nobody mistakes for each other: always 20, or Low; always 60, or High."""
+    X = matrices.train.features[:3]
+    if task == "regression":
+        return tuple(DummyRegressor(strategy="constant", constant=value).fit(X, np.zeros(3)) for value in (20, 60))
+    # Shares of the classes: 3/5 to one, 1/5 to each of the others.
+    five = matrices.train.features[:5]
+    return tuple(DummyClassifier(strategy="prior").fit(five, codes) for codes in ([0, 0, 0, 1, 2], [0, 1, 2, 2, 2]))
+
+
+def test_validation_rows_are_scored_by_the_first_fit_and_the_others_by_the_final_one(
+    tracks: pd.DataFrame, matrices: Matrices
+):
+    metrics = evaluate(
+        FittedEstimators(*constants(matrices, "regression")),
+        matrices,
+        tracks,
+        configuration("linear", "regression").task,
+    ).metrics
+    for name, part, constant in (
+        ("train", matrices.fitting, 60),
+        ("val", matrices.validation, 20),
+        ("test", matrices.test, 60),
+    ):
+        assert metrics[f"{name}/mae"] == pytest.approx(np.abs(part.target - constant).mean())
+        assert metrics[f"{name}/rmse"] == pytest.approx(np.sqrt(((part.target - constant) ** 2).mean()))
+    zero = matrices.test.target == 0
+    assert metrics["test_zero/bias"] == pytest.approx(60)
+    assert metrics["test_zero/mae"] == pytest.approx(60)
+    low = matrices.test.target[~zero & (matrices.test.target <= 33)]
+    assert metrics["test_low/bias"] == pytest.approx(60 - low.mean())
+
+
+def test_validation_rows_of_classes_are_scored_by_the_first_fit_too(tracks: pd.DataFrame, matrices: Matrices):
+    task = configuration("linear", "category").task
+    metrics = evaluate(FittedEstimators(*constants(matrices, "category")), matrices, tracks, task).metrics
+    for name, part, likeliest in (
+        ("train", matrices.fitting, 2),
+        ("val", matrices.validation, 0),
+        ("test", matrices.test, 2),
+    ):
+        right = task_target(task, part.target) == likeliest
+        assert metrics[f"{name}/accuracy"] == pytest.approx(right.mean())
+        expected = -np.log(0.6) * right.mean() - np.log(0.2) * (1 - right.mean())
+        assert metrics[f"{name}/log_loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_regression_has_its_figures_for_every_part_and_band(model: str, evaluated: Evaluated):
+    _, evaluation = evaluated[model, "regression"]
+    expected = set.union(*(keys(part, "rmse", "mae", "r2", "adj_r2", "spearman") for part in PARTS))
+    expected |= set.union(*(keys(band, "rmse", "mae", "bias") for band in BANDS))
+    # A constant has no ranks.
+    assert set(evaluation.metrics) == expected - {"baseline_mean/spearman"}
+    assert np.isfinite(list(evaluation.metrics.values())).all()
+
+
+@pytest.mark.parametrize("task", ["category", "popular"])
+@pytest.mark.parametrize("model", ["xgboost", "linear", "random_forest", "hist_gradient_boosting"])
+def test_classification_has_its_figures_for_every_part_and_no_bands(model: str, task: str, evaluated: Evaluated):
+    _, evaluation = evaluated[model, task]
+    names = ("log_loss", "accuracy", "macro_f1", "calibration_error", *RANKING)
+    assert set(evaluation.metrics) == set.union(*(keys(part, *names) for part in PARTS))
+    assert np.isfinite(list(evaluation.metrics.values())).all()
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluated, matrices: Matrices):
+    fitted, evaluation = evaluated[model, "regression"]
+    predicted = fitted.final.predict(matrices.test.matrix()).clip(0, 100)
+    np.testing.assert_allclose(evaluation.predicted, predicted, rtol=1e-6)
+    np.testing.assert_array_equal(evaluation.actual, matrices.test.target)
+    n_features = matrices.test.features.shape[1]
+    expected = {
+        f"test/{name}": value
+        for name, value in regression_metrics(evaluation.actual, evaluation.predicted, n_features).items()
+    }
+    expected |= {f"test_{name}": value for name, value in band_metrics(evaluation.actual, evaluation.predicted).items()}
+    assert {name: evaluation.metrics[name] for name in expected} == pytest.approx(expected)
+    validation = fitted.selected.predict(matrices.validation.matrix()).clip(0, 100)
+    assert evaluation.metrics["val/rmse"] == pytest.approx(
+        root_mean_squared_error(matrices.validation.target, validation)
+    )
+
+
+@pytest.mark.parametrize("task", ["category", "popular"])
+@pytest.mark.parametrize("model", ["xgboost", "linear", "random_forest", "hist_gradient_boosting"])
+def test_probabilities_sum_to_one(
+    model: str,
+    task: str,
+    evaluated: Evaluated,
+    matrices: Matrices,
+):
+    fitted, evaluation = evaluated[model, task]
+    config = configuration(model, task).task
+    assert evaluation.predicted.dtype == np.float64
+    assert evaluation.predicted.shape == (len(matrices.test.target), len(class_names(config)))
+    assert (evaluation.predicted >= 0).all()
+    np.testing.assert_allclose(evaluation.predicted.sum(axis=1), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(evaluation.predicted, fitted.final.predict_proba(matrices.test.matrix()), atol=1e-6)
+    codes = task_target(config, matrices.test.target)
+    assert evaluation.metrics["test/log_loss"] == pytest.approx(log_loss(codes, evaluation.predicted))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_baselines_are_scored_on_the_test_rows(
+    task: str,
+    evaluated: Evaluated,
+    matrices: Matrices,
+    tracks: pd.DataFrame,
+):
+    _, evaluation = evaluated["linear", task]
+    config = configuration("linear", task).task
+    fitting, test = (tracks.iloc[part.features.index] for part in (matrices.fitting, matrices.test))
+    for name, predicted in quick_baselines(config, fitting, matrices.fitting.target, test).items():
+        if task == "regression":
+            width = {"baseline_mean": 0, "baseline_genre": 1}[name]
+            expected = regression_metrics(matrices.test.target, predicted, width)
+        else:
+            codes = task_target(config, matrices.test.target)
+            expected = classification_metrics(codes, predicted, len(class_names(config)))
+        assert {key: evaluation.metrics[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
+
+
+def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: Matrices):
+    for (model, _), (_, evaluation) in evaluated.items():
+        table = evaluation.importance
+        assert sorted(table["feature"]) == sorted(matrices.fitting.features.columns)
+        assert table["importance"].sum() == pytest.approx(1, abs=1e-5)
+        assert (table["importance"] >= 0).all()
+        assert table["importance"].is_monotonic_decreasing
+        extra = ["gain", "weight", "cover"] if model == "xgboost" else []
+        assert sorted(table.columns.drop(["feature", "importance"])) == sorted(extra)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, matrices: Matrices):
+    names = matrices.fitting.features.columns
+    for model in ("xgboost", "random_forest", "linear"):
+        fitted, evaluation = evaluated[model, task]
+        if model == "linear":
+            coefficients = np.abs(np.atleast_2d(fitted.final[-1].coef_)).mean(axis=0)
+            expected = coefficients / coefficients.sum()
+        else:
+            expected = fitted.final.feature_importances_
+        found = evaluation.importance.set_index("feature")["importance"]
+        np.testing.assert_allclose(found[names], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("model", "task"), [kind for kind in KINDS if kind[1] != "popular"])
+def test_the_feature_that_says_everything_is_the_most_important(
+    model: str, task: str, matrices: Matrices, tracks: pd.DataFrame
+):
+    parts = {
+        name: type(part)(part.features.iloc[:, :4].assign(tell=part.target.astype(np.float32)), part.target)
+        for name, part in (
+            ("train", matrices.train),
+            ("validation", matrices.validation),
+            ("fitting", matrices.fitting),
+            ("test", matrices.test),
+        )
+    }
+    telling = Matrices(**parts, transformer=matrices.transformer, train_folds=matrices.train_folds)
+    config = configuration(model, task)
+    fitted = fit_estimators(config.model, config.task, telling, SEED)
+    table = evaluate(fitted, telling, tracks, config.task).importance
+    assert table["feature"].iloc[0] == "tell"
+    assert table["importance"].iloc[0] > 0.5
+
+
+def test_permuted_importance_is_measured_with_the_first_fit(matrices: Matrices, tracks: pd.DataFrame):
+    """The final fit knows the validation rows; one that never looks at a feature finds none important."""
+    config = configuration("hist_gradient_boosting", "regression")
+    fitted = fit_estimators(config.model, config.task, matrices, SEED)
+    blind, _ = constants(matrices, "regression")
+    table = evaluate(FittedEstimators(blind, fitted.final), matrices, tracks, config.task).importance
+    assert (table["importance"] == 0).all()
+    table = evaluate(FittedEstimators(fitted.selected, blind), matrices, tracks, config.task).importance
+    assert table["importance"].sum() == pytest.approx(1)

@@ -1,0 +1,155 @@
+"""Tests of a trial: the same fit as a run's first, judged by the same rows, sharing what can be shared."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.config import RunConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import fold_splits, split_tracks
+from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.features import factory
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.targets import class_names
+from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.tuning import trials
+from spotify_ml.tuning.trials import Curve, TrialData
+
+register_resolvers()
+
+QUICK = ["features=audio", "model.n_estimators=40", "model.learning_rate=0.3", "model.max_depth=4", "model.n_jobs=1"]
+
+
+def configured(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", overrides))
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_at(step: int) -> Callable[[int, float], None]:
+    def report(at: int, error: float) -> None:
+        if at >= step:
+            raise StopError
+
+    return report
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        QUICK,
+        [*QUICK, "task.weights=balanced"],
+        [*QUICK, "model.max_bin=32", "model.grow_policy=lossguide", "model.max_leaves=8"],
+        [*QUICK, "task=classification"],
+        [*QUICK, "task=classification", "task.label=popular"],
+        ["features=audio", "model=linear"],
+        ["features=audio", "model=hist_gradient_boosting", "model.max_iter=20"],
+        ["features=audio", "model=two_part", "model.dead.n_estimators=5", "model.alive.n_estimators=5"],
+    ],
+    ids=lambda overrides: " ".join(overrides[-2:]),
+)
+def test_a_trial_is_the_first_fit_of_a_run(sample: RawTracks, overrides: list[str]):
+    config = configured(*overrides)
+    tracks = clean(sample.frame, config.cleaning.name).frame
+    split = split_tracks(tracks, config.split, config.seed)
+    matrices = build_matrices(config.features.name, tracks, split, config.seed)
+    fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+    validation = matrices.validation
+    predicted = predict_matrix(fitted.selected, validation.matrix(), class_names(config.task))
+    expected = task_metrics(config.task, validation.target, predicted, validation.features.shape[1])
+    curve = Curve()
+    found = TrialData(sample, None).fit(config, None, None, curve)
+    assert {name: found.metrics[f"val/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
+    if fitted.n_trees is not None:
+        assert found.metrics["model/trees"] == fitted.n_trees
+        assert curve.errors == pytest.approx(fitted.learning_curve["val"], abs=1e-6)
+
+
+def test_features_and_quantised_matrices_are_made_once(sample: RawTracks, monkeypatch: pytest.MonkeyPatch):
+    made = {"features": 0, "matrices": 0}
+
+    def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def count(*args: object, **kwargs: object) -> object:
+            made[name] += 1
+            return function(*args, **kwargs)
+
+        return count
+
+    monkeypatch.setattr(trials, "fit_features", counted("features", factory.fit_features))
+    monkeypatch.setattr(trials, "QuantileDMatrix", counted("matrices", trials.QuantileDMatrix))
+    data = TrialData(sample, None)
+    for overrides in ([], ["model.max_depth=3"], ["model.subsample=0.5"]):
+        data.fit(configured(*QUICK, *overrides), None, None, Curve())
+    assert made == {"features": 1, "matrices": 2}
+    data.fit(configured(*QUICK, "model.max_bin=16"), None, None, Curve())
+    assert made == {"features": 1, "matrices": 4}
+    data.fit(configured(*QUICK, "features=reference"), None, None, Curve())
+    assert made == {"features": 2, "matrices": 6}
+    data.fit(configured(*QUICK), None, None, Curve())
+    assert made == {"features": 2, "matrices": 6}
+
+
+def test_trials_do_not_depend_on_those_before(sample: RawTracks):
+    shared = TrialData(sample, None)
+    configs = [configured(*QUICK, override) for override in ("model.max_depth=2", "model.max_bin=16", "model.gamma=3")]
+    together = [shared.fit(config, None, None, Curve()).metrics["val/rmse"] for config in configs]
+    alone = [TrialData(sample, None).fit(config, None, None, Curve()).metrics["val/rmse"] for config in configs]
+    assert together == alone
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.25, [4, 8, 12, 16, 20]), (0.5, list(range(2, 21, 2)))])
+def test_steps_are_those_of_the_learning_rate(sample: RawTracks, rate: float, expected: list[int]):
+    config = configured(*QUICK, f"model.learning_rate={rate}", "model.n_estimators=20")
+    told: list[tuple[int, float]] = []
+    curve = Curve()
+    TrialData(sample, None).fit(config, lambda step, error: told.append((step, error)), None, curve)
+    assert [step for step, _ in told] == list(range(1, len(expected) + 1))
+    assert [error for _, error in told] == [curve.errors[tree - 1] for tree in expected]
+
+
+def test_a_trial_that_is_stopped_leaves_its_curve_so_far(sample: RawTracks):
+    config = configured(*QUICK, "model.learning_rate=0.25")
+    curve = Curve()
+    with pytest.raises(StopError):
+        TrialData(sample, None).fit(config, stop_at(3), None, curve)
+    assert len(curve.errors) == 12
+
+
+def test_folds_are_the_split_s_own_and_never_its_test_rows(sample: RawTracks):
+    config = configured(*QUICK)
+    tracks = clean(sample.frame, "tracks").frame
+    split = split_tracks(tracks, config.split, config.seed)
+    data = TrialData(sample, 3)
+    figures: list[list[dict[str, float]]] = []
+    found = data.fit(config, None, lambda folds: figures.append(list(folds)), Curve())
+    assert [len(folds) for folds in figures] == [1, 2, 3]
+    assert found.metrics["val/rmse"] == pytest.approx(np.mean([fold["val/rmse"] for fold in figures[-1]]))
+    judged = [fold.parts.test.features.index for fold in data._parts(config)]
+    expected = [fold.test for fold in fold_splits(split, 3, config.split, config.seed)]
+    for rows, fold in zip(judged, expected, strict=True):
+        np.testing.assert_array_equal(rows, fold)
+        assert not np.isin(rows, split.test).any()
+    for fold in data._parts(config):
+        seen = [split.groups[part.features.index] for part in (fold.parts.train, fold.parts.validation)]
+        assert not np.isin(split.groups[fold.parts.test.features.index], np.concatenate(seen)).any()
+
+
+def test_the_test_rows_have_no_influence(sample: RawTracks):
+    config = configured(*QUICK, "features=full")
+    tracks = clean(sample.frame, "tracks").frame
+    split = split_tracks(tracks, config.split, config.seed)
+    ids = set(tracks["track_id"].to_numpy()[split.test])
+    other = sample.frame.copy()
+    rows = other["track_id"].isin(ids)
+    other.loc[rows, "popularity"] = 100 - other.loc[rows, "popularity"]
+    changed = RawTracks(other, sample.path, sample.sha256)
+    found = [TrialData(raw, None).fit(config, None, None, Curve()).metrics["val/rmse"] for raw in (sample, changed)]
+    assert found[0] == found[1]
