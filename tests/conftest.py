@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# The tests run in as many processes as there are cores: further threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pandas as pd
 import pytest
 

@@ -67,7 +67,7 @@ class Storage:
     def __init__(self, url: str) -> None:
         self.name = _without_password(url)
         self._file: Path | None = None
-        with self.errors():
+        with self._opening():
             if url.startswith((_JOURNAL, _SQLITE)):
                 self._file = Path(url.removeprefix(_JOURNAL).removeprefix(_SQLITE)).absolute()
                 self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,19 +107,28 @@ class Storage:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what a storage raises into one error that names it."""
+        """Turn what a database raises into one error that names it."""
         try:
             yield
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise self._refusal(str(getattr(error, "orig", None) or error.__cause__ or error)) from error
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            with self.errors():
+                yield
         except ImportError as error:
             raise ConfigError(
                 f"config: tune.storage={self.name} needs a driver that is not installed; "
                 "add it with `pip install '.[postgresql]'`"
             ) from error
-        except (SQLAlchemyError, StorageInternalError, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
-            raise TrackingError(
-                f"the study's storage {self.name} cannot be used: {cause}; mend tune.storage=…"
-            ) from error
+        except OSError as error:
+            raise self._refusal(error.strerror or str(error)) from error
+
+    def _refusal(self, cause: str) -> TrackingError:
+        first = cause.strip().splitlines()[0]
+        return TrackingError(f"the study's storage {self.name} cannot be used: {first}; mend tune.storage=…")
 
 
 def _without_password(url: str) -> str:
@@ -150,9 +159,11 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
+        """Say that it is gone."""
         self._end.set()
         self._thread.join()
+        with suppress(SQLAlchemyError, StorageInternalError, OSError):
+            self._study.set_user_attr(self.name, None)
 
     def _say(self) -> None:
         self._study.set_user_attr(self.name, {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()})
@@ -273,10 +284,6 @@ class SharedStudy:
     def is_in_hand(self, trial: FrozenTrial) -> bool:
         """Say whether the worker of a trial is alive."""
         return _is_alive(self.study.user_attrs.get(trial.user_attrs.get(_WORKER, "")))
-
-    def retire(self, worker: Worker) -> None:
-        """Say that a worker is gone."""
-        self.study.set_user_attr(worker.name, None)
 
     def has_other_workers(self, worker: Worker) -> bool:
         """Say whether another worker is alive."""

@@ -105,6 +105,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         study = SharedStudy(
             storage, name, settings, config.seed, objectives, _identity(config, raw, space, objectives, settings)
         )
+        log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
             return _Work(config, settings, space, objectives, raw, study, worker).run(folder, overrides, parent)
 
@@ -340,7 +341,6 @@ class _Work:
         """End the parent run, unless others go on with it."""
         try:
             with self._study.locked():
-                self._study.retire(self._worker)
                 if not self._study.has_other_workers(self._worker):
                     self._record.end(status)
         except SpotifyMLError as error:
