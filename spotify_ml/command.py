@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,8 +39,10 @@ def run_command(task: Callable[[], Any]) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     _keep_freed_memory()
     full_error = os.environ.get(_FULL_ERROR) == "1"
-    # Hydra would print errors its own way and hide their type.
+    # Hydra would print errors its own way and hide their type, and repeat what was typed, passwords and all.
     os.environ[_FULL_ERROR] = "1"
+    quiet = JobReturn.return_value.getter(_value_or_error)  # type: ignore[attr-defined]
+    JobReturn.return_value = quiet  # type: ignore[method-assign]
     try:
         task()
     except KeyboardInterrupt:
@@ -57,6 +60,12 @@ def run_command(task: Callable[[], Any]) -> None:
         sys.exit(_FAILED)
     finally:
         gc.freeze()
+
+
+def _value_or_error(result: Any) -> Any:
+    if result.status is JobStatus.FAILED:
+        raise result._return_value
+    return result._return_value
 
 
 def _keep_freed_memory() -> None:

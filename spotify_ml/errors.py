@@ -1,5 +1,6 @@
 """The errors a user can cause, and the names they may have meant."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -36,3 +37,9 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """
     nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
     return f" (did you mean '{nearest[0]}'?)" if nearest else ""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which the passwords of addresses are hidden."""
+    hidden = re.sub(r"(//[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^\s&]*", r"\1***", hidden)

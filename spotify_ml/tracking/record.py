@@ -26,7 +26,7 @@ from spotify_ml.config import EnsembleConfig, ModelConfig, RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import TrackingError
+from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.models.files import check_agreement, model_files
 from spotify_ml.models.targets import class_names
@@ -339,7 +339,12 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     uri = config.tracking.uri
     client, experiment_id = connect(config.tracking)
     parent = {} if parent_run_id is None else {"mlflow.parentRunId": parent_run_id}
-    tags = {**parent, **code_tags(), "config.sha256": config.digest(), "hydra.overrides": " ".join(overrides)}
+    tags = {
+        **parent,
+        **code_tags(),
+        "config.sha256": config.digest(),
+        "hydra.overrides": without_passwords(" ".join(overrides)),
+    }
     with store_errors(uri):
         run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
     name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"

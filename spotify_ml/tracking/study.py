@@ -18,6 +18,7 @@ _PARENT_TAG, _TRIAL_TAG = "mlflow.parentRunId", "tune.trial"
 _CURVE_POINTS = 250
 _PARAM_LENGTH = 6000
 _SEARCHED_RUNS = 1000
+_PARAMS_PER_CALL = 100
 
 
 class StudyRecord:
@@ -27,30 +28,42 @@ class StudyRecord:
     ----------
     config : RunConfig
         Says which store.
-    name : str
-        The study's name, which becomes the run's.
-    run_id : str or None
-        The run to go on with; None: a new one.
-    tags : dict of str to str
-        Of a new run.
 
     Attributes
     ----------
     run_id : str
-        The parent run's id.
+        The parent run's id, once it is open.
 
     Raises
     ------
     TrackingError
         If the store does not answer or cannot be written.
-    ConfigError
-        If the run to go on with is not in this store.
     """
 
-    def __init__(self, config: RunConfig, name: str, run_id: str | None, tags: dict[str, str]) -> None:
+    run_id: str
+
+    def __init__(self, config: RunConfig) -> None:
         self._uri = config.tracking.uri
         self._client: MlflowClient
         self._client, self._experiment_id = connect(config.tracking)
+
+    def open(self, name: str, run_id: str | None, tags: dict[str, str]) -> None:
+        """Start the parent run, or go on with it.
+
+        Parameters
+        ----------
+        name : str
+            The study's name, which becomes the run's.
+        run_id : str or None
+            The run to go on with; None: a new one.
+        tags : dict of str to str
+            Of a new run.
+
+        Raises
+        ------
+        ConfigError
+            If the run to go on with is not in this store.
+        """
         with store_errors(self._uri):
             if run_id is None:
                 run = self._client.create_run(self._experiment_id, run_name=name, tags={**code_tags(), **tags})
@@ -74,7 +87,8 @@ class StudyRecord:
         with store_errors(self._uri):
             known = self._client.get_run(self.run_id).data.params
             new = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in settings.items() if key not in known]
-            self._client.log_batch(self.run_id, params=new)
+            for start in range(0, len(new), _PARAMS_PER_CALL):
+                self._client.log_batch(self.run_id, params=new[start : start + _PARAMS_PER_CALL])
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log figures of the study."""
@@ -134,12 +148,14 @@ class StudyRecord:
             self._client.log_batch(run_id, metrics=points, tags=said)
             self._client.set_terminated(run_id, _STATUS[state])
 
-    def running_trials(self) -> list[tuple[int, str]]:
-        """Return the number and the run id of every trial whose run is not ended."""
+    def running(self) -> list[tuple[int | None, str]]:
+        """Return the id of every run below that is not ended, and the number of its trial; None: the refit's."""
         below = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
         with store_errors(self._uri):
             runs = self._client.search_runs([self._experiment_id], below, max_results=_SEARCHED_RUNS)
-        return [(int(run.data.tags[_TRIAL_TAG]), run.info.run_id) for run in runs if _TRIAL_TAG in run.data.tags]
+        return [
+            (int(run.data.tags[_TRIAL_TAG]) if _TRIAL_TAG in run.data.tags else None, run.info.run_id) for run in runs
+        ]
 
     def end(self, status: str) -> None:
         """End the parent run with ``FINISHED``, ``FAILED`` or ``KILLED``; a later start goes on with it."""

@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from spotify_ml.errors import SpotifyMLError, TrackingError
+from spotify_ml.errors import SpotifyMLError, TrackingError, without_passwords
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 # Jobs may run in processes that inherit nothing; what they all share is the sweep's folder.
@@ -69,7 +69,10 @@ class SweepCallback(Callback):
         tracking = TrackingConfig.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         client, experiment_id = connect(tracking)
         with store_errors(tracking.uri):
-            tags = {**code_tags(), "hydra.overrides": " ".join(config.hydra.overrides.task)[:TAG_LENGTH]}
+            tags = {
+                **code_tags(),
+                "hydra.overrides": without_passwords(" ".join(config.hydra.overrides.task))[:TAG_LENGTH],
+            }
             run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
             cls._open = (client, run_id)
             client.update_run(run_id, name=f"sweep-{run_id[:8]}")

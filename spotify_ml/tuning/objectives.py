@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spotify_ml.config import OptunaConfig, RunConfig
+from spotify_ml.config import EnsembleConfig, ForestConfig, LinearConfig, OptunaConfig, RunConfig, TwoPartConfig
 from spotify_ml.errors import ConfigError, did_you_mean
 from spotify_ml.models.targets import class_names
 
@@ -58,6 +58,8 @@ def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective
         pruner cannot judge by them.
     """
     known = (_CLASSIFICATION if class_names(config.task) else _REGRESSION) | _OF_MODEL
+    if isinstance(config.model, LinearConfig | ForestConfig | TwoPartConfig | EnsembleConfig):
+        known = {metric: direction for metric, direction in known.items() if metric != "model/trees"}
     metrics = settings.metrics or [next(iter(known))]
     for metric in metrics:
         if metric.startswith("test"):
@@ -67,7 +69,7 @@ def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective
             )
         if metric not in known:
             raise ConfigError(
-                f"config: tune.metrics: a trial with task={config.task.name} has no '{metric}'"
+                f"config: tune.metrics: with task={config.task.name} model={config.model.name} there is no '{metric}'"
                 f"{did_you_mean(metric, known)}; there are {', '.join(known)}"
             )
     if len(set(metrics)) < len(metrics):

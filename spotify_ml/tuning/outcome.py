@@ -1,25 +1,31 @@
 """What a study leaves behind: its trials as a table, the best of them as an experiment to commit, and pictures."""
 
+import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spotify_ml.config import EnsembleConfig, RunConfig, TwoPartConfig, model_config
+from spotify_ml.config import RunConfig, validate
 from spotify_ml.files import staged
+from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective
-from spotify_ml.tuning.space import Values
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics"
-_PLOTS = ("history", "importances", "slice", "parallel_coordinate")
+_ABSENT = object()
+_GROUPS = ("cleaning", "split", "features", "task", "model")
+_PLOTS = ("optimization_history", "param_importances", "slice", "parallel_coordinate")
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -50,41 +56,41 @@ def trials_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def experiment(config: RunConfig, values: Values, name: str, comment: str) -> str:
-    """Return the text of a file for ``conf/experiment/`` that composes to a configuration.
+def experiment(config: RunConfig, name: str, comment: str) -> str:
+    """Return the text of a file for ``conf/experiment/`` that composes to a configuration, whatever its data.
 
     Parameters
     ----------
     config : RunConfig
         The best run.
-    values : dict
-        What the study set in it.
     name : str
         Stands in the names of its runs.
     comment : str
         Where it comes from, a line.
     """
-    chosen = {key.removesuffix(".name"): value for key, value in values.items() if key.endswith(".name")}
-    groups = {"model": config.model.name, **chosen}
+    groups = {group: getattr(config, group).name for group in _GROUPS}
     settings: dict[str, Any] = {"defaults": [{f"override /{group}": choice} for group, choice in groups.items()]}
     settings["name"] = name
-    for key, value in {**_own_settings(config), **values}.items():
-        if not key.endswith(".name"):
+    usual = _usual(groups).flat()
+    for key, value in config.flat().items():
+        if key.split(".")[0] in (*_GROUPS, "seed") and value != usual.get(key, _ABSENT):
             *sections, last = key.split(".")
             section = settings
             for part in sections:
                 section = section.setdefault(part, {})
             section[last] = value
     body = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    # What PyYAML takes for a text, Hydra may take for a number.
+    body = body.replace(f"\nname: {name}\n", f"\nname: {json.dumps(name)}\n", 1)
     return f"# @package _global_\n# {comment}\n{body}"
 
 
-def _own_settings(config: RunConfig) -> Values:
-    """Return what else is different from the model's own file."""
-    if isinstance(config.model, EnsembleConfig | TwoPartConfig):
-        return {}
-    usual = model_config(config.model.name).model_dump()
-    return {f"model.{key}": value for key, value in config.model.model_dump().items() if value != usual[key]}
+def _usual(groups: dict[str, str]) -> RunConfig:
+    """Compose a run of some choices, nothing overridden."""
+    # Within the command, Hydra is there already.
+    there = GlobalHydra.instance().is_initialized()
+    with nullcontext() if there else initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", [f"{group}={choice}" for group, choice in groups.items()]))
 
 
 def write_plots(folder: Path, study: Study, objectives: list[Objective]) -> None:
@@ -106,19 +112,15 @@ def write_plots(folder: Path, study: Study, objectives: list[Objective]) -> None
     import optuna.visualization as html
     import optuna.visualization.matplotlib as png
 
-    names = [*_PLOTS, *(["pareto_front"] if len(objectives) > 1 else [])]
-    for name in names:
-        function = {"history": "plot_optimization_history", "importances": "plot_param_importances"}.get(
-            name, f"plot_{name}"
-        )
-        target: dict[str, Any] = {}
-        if len(objectives) > 1 and name != "pareto_front":
-            target = {"target": lambda trial: trial.values[0], "target_name": objectives[0].metric}
-        elif name == "pareto_front":
-            target = {"target_names": [objective.metric for objective in objectives]}
-        else:
-            target = {"target_name": objectives[0].metric}
-        _draw(folder / name, study, getattr(html, function), getattr(png, function), target)
+    first = objectives[0].metric
+    if len(objectives) == 1:
+        targets: dict[str, dict[str, Any]] = {name: {"target_name": first} for name in _PLOTS}
+    else:
+        one = {"target": lambda trial: trial.values[0], "target_name": first}
+        targets = {name: one for name in _PLOTS if name != "param_importances"}
+        targets["pareto_front"] = {"target_names": [objective.metric for objective in objectives]}
+    for name, target in targets.items():
+        _draw(folder / name, study, getattr(html, f"plot_{name}"), getattr(png, f"plot_{name}"), target)
 
 
 def _draw(
@@ -140,14 +142,12 @@ def _draw(
         pyplot.close("all")
 
 
-def write_outcome(
-    folder: Path, study: Study, objectives: list[Objective], config: RunConfig, values: Values, comment: str
-) -> None:
+def write_outcome(folder: Path, study: Study, objectives: list[Objective], config: RunConfig, comment: str) -> None:
     """Write ``trials.csv``, the best trial as an experiment, and the plots, into a folder that is there when all is."""
     with staged(folder) as partial:
         partial.mkdir()
         trials_table(study).to_csv(partial / "trials.csv", index=False)
-        text = experiment(config, values, study.study_name, comment)
+        text = experiment(config, study.study_name, comment)
         (partial / f"{study.study_name}.yaml").write_text(text, encoding="utf-8")
         write_plots(partial, study, objectives)
 

@@ -19,9 +19,8 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config import (
     ASHAConfig,
@@ -33,14 +32,14 @@ from spotify_ml.config import (
     TPEConfig,
     WilcoxonConfig,
 )
-from spotify_ml.errors import ConfigError, TrackingError
+from spotify_ml.errors import ConfigError, TrackingError, without_passwords
 from spotify_ml.tuning.objectives import Objective
 
 # The run says what happens, in its own words.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+_POSTGRESQL_OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
 _JOURNAL, _SQLITE, _POSTGRESQL = "journal:///", "sqlite:///", "postgresql"
-_ANSWER_WITHIN_S = 5
 _LOCKED_FOR_S = 60
 # A worker on another machine is taken for dead when it has been silent for so long.
 BEAT_S, SILENT_S = 10.0, 90.0
@@ -65,45 +64,36 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
-        self.name = _without_password(url)
+        self.name = without_passwords(url)
         self._file: Path | None = None
+        self._engine: Engine | None = None
         with self._opening():
             if url.startswith((_JOURNAL, _SQLITE)):
                 self._file = Path(url.removeprefix(_JOURNAL).removeprefix(_SQLITE)).absolute()
                 self._file.parent.mkdir(parents=True, exist_ok=True)
-                with self.lock():
-                    self.backend = self._open_file(url)
             elif url.startswith(_POSTGRESQL):
-                options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": _ANSWER_WITHIN_S}}
-                self.backend = RDBStorage(url, engine_kwargs=options)
+                self._engine = create_engine(_postgresql(url), **_POSTGRESQL_OPTIONS)
             else:
                 raise ConfigError(
                     f"config: tune.storage={self.name}: give sqlite:///file, postgresql://… or journal:///file"
                 )
+            # Processes that make the same tables at once break each other.
+            with self.lock():
+                self.backend = self._open(url)
 
-    def _open_file(self, url: str) -> BaseStorage:
+    def _open(self, url: str) -> BaseStorage:
         if url.startswith(_JOURNAL):
             return JournalStorage(JournalFileBackend(str(self._file)))
-        return RDBStorage(
-            f"{_SQLITE}{self._file}",
-            engine_kwargs={"connect_args": {"timeout": _LOCKED_FOR_S, "check_same_thread": False}},
-        )
+        if url.startswith(_SQLITE):
+            options = {"connect_args": {"timeout": _LOCKED_FOR_S, "check_same_thread": False}}
+            return RDBStorage(f"{_SQLITE}{self._file}", engine_kwargs=options)
+        return RDBStorage(_postgresql(url).render_as_string(hide_password=False), engine_kwargs=_POSTGRESQL_OPTIONS)
 
     def lock(self) -> AbstractContextManager[Any]:
         """Return the lock; it is gone with the process that holds it."""
-        if self._file is not None:
+        if self._engine is None:
             return FileLock(f"{self._file}.study.lock")
-        return self._database_lock()
-
-    @contextmanager
-    def _database_lock(self) -> Iterator[None]:
-        assert isinstance(self.backend, RDBStorage)  # noqa: S101 - whatever is no file is a database
-        with self.backend.engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('spotify_ml'))"))
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(hashtext('spotify_ml'))"))
+        return _advisory_lock(self._engine)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -125,16 +115,29 @@ class Storage:
             ) from error
         except OSError as error:
             raise self._refusal(error.strerror or str(error)) from error
+        except ValueError as error:
+            # A port that is no number; a file that is no journal.
+            raise self._refusal(str(error)) from error
 
     def _refusal(self, cause: str) -> TrackingError:
         first = cause.strip().splitlines()[0]
         return TrackingError(f"the study's storage {self.name} cannot be used: {first}; mend tune.storage=…")
 
 
-def _without_password(url: str) -> str:
-    with suppress(ArgumentError):
-        return make_url(url).render_as_string(hide_password=True)
-    return url
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(hashtext('spotify_ml'))"))
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtext('spotify_ml'))"))
+
+
+def _postgresql(url: str) -> URL:
+    """Name the driver that the extra brings, where none is named."""
+    parsed = make_url(url)
+    return parsed.set(drivername="postgresql+psycopg2") if parsed.drivername == _POSTGRESQL else parsed
 
 
 class Worker:
@@ -160,6 +163,10 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         """Say that it is gone."""
+        self.retire()
+
+    def retire(self) -> None:
+        """Stop, and say so: a trial that is still under way is nobody's now."""
         self._end.set()
         self._thread.join()
         with suppress(SQLAlchemyError, StorageInternalError, OSError):
@@ -231,7 +238,9 @@ class SharedStudy:
         self._sampler, self._seed = config.sampler, seed
         with storage.lock():
             existing = {each.study_name: each for each in optuna.get_all_study_summaries(storage.backend)}.get(name)
-            if existing is not None:
+            # A start that was killed in between may have made it, and no more.
+            is_new = existing is None or not (existing.n_trials or existing.user_attrs)
+            if existing is not None and not is_new:
                 _check_identity(name, existing.user_attrs.get(_IDENTITY), identity)
             self.study = optuna.create_study(
                 storage=storage.backend,
@@ -240,7 +249,7 @@ class SharedStudy:
                 load_if_exists=True,
                 pruner=build_pruner(config.pruner),
             )
-            if existing is None:
+            if is_new:
                 self.study.set_user_attr(_IDENTITY, identity)
                 self.study.set_metric_names([each.metric for each in objectives])
 
@@ -270,6 +279,10 @@ class SharedStudy:
         """Say whether as many trials as are wanted are finished."""
         return len(self.trials(*FINISHED)) >= self._n_trials
 
+    def has_abandoned(self) -> bool:
+        """Say whether a trial is under way whose worker is gone."""
+        return any(not self.is_in_hand(trial) for trial in self.trials(TrialState.RUNNING))
+
     def fail_abandoned(self) -> list[int]:
         """Mark trials failed whose worker is gone, and return their numbers. Call it under the lock."""
         abandoned = []
@@ -289,6 +302,11 @@ class SharedStudy:
         """Say whether another worker is alive."""
         others = {name: state for name, state in self.study.user_attrs.items() if name.startswith(f"{_WORKER}:")}
         return any(_is_alive(state) for name, state in others.items() if name != worker.name)
+
+    def is_being_finished(self) -> bool:
+        """Say whether a worker is ending the study."""
+        attributes = self.study.user_attrs
+        return _is_alive(attributes.get(attributes.get(_FINISHER, "")))
 
     def finish(self, worker: Worker) -> bool:
         """Say whether it falls to this worker to end the study, which one alone does. Call it under the lock."""

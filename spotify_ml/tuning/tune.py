@@ -1,5 +1,6 @@
 """One worker of a study: take trials until there are enough, then record the best as any other run."""
 
+import json
 import logging
 import re
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from statistics import fmean
 from time import perf_counter, sleep
 from typing import Never
 
-from optuna.exceptions import TrialPruned
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_passwords
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
 from spotify_ml.tracking.study import StudyRecord
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _RUN_ID, _VALUES, _OUTCOME = "mlflow.run_id", "values", "outcome"
 _WAIT_S = 1.0
+_GONE = "its process is gone"
+_DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
+_THREADS = ("n_jobs", "thread_count")
 # So many failures in a row are no accident.
 _FAILURES = 5
 
@@ -98,6 +102,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     space = read_space(settings.space, config)
     objectives = read_objectives(config, settings)
     raw = read_tracks(config.data)
+    record = StudyRecord(config)
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     _check_name(name)
@@ -107,7 +112,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         )
         log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
-            return _Work(config, settings, space, objectives, raw, study, worker).run(folder, overrides, parent)
+            return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)
 
 
 def _check_name(name: str) -> None:
@@ -125,10 +130,18 @@ def _identity(
         "dataset": raw.sha256,
         "search space": describe(space),
         "objective (tune.metrics, tune.directions, tune.folds)": f"{objectives} {settings.folds}",
-        "seed, cleaning, split, features, task or model": config.digest(
-            "seed", "cleaning", "split", "features", "task", "model"
-        ),
+        "seed, cleaning, split, features, task or model": _deciding_settings(config),
     }
+
+
+def _deciding_settings(config: RunConfig) -> str:
+    """Return what decides the figures of a trial; how many threads it takes does not."""
+    settings = {
+        key: value
+        for key, value in config.flat().items()
+        if key.split(".")[0] in _DECIDING and key.split(".")[-1] not in _THREADS
+    }
+    return json.dumps(settings, sort_keys=True)
 
 
 class _Work:
@@ -143,11 +156,11 @@ class _Work:
         raw: RawTracks,
         study: SharedStudy,
         worker: Worker,
+        record: StudyRecord,
     ) -> None:
         self._config, self._settings, self._space, self._objectives = config, settings, space, objectives
         self._data = TrialData(raw, settings.folds)
-        self._raw, self._study, self._worker = raw, study, worker
-        self._record: StudyRecord
+        self._raw, self._study, self._worker, self._record = raw, study, worker, record
 
     def run(self, folder: Path, overrides: list[str], parent: ParentRun | None) -> Outcome:
         """Open the record, run trials, and end the study where that falls to this worker."""
@@ -166,11 +179,11 @@ class _Work:
 
     def _open_record(self, overrides: list[str], parent: ParentRun | None) -> None:
         study = self._study.study
-        tags = {"hydra.overrides": " ".join(overrides), "tune.study": study.study_name}
+        tags = {"hydra.overrides": without_passwords(" ".join(overrides)), "tune.study": study.study_name}
         if parent is not None:
             tags["mlflow.parentRunId"] = parent.run_id
         run_id = study.user_attrs.get(_RUN_ID)
-        self._record = StudyRecord(self._config, study.study_name, run_id, tags)
+        self._record.open(study.study_name, run_id, tags)
         if run_id is None:
             study.set_user_attr(_RUN_ID, self._record.run_id)
             settings = {key: value for key, value in self._config.flat().items() if key != "tune.storage"}
@@ -180,17 +193,19 @@ class _Work:
         """End the trials and runs of workers that are gone."""
         self._study.fail_abandoned()
         trials = {trial.number: trial for trial in self._study.trials()}
-        for number, run_id in self._record.running_trials():
-            trial = trials.get(number)
-            if trial is None or (trial.state is not TrialState.RUNNING and not self._study.is_in_hand(trial)):
-                self._end_run(run_id, trial)
-
-    def _end_run(self, run_id: str, trial: FrozenTrial | None) -> None:
-        """End the run of a trial whose worker came to the end of the one, not of the other."""
-        if trial is not None and trial.state in FINISHED:
-            self._record.end_trial(run_id, trial.state.name.lower(), trial.user_attrs.get(METRICS))
-        else:
-            self._record.end_trial(run_id, "fail", error="its process is gone")
+        for number, run_id in self._record.running():
+            if number is None:
+                if not self._study.is_being_finished():
+                    self._record.end_trial(run_id, "fail", error=_GONE)
+                continue
+            trial = trials[number]
+            if trial.state is TrialState.RUNNING or self._study.is_in_hand(trial):
+                continue
+            # Its worker came to the end of the trial, not of its run.
+            if trial.state in FINISHED:
+                self._record.end_trial(run_id, trial.state.name.lower(), trial.user_attrs.get(METRICS))
+            else:
+                self._record.end_trial(run_id, "fail", error=_GONE)
 
     def _run_trials(self) -> None:
         failures = 0
@@ -199,7 +214,7 @@ class _Work:
                 bar.n = len(self._study.trials(*FINISHED))
                 bar.refresh()
                 with self._study.locked():
-                    if self._study.fail_abandoned():
+                    if self._study.has_abandoned():
                         self._recover()
                     trial = self._study.take(self._worker)
                 if trial is not None:
@@ -213,7 +228,7 @@ class _Work:
                     sleep(_WAIT_S)
 
     def _run_trial(self, trial: Trial, bar: "tqdm[Never]") -> bool:
-        """Run one trial to its end, whatever that is, and say whether it counts."""
+        """Run one trial to its end, whatever that is, and say whether there was nothing wrong with it."""
         started = perf_counter()
         values: Values = {}
         run_id, curve = "", Curve()
@@ -222,6 +237,13 @@ class _Work:
             run_id = self._record.start_trial(trial.number, values)
             trial.set_user_attr(_VALUES, values)
             result, state, tags = self._result(trial, values, curve)
+            told = self._tell(trial, result, state)
+        except UpdateFinishedTrialError:
+            # This worker was silent for so long, asleep perhaps, that another has taken it for dead.
+            log.warning("trial %d was given up for this worker's silence", trial.number)
+            if run_id:
+                self._record.end_trial(run_id, "fail", error=_GONE)
+            return True
         except BaseException as error:
             self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             interrupted = isinstance(error, KeyboardInterrupt)
@@ -233,17 +255,16 @@ class _Work:
             log.warning("trial %d failed: %s", trial.number, error)
             return False
         metrics = {} if result is None else result.metrics
-        trial.set_user_attr(METRICS, metrics)
-        told = self._study.study.tell(
-            trial,
-            None if state is TrialState.PRUNED else [metrics[each.metric] for each in self._objectives],
-            state=state,
-            skip_if_finished=True,
-        )
         error_name = "log_loss" if class_names(self._config.task) else "rmse"
         self._record.end_trial(run_id, told.state.name.lower(), metrics, curve.errors, error_name, **tags)
         self._say(told, perf_counter() - started, bar)
-        return told.state in FINISHED
+        return True
+
+    def _tell(self, trial: Trial, result: TrialResult | None, state: TrialState) -> FrozenTrial:
+        metrics = {} if result is None else result.metrics
+        trial.set_user_attr(METRICS, metrics)
+        told = None if state is TrialState.PRUNED else [metrics[each.metric] for each in self._objectives]
+        return self._study.study.tell(trial, told, state=state)
 
     def _result(
         self, trial: Trial, values: Values, curve: Curve
@@ -312,7 +333,7 @@ class _Work:
             f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {self._raw.sha256[:12]}."
         )
         chosen = apply(self._config, values)
-        write_outcome(folder / "study", study, self._objectives, chosen, values, comment)
+        write_outcome(folder / "study", study, self._objectives, chosen, comment)
         refitted = chosen.model_copy(
             update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}
         )
@@ -341,6 +362,8 @@ class _Work:
         """End the parent run, unless others go on with it."""
         try:
             with self._study.locked():
+                self._worker.retire()
+                self._recover()
                 if not self._study.has_other_workers(self._worker):
                     self._record.end(status)
         except SpotifyMLError as error:
