@@ -9,6 +9,11 @@ from pathlib import Path
 from spotify_ml.errors import OutputError
 
 
+def partial_name(target: Path, process_id: int) -> Path:
+    """Return the name under which a process writes a file or folder until it is whole."""
+    return target.with_name(f".{target.name}.{process_id}.partial")
+
+
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """Give a temporary name beside `target` to write a file or folder under, and rename it when that went well.
@@ -29,7 +34,7 @@ def staged(target: Path) -> Iterator[Path]:
         If the disk is full, or the place cannot be written.
     """
     # Two processes may write the same file; whole it is in either case.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    temporary = partial_name(target, os.getpid())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,6 +1,7 @@
 """The process that draws a run's figures while the run goes on."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import IO, Self, cast
 import numpy as np
 
 from spotify_ml.errors import OutputError
+from spotify_ml.files import partial_name
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class FigureProcess:
         """End the process; what is not drawn by now is not wanted."""
         self._process.kill()
         self._process.wait()
+        if self._folder is not None:
+            shutil.rmtree(partial_name(self._folder, self._process.pid), ignore_errors=True)
         for pipe in filter(None, (self._process.stdin, self._process.stderr)):
             pipe.close()
 
