@@ -34,17 +34,12 @@ from spotify_ml.paths import PACKAGE
 from spotify_ml.report import Summary
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
+from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags, library_versions
 
 log = logging.getLogger(__name__)
 
-# Limits of one call to the tracking API.
-_METRICS_PER_CALL = 1000
-_PARAMS_PER_CALL = 100
-_PARAM_LENGTH = 6000
-# A curve of thousands of trees looks the same with fewer points, and every point is a row in the store.
-_CURVE_POINTS = 250
 _EXAMPLE_ROWS = 3
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8
@@ -81,9 +76,9 @@ class RunRecord:
 
     def log_params(self, settings: dict[str, Any]) -> None:
         """Log settings under their dotted keys."""
-        params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in settings.items()]
-        for start in range(0, len(params), _PARAMS_PER_CALL):
-            self._client.log_batch(self.run_id, params=params[start : start + _PARAMS_PER_CALL])
+        params = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()]
+        for start in range(0, len(params), PARAMS_PER_CALL):
+            self._client.log_batch(self.run_id, params=params[start : start + PARAMS_PER_CALL])
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log figures under their own names."""
@@ -95,11 +90,9 @@ class RunRecord:
         now = get_current_time_millis()
         self._log_points(
             [
-                Metric(f"learning_curve/{part}_{self._error()}", values[tree], now, tree + 1)
+                Metric(f"learning_curve/{part}_{self._error()}", error, now, n_trees)
                 for part, values in curve.items()
-                for tree in np.unique(
-                    np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS), dtype=int)
-                ).tolist()
+                for n_trees, error in thinned(values)
             ]
         )
 
@@ -126,8 +119,8 @@ class RunRecord:
             self._client.set_terminated(fold.info.run_id)
 
     def _log_points(self, points: list[Metric]) -> None:
-        for start in range(0, len(points), _METRICS_PER_CALL):
-            self._client.log_batch(self.run_id, metrics=points[start : start + _METRICS_PER_CALL])
+        for start in range(0, len(points), METRICS_PER_CALL):
+            self._client.log_batch(self.run_id, metrics=points[start : start + METRICS_PER_CALL])
 
     def log_tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""

@@ -4,21 +4,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from spotify_ml.config import RunConfig
 from spotify_ml.errors import ConfigError
+from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import code_tags
 
 _PARENT_TAG, _TRIAL_TAG = "mlflow.parentRunId", "tune.trial"
-_CURVE_POINTS = 250
-_PARAM_LENGTH = 6000
 _SEARCHED_RUNS = 1000
-_PARAMS_PER_CALL = 100
 
 
 class StudyRecord:
@@ -86,9 +83,9 @@ class StudyRecord:
         """Log settings of the study under their dotted keys; what is logged already stays."""
         with store_errors(self._uri):
             known = self._client.get_run(self.run_id).data.params
-            new = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in settings.items() if key not in known]
-            for start in range(0, len(new), _PARAMS_PER_CALL):
-                self._client.log_batch(self.run_id, params=new[start : start + _PARAMS_PER_CALL])
+            new = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items() if key not in known]
+            for start in range(0, len(new), PARAMS_PER_CALL):
+                self._client.log_batch(self.run_id, params=new[start : start + PARAMS_PER_CALL])
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log figures of the study."""
@@ -140,9 +137,8 @@ class StudyRecord:
         """
         now = _now()
         points = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-        errors = curve or []
-        for tree in np.unique(np.linspace(0, len(errors) - 1, min(len(errors), _CURVE_POINTS), dtype=int)).tolist():
-            points.append(Metric(f"learning_curve/val_{error_name}", errors[tree], now, tree + 1))
+        for n_trees, error in thinned(curve or []):
+            points.append(Metric(f"learning_curve/val_{error_name}", error, now, n_trees))
         said = [RunTag("tune.state", state), *(RunTag(f"tune.{name}", value) for name, value in tags.items())]
         with store_errors(self._uri):
             self._client.log_batch(run_id, metrics=points, tags=said)
