@@ -26,8 +26,15 @@ _SPACE = "tune.space."
 _MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
 
 
-def run_command(task: Callable[[], Any]) -> None:
+def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     """Run a function decorated by ``hydra.main`` and exit.
+
+    Parameters
+    ----------
+    task : callable
+        The decorated function.
+    schema : str
+        The name in `spotify_ml.config` of the schema of its configuration, which is looked up when a key is unknown.
 
     Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130; anything else is a
     defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.
@@ -56,7 +63,7 @@ def run_command(task: Callable[[], Any]) -> None:
         SweepCallback.end("FAILED")
         if full_error or not (isinstance(error, _MENDABLE) or _raised_by_hydra(error)):
             raise
-        sys.stderr.write(f"error: {_explain(error)}\n")
+        sys.stderr.write(f"error: {_explain(error, schema)}\n")
         sys.exit(_FAILED)
     finally:
         gc.freeze()
@@ -88,7 +95,7 @@ def _raised_by_hydra(error: Exception) -> bool:
     return isinstance(error, ValueError) and "hydra" in Path(frames[-1].filename).parts
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, schema: str) -> str:
     """Return the message of an error, with the nearest valid name where a name is unknown."""
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
@@ -97,13 +104,13 @@ def _explain(error: Exception) -> str:
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and unknown:
-        from spotify_ml.config import known_keys
+        from spotify_ml import config
 
         # "experiment" is a group that leaves no key behind.
-        key = unknown[1]
-        if key in set(known_keys()):
+        key, keys = unknown[1], [*config.known_keys(getattr(config, schema)), "experiment"]
+        if key in keys:
             return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
         if key.startswith(_SPACE):
             return f"{key} is not in the space yet; put a '+' before it to add it, or two to take the place of what is"
-        return f"unknown key '{key}'{did_you_mean(key, [*known_keys(), 'experiment'])}"
+        return f"unknown key '{key}'{did_you_mean(key, keys)}"
     return message

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -15,25 +15,29 @@ from pydantic_core import ErrorDetails
 from spotify_ml.errors import ConfigError, did_you_mean
 from spotify_ml.paths import CONF
 
+Schema = TypeVar("Schema", bound=BaseModel)
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys and values of another type are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which raw tracks to read."""
 
     name: Literal["sample", "full", "file"]
     path: str = Field(min_length=1)
 
 
-class CleaningConfig(_Section):
+class CleaningConfig(Section):
     """What one row of the cleaned table is: a track, or a row as it comes."""
 
     name: Literal["tracks", "rows"]
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """What must not stand on both sides of a split, and how large the sides are (shares of the groups)."""
 
     name: Literal["recording", "album", "artist", "random"]
@@ -44,13 +48,13 @@ class SplitConfig(_Section):
 FeatureSet = Literal["full", "audio", "reference"]
 
 
-class FeaturesConfig(_Section):
+class FeaturesConfig(Section):
     """Which columns the estimator sees."""
 
     name: FeatureSet
 
 
-class XGBoostConfig(_Section):
+class XGBoostConfig(Section):
     """The parameters of ``xgboost.XGBRegressor`` and ``XGBClassifier``, under their own names and in their ranges."""
 
     name: Literal["xgboost", "xgboost_reference"]
@@ -75,14 +79,14 @@ class XGBoostConfig(_Section):
     n_jobs: int | None = Field(ge=1)
 
 
-class LinearConfig(_Section):
+class LinearConfig(Section):
     """Ridge regression, or logistic regression of the same penalty, on imputed and scaled features."""
 
     name: Literal["linear"]
     alpha: float = Field(gt=0)
 
 
-class ForestConfig(_Section):
+class ForestConfig(Section):
     """The parameters of scikit-learn's random forests and extremely randomised trees."""
 
     name: Literal["random_forest", "extra_trees"]
@@ -93,7 +97,7 @@ class ForestConfig(_Section):
     n_jobs: int | None = Field(ge=1)
 
 
-class HistGradientBoostingConfig(_Section):
+class HistGradientBoostingConfig(Section):
     """The parameters of scikit-learn's histogram gradient boosting."""
 
     name: Literal["hist_gradient_boosting"]
@@ -107,7 +111,7 @@ class HistGradientBoostingConfig(_Section):
     max_bins: int = Field(ge=2, le=255)
 
 
-class LightGBMConfig(_Section):
+class LightGBMConfig(Section):
     """The parameters of ``lightgbm.LGBMRegressor`` and ``LGBMClassifier``."""
 
     name: Literal["lightgbm"]
@@ -125,7 +129,7 @@ class LightGBMConfig(_Section):
     n_jobs: int | None = Field(ge=1)
 
 
-class CatBoostConfig(_Section):
+class CatBoostConfig(Section):
     """The parameters of ``catboost.CatBoostRegressor`` and ``CatBoostClassifier``."""
 
     name: Literal["catboost"]
@@ -138,7 +142,7 @@ class CatBoostConfig(_Section):
     thread_count: Literal[-1] | Annotated[int, Field(ge=1)]
 
 
-class TwoPartConfig(_Section):
+class TwoPartConfig(Section):
     """Whether a track is dead, and how popular it is if not."""
 
     name: Literal["two_part"]
@@ -152,7 +156,7 @@ SingleConfig = Annotated[
 ]
 
 
-class EnsembleConfig(_Section):
+class EnsembleConfig(Section):
     """The average of several estimators: plain (blend), or weighted by how well they predict folds (stack)."""
 
     name: Literal["blend", "stack"]
@@ -163,7 +167,7 @@ class EnsembleConfig(_Section):
 ModelConfig = Annotated[SingleConfig | TwoPartConfig | EnsembleConfig, Field(discriminator="name")]
 
 
-class RegressionConfig(_Section):
+class RegressionConfig(Section):
     """Predict popularity itself."""
 
     name: Literal["regression"]
@@ -171,7 +175,7 @@ class RegressionConfig(_Section):
     registered_model: str = Field(min_length=1)
 
 
-class ClassificationConfig(_Section):
+class ClassificationConfig(Section):
     """Predict the probabilities of popularity's classes."""
 
     name: Literal["classification"]
@@ -184,7 +188,7 @@ class ClassificationConfig(_Section):
 TaskConfig = Annotated[RegressionConfig | ClassificationConfig, Field(discriminator="name")]
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """Where runs are recorded and under which names."""
 
     uri: str = Field(min_length=1)
@@ -193,38 +197,38 @@ class TrackingConfig(_Section):
     registered_model: str = Field(min_length=1)
 
 
-class OutputsConfig(_Section):
+class OutputsConfig(Section):
     """What is written to the run folder beyond the record."""
 
     data: bool
 
 
-class NoTuningConfig(_Section):
+class NoTuningConfig(Section):
     """One fit."""
 
     name: Literal["none"]
 
 
-class TPEConfig(_Section):
+class TPEConfig(Section):
     """Optuna's tree-structured Parzen estimator."""
 
     name: Literal["tpe"]
     n_startup_trials: int = Field(ge=0)
 
 
-class RandomConfig(_Section):
+class RandomConfig(Section):
     """Independent random values."""
 
     name: Literal["random"]
 
 
-class NoPrunerConfig(_Section):
+class NoPrunerConfig(Section):
     """Every trial runs to its own early stop."""
 
     name: Literal["none"]
 
 
-class MedianPrunerConfig(_Section):
+class MedianPrunerConfig(Section):
     """The parameters of ``optuna.pruners.MedianPruner``; a step is a tree at learning rate 1, or a fold."""
 
     name: Literal["median"]
@@ -232,7 +236,7 @@ class MedianPrunerConfig(_Section):
     n_warmup_steps: int = Field(ge=0)
 
 
-class ASHAConfig(_Section):
+class ASHAConfig(Section):
     """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; resources are steps as of the median pruner."""
 
     name: Literal["asha"]
@@ -240,7 +244,7 @@ class ASHAConfig(_Section):
     reduction_factor: int = Field(ge=2)
 
 
-class HyperbandConfig(_Section):
+class HyperbandConfig(Section):
     """The parameters of ``optuna.pruners.HyperbandPruner``; resources are steps as of the median pruner."""
 
     name: Literal["hyperband"]
@@ -249,7 +253,7 @@ class HyperbandConfig(_Section):
     reduction_factor: int = Field(ge=2)
 
 
-class WilcoxonConfig(_Section):
+class WilcoxonConfig(Section):
     """The parameters of ``optuna.pruners.WilcoxonPruner``, which compares folds."""
 
     name: Literal["wilcoxon"]
@@ -263,7 +267,7 @@ PrunerConfig = Annotated[
 ]
 
 
-class OptunaConfig(_Section):
+class OptunaConfig(Section):
     """A study of many fits. What stands in `space` is checked by `spotify_ml.tuning.space.read_space`."""
 
     name: Literal["optuna"]
@@ -284,7 +288,7 @@ TuneConfig = Annotated[NoTuningConfig | OptunaConfig, Field(discriminator="name"
 _DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """One resolved run: the whole of ``conf/train.yaml`` after composition and overrides."""
 
     name: str | None = Field(min_length=1)
@@ -357,7 +361,12 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def validate(config: DictConfig) -> RunConfig:
-    """Check a composed configuration against the schema.
+    """Check the composed configuration of a run; `validate_as` for that of another command."""
+    return validate_as(config, RunConfig)
+
+
+def validate_as(config: DictConfig, schema: type[Schema]) -> Schema:
+    """Check a composed configuration against the schema of its command.
 
     Raises
     ------
@@ -370,11 +379,11 @@ def validate(config: DictConfig) -> RunConfig:
         key = error.full_key
         reason = str(error.msg).splitlines()[0]
         raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
-    return check(container)
+    return check(container, schema)
 
 
-def check(container: Any) -> RunConfig:
-    """Check plain settings, as `RunConfig.model_dump` gives them, against the schema.
+def check(container: Any, schema: type[Schema]) -> Schema:
+    """Check plain settings, as ``model_dump`` gives them, against a schema.
 
     Raises
     ------
@@ -382,10 +391,11 @@ def check(container: Any) -> RunConfig:
         As for `validate`.
     """
     try:
-        return RunConfig.model_validate(container)
+        return schema.model_validate(container)
     except ValidationError as error:
+        keys = set(known_keys(schema))
         raise ConfigError(
-            "config: " + "\nconfig: ".join(_explain(detail, container) for detail in error.errors())
+            "config: " + "\nconfig: ".join(_explain(detail, container, keys) for detail in error.errors())
         ) from error
 
 
@@ -401,16 +411,16 @@ def _key(location: tuple[int | str, ...], container: Any) -> str:
     return ".".join(kept if is_choice else [*kept, last])
 
 
-def _explain(detail: ErrorDetails, container: Any) -> str:
+def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
     key = _key(detail["loc"], container)
     if detail["type"] == "union_tag_invalid":
         choices = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
         tag = detail["ctx"]["tag"]
         return f"{key}.name={tag!r}: there are {', '.join(choices)}{did_you_mean(tag, choices)}"
-    if detail["type"] == "extra_forbidden" and key in set(known_keys()):
+    if detail["type"] == "extra_forbidden" and key in keys:
         return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
     if detail["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(key, known_keys())}"
+        return f"unknown key '{key}'{did_you_mean(key, keys)}"
     if detail["type"] == "missing":
         return f"'{key}' is missing"
     message = detail["msg"][0].lower() + detail["msg"][1:]

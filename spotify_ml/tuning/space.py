@@ -131,7 +131,7 @@ def apply(config: RunConfig, values: Values) -> RunConfig:
         for part in sections:
             section = section.setdefault(part, {})
         section[last] = value
-    return check(container)
+    return check(container, RunConfig)
 
 
 def describe(space: list[Parameter]) -> str:
