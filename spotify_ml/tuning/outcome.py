@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -131,7 +132,10 @@ def _draw(
     try:
         # One copy of plotly's script serves all files of the folder, without a network.
         plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs="directory")
-        axes = plot_png(study, **target)
+        with warnings.catch_warnings():
+            # An axis of one value is widened; that is as it should be.
+            warnings.simplefilter("ignore", UserWarning)
+            axes = plot_png(study, **target)
         first = axes.flat[0] if hasattr(axes, "flat") else axes
         figure = first.figure
         figure.set_size_inches(10, 6)
@@ -154,6 +158,4 @@ def write_outcome(folder: Path, study: Study, objectives: list[Objective], confi
 
 def silence_experimental_warnings() -> None:
     """Keep Optuna from warning of its own features that this package has chosen."""
-    import warnings
-
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
