@@ -25,6 +25,10 @@ class TrackingError(SpotifyMLError):
     """A tracking store that does not answer or cannot be written."""
 
 
+class ModelError(SpotifyMLError):
+    """A model whose files are not there, or not as they were saved."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string.
 

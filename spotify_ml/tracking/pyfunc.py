@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+
+from spotify_ml.errors import SpotifyMLError
+from spotify_ml.models.integrity import SUMS_FILE, check_files
+from spotify_ml.models.popularity import PopularityModel
 
 
 class PopularityPyfunc(PythonModel):
@@ -14,16 +19,25 @@ class PopularityPyfunc(PythonModel):
 
     # MLflow recognises both methods by the names of their arguments.
     def load_context(self, context: Any) -> None:
-        """Load the model from the artifacts of the version."""
-        from spotify_ml.models.popularity import PopularityModel
-
-        metadata = json.loads(Path(context.artifacts["metadata"]).read_text(encoding="utf-8"))
-        features, estimator = (Path(context.artifacts[name]) for name in ("features", "estimator"))
-        self.model = PopularityModel.load(features, estimator, tuple(metadata["classes"]))
+        """Load the model from the artifacts of the version, once its files are seen to be those that were saved."""
+        paths = {name: Path(path) for name, path in context.artifacts.items()}
+        folder = paths["metadata"].parents[1]
+        # MLflow loads a model once while it saves it.
+        if (folder / SUMS_FILE).is_file():
+            check_files(folder)
+        metadata = json.loads(paths["metadata"].read_text(encoding="utf-8"))
+        self.model = PopularityModel.load(paths["features"], paths["estimator"], tuple(metadata["classes"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
-        """Predict the popularity of raw rows, 0 to 100, or the probability of each class."""
-        return self.model.predict(model_input)
+        """Predict the popularity of raw rows, 0 to 100, or the probability of each class.
+
+        Every parameter in the signature is a keyword of `PopularityModel.predict`.
+        """
+        try:
+            return self.model.predict(model_input, **(params or {}))
+        except SpotifyMLError as error:
+            # MLflow's server answers any other exception without its message.
+            raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
 set_model(PopularityPyfunc())

@@ -1,12 +1,8 @@
 """The record of one run: opened before anything is read, filled in as results come, and always closed."""
 
-import contextlib
 import hashlib
-import io
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,34 +13,31 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
-from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import AnyType
 from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.config import EnsembleConfig, ModelConfig, RunConfig
+from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
-from spotify_ml.models.files import check_agreement, model_files
+from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import PACKAGE
 from spotify_ml.report import Summary
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, thinned
+from spotify_ml.tracking.model import LoggedModel, log_model, register
 from spotify_ml.tracking.store import connect, store_errors
-from spotify_ml.tracking.versions import TAG_LENGTH, code_tags, library_versions
+from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 log = logging.getLogger(__name__)
 
-_EXAMPLE_ROWS = 3
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8
-# The libraries that a model may need beside those of every model, under the names of both.
-_LIBRARIES_OF_MODELS = {"lightgbm", "catboost"}
+# The figures that a version is searched by; of a regression the first two.
+_HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
 _MLFLOW_TYPES = {
     Kind.TEXT: DataType.string,
     Kind.INTEGER: DataType.long,
@@ -65,12 +58,20 @@ class RunRecord:
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, run_id: str, name: str, config: RunConfig, overrides: list[str]
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        run_id: str,
+        name: str,
+        config: RunConfig,
+        overrides: list[str],
+        tags: dict[str, str],
     ) -> None:
         self._client = client
         self._experiment_id = experiment_id
         self._config = config
         self._overrides = overrides
+        self._tags = tags
         self.run_id = run_id
         self.name = name
 
@@ -159,8 +160,8 @@ class RunRecord:
         for name in names:
             self._client.log_artifact(self.run_id, str(folder / name), artifact_folder)
 
-    def log_model(self, models: Path, example: pd.DataFrame) -> str:
-        """Log the model that scores raw rows, and return its URI.
+    def log_model(self, models: Path, example: pd.DataFrame) -> LoggedModel:
+        """Log the model that scores raw rows.
 
         Parameters
         ----------
@@ -169,21 +170,8 @@ class RunRecord:
         example : DataFrame
             Raw rows; the first few become the input example.
         """
-        with tempfile.TemporaryDirectory() as scratch, self._active():
-            # The sample would travel with every version.
-            files = model_files(models)
-            extras = _LIBRARIES_OF_MODELS & _names(self._config.model)
-            code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
-                artifacts={name: str(getattr(files, name)) for name in ("features", "estimator", "metadata")},
-                code_paths=[str(code)],
-                signature=_signature(self.classes),
-                input_example=example.head(_EXAMPLE_ROWS),
-                pip_requirements=[f"{name}=={number}" for name, number in library_versions(*extras).items()],
-            )
-        return str(info.model_uri)
+        with self._active():
+            return log_model(self._client, self._config, models, example)
 
     @contextmanager
     def _active(self) -> Iterator[None]:
@@ -194,14 +182,10 @@ class RunRecord:
         finally:
             mlflow.end_run(RunStatus.to_string(RunStatus.RUNNING))
 
-    def register(self, model_uri: str, tags: dict[str, str]) -> int:
-        """Register a logged model, give it the alias ``challenger``, and return its version."""
-        name = self._config.tracking.registered_model
-        # The version stands in the run's own table; MLflow would announce it on stderr as well.
-        with contextlib.redirect_stderr(io.StringIO()):
-            version = mlflow.register_model(model_uri, name, tags=tags)
-        self._client.set_registered_model_alias(name, "challenger", version.version)
-        return int(version.version)
+    def register(self, model: LoggedModel, facts: dict[str, str]) -> int:
+        """Register a logged model with tags by which it is found, as ``challenger``, and return its version."""
+        code = {name: value for name, value in self._tags.items() if name.startswith("git.")}
+        return register(self._client, model, self._config, {**code, **facts})
 
     def summary(self, model_uri: str, version: int | None, folder: Path, metrics: dict[str, float]) -> Summary:
         """Return what a finished run tells its user."""
@@ -227,29 +211,6 @@ class RunRecord:
         if logs is not None and logs.is_file():
             self._client.log_artifact(self.run_id, str(logs))
         self._client.set_terminated(self.run_id, status)
-
-
-def _not_code(folder: str, names: list[str]) -> list[str]:
-    """Name what does not belong into a model's code: everything but Python sources."""
-    return [
-        name for name in names if name == "__pycache__" or not (name.endswith(".py") or Path(folder, name).is_dir())
-    ]
-
-
-def _names(model: ModelConfig) -> set[str]:
-    members = model.members.values() if isinstance(model, EnsembleConfig) else [model]
-    return {member.name for member in members}
-
-
-def _signature(classes: tuple[str, ...]) -> ModelSignature:
-    # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), column.name, required=column.kind is not Kind.TEXT)
-        for column in COLUMNS
-        if column.name != TARGET
-    ]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 
 
 def record_result(
@@ -291,8 +252,8 @@ def record_result(
         run.log_files(folder, ["config.json"], None)
         run.log_files(folder / "data", list(REPORTS), "data")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
-        model_uri = run.log_model(models, test_rows)
-        registered = mlflow.pyfunc.load_model(model_uri).predict(test_rows)
+        model = run.log_model(models, test_rows)
+        registered = mlflow.pyfunc.load_model(model.uri).predict(test_rows)
         metrics["formats/largest_difference"] = check_agreement(
             models, result.matrices.test.features, registered, run.classes
         )
@@ -301,10 +262,11 @@ def record_result(
     version = None
     if register:
         with clock.stage("register"):
-            version = run.register(model_uri, {"data.sha256": result.raw.sha256})
+            scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
+            version = run.register(model, {"data.sha256": result.raw.sha256, **scores})
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
-    summary = run.summary(model_uri, version, folder, {**metrics, **run.last_of_curve(curve), **times})
+    summary = run.summary(model.uri, version, folder, {**metrics, **run.last_of_curve(curve), **times})
     summary.write(folder / "summary.json")
     return summary
 
@@ -341,7 +303,7 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     with store_errors(uri):
         run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
     name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-    record = RunRecord(client, experiment_id, run_id, name, config, overrides)
+    record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)
     try:
         with store_errors(uri):
             client.update_run(run_id, name=name)

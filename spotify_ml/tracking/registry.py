@@ -1,10 +1,13 @@
 """Versions of the registered model: found by name and alias, and loaded with the code they were registered with."""
 
+import logging
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -12,8 +15,15 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
-from spotify_ml.errors import DataError, TrackingError
+from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError, did_you_mean
+from spotify_ml.models.integrity import check_files
+from spotify_ml.paths import PROJECT
+from spotify_ml.tracking.store import open_store, store_errors
+from spotify_ml.tracking.versions import SUMS_TAG
+
+log = logging.getLogger(__name__)
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
 _PACKAGE = __name__.partition(".")[0]
@@ -61,16 +71,43 @@ class ScoringModel:
     version: Version
     model: Any
 
-    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
+    def predict(
+        self, rows: pd.DataFrame | Sequence[Mapping[str, Any]], params: dict[str, Any] | None = None
+    ) -> np.ndarray | pd.DataFrame:
         """Score raw rows; see `spotify_ml.models.popularity.PopularityModel.predict`.
+
+        Parameters
+        ----------
+        rows : DataFrame or sequence of mappings
+            Raw rows, with every column that the signature requires; other columns are left out.
+        params : dict of str to Any, optional
+            Keywords of the prediction that the signature names.
 
         Raises
         ------
         DataError
-            If the rows are refused.
+            If the rows are refused, or the version knows no such parameter.
         """
-        with _refusals():
-            return self.model.predict(rows, params=params)
+        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        inputs, known = self.model.metadata.get_input_schema(), self.model.metadata.get_params_schema()
+        # MLflow would print all rows at the first, and pass over the others with a line in the log.
+        absent = [name for name in inputs.required_input_names() if name not in frame.columns]
+        if absent:
+            names = ", ".join(name + did_you_mean(name, map(str, frame.columns)) for name in absent)
+            raise DataError(f"rows to score lack the columns {names}; give every audio column of a raw track")
+        unknown = set(params or ()) - {param.name for param in (known.params if known else ())}
+        if unknown:
+            raise DataError(f"{self.version.uri} knows no {', '.join(sorted(unknown))}; a newer version may")
+        with _refusals(DataError):
+            return self.model.predict(frame[[name for name in inputs.input_names() if name in frame.columns]], params)
+
+
+def load_model(uri: str, tracking_uri: str | None = None) -> ScoringModel:
+    """Load a version of a registered model; see `spotify_ml.load_model`."""
+    store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
+    client = open_store(store)
+    with store_errors(store):
+        return load_version(find_version(client, uri), store)
 
 
 def find_version(client: MlflowClient, uri: str) -> Version:
@@ -110,10 +147,44 @@ def _there_is(client: MlflowClient, name: str) -> str:
     return f"'{name}' has versions up to {latest} and the aliases {aliases or '(none)'}"
 
 
-def load_version(version: Version) -> ScoringModel:
-    """Load a version with the code that it was registered with, whatever this package has become since."""
-    with _own_code(), _refusals():
-        return ScoringModel(version, mlflow.pyfunc.load_model(version.uri))
+def load_version(version: Version, tracking_uri: str | None = None) -> ScoringModel:
+    """Load a version with the code that it was registered with, whatever this package has become since.
+
+    Parameters
+    ----------
+    version : Version
+        Which one.
+    tracking_uri : str, optional
+        The store; by default the one that MLflow is set to.
+
+    Raises
+    ------
+    ModelError
+        If files of the version are missing or changed.
+    """
+    folder = version_files(version, tracking_uri)
+    with _own_code(), _refusals(ModelError):
+        return ScoringModel(version, mlflow.pyfunc.load_model(str(folder)))
+
+
+def version_files(version: Version, tracking_uri: str | None = None) -> Path:
+    """Return the folder with a version's files, fetched if they are elsewhere, once they are seen to be unchanged.
+
+    Parameters and errors are those of `load_version`.
+    """
+    location = MlflowClient(tracking_uri).get_model_version_download_uri(version.name, str(version.number))
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(location, tracking_uri=tracking_uri))
+    except (OSError, MlflowException) as error:
+        raise ModelError(
+            f"the files of {version.uri} are not at {location}; after the checkout was moved or copied, "
+            "`python -m spotify_ml.relocate` makes its store load again"
+        ) from error
+    if SUMS_TAG in version.tags:
+        check_files(folder, version.tags[SUMS_TAG])
+    else:
+        log.warning("%s was registered without hashes: its files are not checked", version.uri)
+    return folder
 
 
 @contextmanager
@@ -136,11 +207,15 @@ def _modules() -> dict[str, Any]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn the errors of a version's own code, which are classes of its own, into those of this package."""
+def _refusals(kind: type[SpotifyMLError]) -> Iterator[None]:
+    """Turn what a version refuses into an error of this package: its own code has classes of its own."""
     try:
         yield
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(INVALID_PARAMETER_VALUE):
+            raise
+        raise kind(error.message) from error
     except Exception as error:
         if type(error).__module__ != f"{_PACKAGE}.errors":
             raise
-        raise DataError(str(error)) from error
+        raise kind(str(error)) from error

@@ -26,6 +26,7 @@ for _noisy in ("mlflow", "alembic"):
 logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 
 _SQLITE = "sqlite:///"
+_HTTP = ("http://", "https://")
 _ANSWER_WITHIN_S = 5
 # Another process may be creating the store.
 _LOCKED_FOR_S = 60
@@ -47,9 +48,8 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
         If the store does not answer or cannot be written.
     """
     with store_errors(config.uri):
-        if config.uri.startswith(("http://", "https://")):
-            # MLflow itself would retry for minutes.
-            requests.get(f"{config.uri.rstrip('/')}/health", timeout=_ANSWER_WITHIN_S).raise_for_status()
+        if config.uri.startswith(_HTTP):
+            _check_answers(config.uri)
         elif config.uri.startswith(_SQLITE):
             database = Path(config.uri.removeprefix(_SQLITE))
             _check_writable(database)
@@ -57,6 +57,27 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
             with FileLock(f"{database}.lock"):
                 return _open(config)
         return _open(config)
+
+
+def open_store(uri: str) -> MlflowClient:
+    """Reach a store that is there, without creating anything.
+
+    Raises
+    ------
+    TrackingError
+        If there is none, or it does not answer.
+    """
+    with store_errors(uri):
+        if uri.startswith(_HTTP):
+            _check_answers(uri)
+        elif uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+            raise TrackingError(f"there is no tracking store {uri}; name another, or train first")
+        return MlflowClient(uri)
+
+
+def _check_answers(uri: str) -> None:
+    """Fail soon where MLflow itself would retry for minutes."""
+    requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_WITHIN_S).raise_for_status()
 
 
 def _open(config: TrackingConfig) -> tuple[MlflowClient, str]:

@@ -8,12 +8,30 @@ from spotify_ml.paths import PROJECT
 
 # The longest tag that every store takes.
 TAG_LENGTH = 5000
-_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
+# Of a version: the sha256 of the list of its files' sha256.
+SUMS_TAG = "model.sha256"
+_SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
+# The libraries that a model may need beside those of every model, under the names of both.
+_EXTRAS = {"lightgbm", "catboost"}
 
 
-def library_versions(*extras: str) -> dict[str, str]:
-    """Return the installed version of each library that every model depends on, and of some that one does."""
-    return {name: version(name) for name in (*_LIBRARIES, *extras)}
+def library_versions() -> dict[str, str]:
+    """Return the installed version of each library that every model depends on."""
+    return {name: version(name) for name in ("mlflow", *_SCORING)}
+
+
+def model_requirements(families: set[str]) -> list[str]:
+    """Return what must be installed to load and score with a model, pinned.
+
+    The part of MLflow that loads and serves models is a package of its own, with half of the dependencies.
+
+    Parameters
+    ----------
+    families : set of str
+        The kinds of estimators that the model consists of, by their names in the group ``model``.
+    """
+    extras = sorted(_EXTRAS & families)
+    return [f"{name}=={version(name)}" for name in ("mlflow-skinny", *_SCORING, *extras)]
 
 
 def code_tags() -> dict[str, str]:

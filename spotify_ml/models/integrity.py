@@ -1,0 +1,76 @@
+"""The sha256 of every file of a saved model: taken once it is saved, compared whenever it is loaded."""
+
+import hashlib
+from pathlib import Path
+
+from spotify_ml.errors import ModelError
+
+# In the format of sha256sum: `sha256sum -c SHA256SUMS` says the same by hand.
+SUMS_FILE = "SHA256SUMS"
+_CODE = "code"
+# What appears in the folder by use: compiled code, and MLflow's note of the address that it was loaded by.
+_BY_USE = {"__pycache__", "registered_model_meta"}
+
+
+def write_sums(folder: Path) -> str:
+    """Write the sha256 of every file of a model beside them, and return that of the list itself.
+
+    Parameters
+    ----------
+    folder : Path
+        The saved model.
+    """
+    lines = [f"{_sha256(folder / name)}  {name}\n" for name in _files(folder)]
+    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+    return _sha256(folder / SUMS_FILE)
+
+
+def check_files(folder: Path, sums_sha256: str | None = None) -> None:
+    """Check that a model still consists of the files that it was saved with.
+
+    Files that were added do no harm, unless Python would import them.
+
+    Parameters
+    ----------
+    folder : Path
+        The saved model.
+    sums_sha256 : str, optional
+        What `write_sums` returned.
+
+    Raises
+    ------
+    ModelError
+        Naming every file that was changed, is missing or was added to the code.
+    """
+    if not (folder / SUMS_FILE).is_file():
+        differences = [f"{SUMS_FILE} is missing"]
+    elif sums_sha256 not in (None, _sha256(folder / SUMS_FILE)):
+        differences = [f"{SUMS_FILE} was changed"]
+    else:
+        differences = _differences(folder)
+    if differences:
+        raise ModelError(
+            f"the model in {folder} is not as it was saved: {', '.join(differences)}; "
+            "put the files back, or train and register it anew"
+        )
+
+
+def _differences(folder: Path) -> list[str]:
+    lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
+    saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    there = _files(folder)
+    changed = [f"{name} was changed" for name in saved if name in there and _sha256(folder / name) != saved[name]]
+    missing = [f"{name} is missing" for name in saved if name not in there]
+    added = [f"{name} was added" for name in there if name not in saved and name.startswith(f"{_CODE}/")]
+    return changed + missing + added
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the files below a folder, relative to it."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in files if not {SUMS_FILE, *_BY_USE} & set(path.parts))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
