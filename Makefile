@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-slow lint format ui data clean
+.PHONY: help setup train evaluate test test-slow lint format ui serve relocate data clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ evaluate: $(VENV)/installed  ## judge the model by all four splits beside its ba
 
 ui: $(VENV)/installed  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db $(ARGS)
+
+serve: $(VENV)/installed  ## serve the champion over HTTP; MODEL=models:/name/1 PORT=5001 choose
+	@$(BIN)/python -m spotify_ml.serve $(if $(MODEL),model=$(MODEL)) $(if $(PORT),port=$(PORT)) $(ARGS)
+
+relocate: $(VENV)/installed  ## let runs and models load again after the checkout was moved or copied
+	@$(BIN)/python -m spotify_ml.relocate $(ARGS)
 
 data: $(VENV)/installed  ## fetch the full dataset to data/raw/dataset.csv
 	$(BIN)/python scripts/download_data.py

@@ -35,6 +35,8 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
         The decorated function.
     schema : str
         The name in `spotify_ml.config` of the schema of its configuration, which is looked up when a key is unknown.
+        Beside that of a run, where ``model`` is a group, ``model=models:/…`` may be written for ``model_uri=…``: Hydra
+        would look for such a choice in ``conf/model``.
 
     Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130; anything else is a
     defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.
@@ -45,6 +47,8 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     _keep_freed_memory()
+    if schema != "RunConfig":
+        sys.argv[1:] = [re.sub("^model=", "model_uri=", argument) for argument in sys.argv[1:]]
     full_error = os.environ.get(_FULL_ERROR) == "1"
     # Hydra would print errors its own way and hide their type, and repeat what was typed, passwords and all.
     os.environ[_FULL_ERROR] = "1"

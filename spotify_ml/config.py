@@ -316,6 +316,23 @@ class RunConfig(Section):
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
+class RelocateConfig(Section):
+    """``conf/relocate.yaml``: which store to let load again."""
+
+    old: str | None = Field(min_length=1)
+    tracking: TrackingConfig
+
+
+class ServeConfig(Section):
+    """``conf/serve.yaml``: which model to serve, and where."""
+
+    model_uri: str = Field(min_length=1)
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    workers: int = Field(ge=1)
+    tracking: TrackingConfig
+
+
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+from mlflow.types.schema import AnyType, Schema
 
 from spotify_ml.errors import SpotifyMLError
 from spotify_ml.models.integrity import SUMS_FILE, check_files
@@ -39,5 +40,15 @@ class PopularityPyfunc(PythonModel):
             # MLflow's server answers any other exception without its message.
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
+
+def _types_of_csv(schema: Schema) -> list[Any]:
+    """Return the types of a signature's columns, or none where any will do: pandas infers them then."""
+    return [] if any(isinstance(column.type, AnyType) for column in schema.inputs) else _types(schema)
+
+
+# MLflow's server asks for these types to read CSV, and for nothing else; it would refuse CSV for a column of any type.
+_types = Schema.pandas_types
+if _types.__name__ != _types_of_csv.__name__:
+    Schema.pandas_types = _types_of_csv
 
 set_model(PopularityPyfunc())

@@ -26,6 +26,7 @@ from spotify_ml.tracking.versions import SUMS_TAG
 log = logging.getLogger(__name__)
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
+_PROMOTE = "python -m spotify_ml.promote"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -132,7 +133,8 @@ def find_version(client: MlflowClient, uri: str) -> Version:
     try:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
-        raise TrackingError(f"{uri} is not registered: {_there_is(client, name)}") from error
+        hint = f"; give it to one: `{_PROMOTE}`" if alias == "champion" else ""
+        raise TrackingError(f"{uri} is not registered: {_there_is(client, name)}{hint}") from error
     return Version(name, int(found.version), str(found.run_id), dict(found.tags))
 
 
@@ -177,7 +179,7 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(location, tracking_uri=tracking_uri))
     except (OSError, MlflowException) as error:
         raise ModelError(
-            f"the files of {version.uri} are not at {location}; after the checkout was moved or copied, "
+            f"the files of {version.uri} are not at {location}; if the checkout was moved or copied, "
             "`python -m spotify_ml.relocate` makes its store load again"
         ) from error
     if SUMS_TAG in version.tags:

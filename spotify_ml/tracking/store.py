@@ -13,6 +13,7 @@ import requests
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config import TrackingConfig
@@ -50,8 +51,7 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
     with store_errors(config.uri):
         if config.uri.startswith(_HTTP):
             _check_answers(config.uri)
-        elif config.uri.startswith(_SQLITE):
-            database = Path(config.uri.removeprefix(_SQLITE))
+        elif (database := database_path(config.uri)) is not None:
             _check_writable(database)
             # Processes that create the same SQLite store at once break each other.
             with FileLock(f"{database}.lock"):
@@ -70,9 +70,14 @@ def open_store(uri: str) -> MlflowClient:
     with store_errors(uri):
         if uri.startswith(_HTTP):
             _check_answers(uri)
-        elif uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+        elif (database := database_path(uri)) is not None and not database.is_file():
             raise TrackingError(f"there is no tracking store {uri}; name another, or train first")
         return MlflowClient(uri)
+
+
+def database_path(uri: str) -> Path | None:
+    """Return the file of a SQLite store, or None for any other."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def _check_answers(uri: str) -> None:
@@ -106,7 +111,19 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
             f"the experiment '{config.experiment}' was deleted; restore it with "
             f"`mlflow experiments restore -x {experiment.experiment_id}` or set tracking.experiment=…"
         )
+    if config.artifact_location is not None and not _same_place(experiment.artifact_location, config.artifact_location):
+        raise TrackingError(
+            f"the experiment '{config.experiment}' keeps its artifacts in {experiment.artifact_location}, not in "
+            f"{config.artifact_location}; if the checkout was moved or copied, `python -m spotify_ml.relocate` mends "
+            "that, else set tracking.artifact_location=…"
+        )
     return str(experiment.experiment_id)
+
+
+def _same_place(recorded: str, configured: str) -> bool:
+    recorded = local_file_uri_to_path(recorded)
+    configured = local_file_uri_to_path(configured)
+    return recorded == configured or os.path.realpath(recorded) == os.path.realpath(configured)
 
 
 @contextmanager

@@ -1,0 +1,36 @@
+"""The command that lets a local store load again after its folder was moved or copied."""
+
+import hydra
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+
+paths.register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="relocate")
+def run(composed: DictConfig) -> None:
+    """Rewrite the locations in the configured store, and say how many."""
+    from spotify_ml.config import RelocateConfig, validate_as
+
+    config = validate_as(composed, RelocateConfig)
+
+    from spotify_ml.tracking.relocation import relocate
+
+    done = relocate(config.tracking, config.old)
+    if done.rewritten:
+        print(f"{done.rewritten} locations now begin with {done.new} instead of {done.old}")
+    else:
+        print(f"nothing to do: no location begins with another folder than {done.new}")
+    if done.elsewhere:
+        print(f"{done.elsewhere} runs and models have their files elsewhere and were left as they are")
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(run, schema="RelocateConfig")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The command that serves a registered model over HTTP by MLflow's own scoring server, once its files are checked."""
+
+import socket
+
+import hydra
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+
+paths.register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="serve")
+def run(composed: DictConfig) -> None:
+    """Find the model, check its files, and serve it until Ctrl-C."""
+    from spotify_ml.config import ServeConfig, validate_as
+
+    config = validate_as(composed, ServeConfig)
+    _check_free(config.host, config.port)
+
+    from spotify_ml.tracking.registry import find_version, version_files
+    from spotify_ml.tracking.serving import serve
+    from spotify_ml.tracking.store import open_store, store_errors
+
+    client = open_store(config.tracking.uri)
+    with store_errors(config.tracking.uri):
+        version = find_version(client, config.model_uri)
+        folder = version_files(version, config.tracking.uri)
+    print(f"{version.uri} at http://{config.host}:{config.port}/invocations; Ctrl-C ends it", flush=True)
+    serve(folder, config.host, config.port, config.workers)
+
+
+def _check_free(host: str, port: int) -> None:
+    from spotify_ml.errors import ConfigError
+
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"config: {host}:{port} cannot be served at ({error.strerror}); set host=… or port=…"
+        ) from error
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(run, schema="ServeConfig")
+
+
+if __name__ == "__main__":
+    main()
