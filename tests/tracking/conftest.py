@@ -1,0 +1,80 @@
+"""One small registered model for the tests of what becomes of a version after its run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+
+from spotify_ml.config import TrackingConfig, validate
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.paths import CONF
+from spotify_ml.report import Summary
+from spotify_ml.train import train
+
+MODEL = "spotify-popularity"
+CHAMPION = f"models:/{MODEL}@champion"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A local store with one version, which is the champion."""
+
+    folder: Path
+    summary: Summary
+    rows: pd.DataFrame
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def tracking(self) -> TrackingConfig:
+        return TrackingConfig(
+            uri=self.uri,
+            artifact_location=str(self.folder / "artifacts"),
+            experiment="spotify-popularity",
+            registered_model=MODEL,
+        )
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the version's files."""
+        return Path(self.client.get_model_version_download_uri(MODEL, "1"))
+
+    def at(self, folder: Path) -> "Store":
+        """The same store, moved or copied to another folder."""
+        return Store(folder, self.summary, self.rows)
+
+
+@pytest.fixture(scope="session")
+def store(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that one small run was recorded in; its files are not to be changed."""
+    root = tmp_path_factory.mktemp("registered")
+    overrides = [
+        "model.n_jobs=1",
+        "model.n_estimators=30",
+        f"tracking.uri=sqlite:///{root / 'mlflow.db'}",
+        f"tracking.artifact_location={root / 'artifacts'}",
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate(compose("train", overrides))
+    (root / "run").mkdir()
+    summary = train(config, root / "run", overrides)
+    store = Store(root, summary, sample.frame.drop(columns="popularity").head(50))
+    store.client.set_registered_model_alias(MODEL, "champion", "1")
+    return store
+
+
+@pytest.fixture(autouse=True)
+def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch):
+    """Whoever runs the tests may have one."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
