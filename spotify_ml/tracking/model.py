@@ -1,6 +1,7 @@
 """The model as MLflow stores and registers it: its files, signature, requirements, hashes and tags."""
 
 import contextlib
+import inspect
 import io
 import shutil
 import tempfile
@@ -10,14 +11,15 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types import ColSpec, DataType, ParamSchema, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from spotify_ml.config import EnsembleConfig, RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.models.files import model_files
 from spotify_ml.models.integrity import SUMS_FILE, write_sums
+from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
 from spotify_ml.paths import PACKAGE
 from spotify_ml.tracking.versions import SUMS_TAG, model_requirements
@@ -119,4 +121,11 @@ def _signature(classes: tuple[str, ...]) -> ModelSignature:
         if column.name != TARGET
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_params())
+
+
+def _params() -> ParamSchema | None:
+    """Return every keyword of the prediction that has a default: what a caller, or a request, may set."""
+    keywords = inspect.signature(PopularityModel.predict).parameters.values()
+    defaults = {keyword.name: keyword.default for keyword in keywords if keyword.default is not keyword.empty}
+    return infer_signature(params=defaults).params if defaults else None

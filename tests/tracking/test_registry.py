@@ -1,5 +1,6 @@
 """Tests of loading a registered version: what is found, what is refused, and what it predicts."""
 
+import inspect
 import logging
 import subprocess
 import sys
@@ -223,3 +224,11 @@ def test_the_signature_marks_what_is_required(store: Store):
     assert set(signature.inputs.required_input_names()) == set(AUDIO)
     with pytest.raises(MlflowException, match=r"missing inputs \['tempo'\]"):
         mlflow.pyfunc.load_model(CHAMPION).predict(store.rows.drop(columns="tempo"))
+
+
+def test_the_signature_offers_every_keyword_of_the_prediction(store: Store):
+    mlflow.set_tracking_uri(store.uri)
+    params = mlflow.models.get_model_info(CHAMPION).signature.params
+    keywords = inspect.signature(PopularityModel.predict).parameters.values()
+    defaults = {keyword.name: keyword.default for keyword in keywords if keyword.default is not keyword.empty}
+    assert {param.name: param.default for param in (params or ())} == defaults
