@@ -1,0 +1,179 @@
+"""How sure the figures of a model, and the difference between two models, are: a bootstrap of whole groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from spotify_ml.models.targets import Task, class_names, task_target
+
+N_RESAMPLES = 2000
+CONFIDENCE = 0.95
+_FEWEST_GROUPS = 2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the interval that it is in with some confidence.
+
+    Attributes
+    ----------
+    value : float
+        As found on the rows themselves.
+    lower, upper : float
+        The ends of the interval.
+    """
+
+    value: float
+    lower: float
+    upper: float
+
+
+def bootstrap_metrics(
+    task: Task,
+    popularity: np.ndarray,
+    predicted: np.ndarray,
+    groups: np.ndarray,
+    *,
+    seed: int,
+    n_resamples: int = N_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Interval]:
+    """Return the figures of one model with their intervals.
+
+    Rows of a group (the copies of a recording, the tracks of an album) err alike, so groups are drawn with replacement
+    and each comes with all of its rows: the cluster bootstrap with percentile intervals (Davison and Hinkley 1997,
+    sections 2.4 and 3.8). Drawn rows would pretend to know more than there is.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What was predicted.
+    popularity : ndarray of float, shape (n_rows,)
+        Popularity, 0 to 100.
+    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
+        Popularity, or the probability of each class.
+    groups : ndarray, shape (n_rows,)
+        The group of every row; all different for the ordinary bootstrap of rows.
+    seed : int
+        Equal seeds draw equal groups.
+    n_resamples : int
+        How often to draw as many groups as there are.
+    confidence : float
+        How many of the resamples are within the interval, as a share.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``r2``, ``rmse`` and ``mae`` of a regression, ``log_loss`` and ``accuracy`` of a classification, equal to those
+        of `spotify_ml.evaluation.metrics.task_metrics`. One that is undefined for these rows is left out; of a single
+        group, all are.
+    """
+    terms = _row_terms(task, popularity, predicted)
+    found, resampled = _figures(terms[None], groups, seed, n_resamples)
+    return _intervals({name: (found[name][0], resampled[name][0]) for name in found}, confidence)
+
+
+def bootstrap_differences(
+    task: Task,
+    popularity: np.ndarray,
+    predicted: np.ndarray,
+    baseline: np.ndarray,
+    groups: np.ndarray,
+    *,
+    seed: int,
+    n_resamples: int = N_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Interval]:
+    """Return the figures of one model less those of another on the same rows, with their intervals.
+
+    Both are judged by the same resamples, so what makes rows hard for both cancels out.
+
+    Parameters
+    ----------
+    task, popularity, predicted, groups, seed, n_resamples, confidence
+        As of `bootstrap_metrics`.
+    baseline : ndarray of float, of the shape of `predicted`
+        What the other model predicts.
+
+    Returns
+    -------
+    dict of str to Interval
+        Under the names of `bootstrap_metrics`. A positive ``r2`` and a negative ``rmse`` mean that the model is better
+        than the other.
+    """
+    terms = np.stack([_row_terms(task, popularity, values) for values in (predicted, baseline)])
+    found, resampled = _figures(terms, groups, seed, n_resamples)
+    return _intervals(
+        {name: (found[name][0] - found[name][1], resampled[name][0] - resampled[name][1]) for name in found},
+        confidence,
+    )
+
+
+def _row_terms(task: Task, popularity: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return what the figures are made of, shape (n_rows, n_terms): sums over rows of these, and nothing else."""
+    target = task_target(task, popularity)
+    if class_names(task):
+        # As scikit-learn's log_loss: a probability of 0 would cost infinitely much.
+        tiny = np.finfo(predicted.dtype).eps
+        own = np.clip(predicted[np.arange(len(target)), target], tiny, 1 - tiny)
+        return np.column_stack([np.ones(len(target)), -np.log(own), predicted.argmax(axis=1) == target])
+    # About the mean, so that the sum of squares loses no digits.
+    centred = target - target.mean()
+    error = predicted - target
+    return np.column_stack([np.ones(len(target)), error**2, np.abs(error), centred, centred**2])
+
+
+def _figures(
+    terms: np.ndarray, groups: np.ndarray, seed: int, n_resamples: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the figures of each model, on the rows themselves and on every resample of their groups.
+
+    Parameters
+    ----------
+    terms : ndarray of float, shape (n_models, n_rows, n_terms)
+        See `_row_terms`.
+    groups : ndarray, shape (n_rows,)
+    seed, n_resamples : int
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_models,)
+    dict of str to ndarray of float, shape (n_models, n_resamples)
+    """
+    names, codes = np.unique(groups, return_inverse=True)
+    if len(names) < _FEWEST_GROUPS:
+        return {}, {}
+    n_models, _, n_terms = terms.shape
+    columns = terms.transpose(0, 2, 1).reshape(n_models * n_terms, -1)
+    sums = np.column_stack([np.bincount(codes, weights=column) for column in columns])
+    rng = np.random.default_rng(seed)
+    resampled = np.empty((n_resamples, sums.shape[1]))
+    for row in resampled:
+        # How often each group was drawn, times its sums.
+        row[:] = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) @ sums
+    shape = (-1, n_models, n_terms)
+    return _from_sums(sums.sum(axis=0).reshape(shape)[0]), _from_sums(resampled.reshape(shape).swapaxes(0, 1))
+
+
+def _from_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures that sums of row terms, shape (…, n_terms), come to; NaN where one is undefined."""
+    n_rows, first, second, *moments = np.moveaxis(sums, -1, 0)
+    if not moments:
+        return {"log_loss": first / n_rows, "accuracy": second / n_rows}
+    centred, squares = moments
+    total = squares - centred**2 / n_rows
+    # Rounding leaves a trace of the sum of squares where all values are equal.
+    varied = total > np.finfo(np.float64).eps * np.maximum(squares, 1)
+    r2 = 1 - np.divide(first, total, out=np.full_like(total, np.nan), where=varied)
+    return {"r2": r2, "rmse": np.sqrt(first / n_rows), "mae": second / n_rows}
+
+
+def _intervals(figures: Mapping[str, tuple[float, np.ndarray]], confidence: float) -> dict[str, Interval]:
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    # A resample of equal values has no R² and says nothing of it.
+    return {
+        name: Interval(float(value), *map(float, np.nanquantile(resampled, ends)))
+        for name, (value, resampled) in figures.items()
+        if np.isfinite(value)
+    }
