@@ -23,6 +23,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    def flat(self) -> dict[str, Any]:
+        """Return every setting under its dotted key, as it is logged."""
+        return dict(_flatten(self.model_dump(by_alias=True)))
+
 
 class DataConfig(Section):
     """Which raw tracks to read."""
@@ -229,7 +233,7 @@ class NoPrunerConfig(Section):
 
 
 class MedianPrunerConfig(Section):
-    """The parameters of ``optuna.pruners.MedianPruner``; a step is a tree at learning rate 1, or a fold."""
+    """The parameters of ``optuna.pruners.MedianPruner``; a step is what `conf/tune/pruner/median.yaml` says."""
 
     name: Literal["median"]
     n_startup_trials: int = Field(ge=0)
@@ -306,14 +310,68 @@ class RunConfig(Section):
     outputs: OutputsConfig
     tracking: TrackingConfig
 
-    def flat(self) -> dict[str, Any]:
-        """Return every setting under its dotted key, as it is logged."""
-        return dict(_flatten(self.model_dump(by_alias=True)))
-
     def digest(self, *groups: str) -> str:
         """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded."""
         deciding = self.model_dump(include=set(groups or _DECIDING))
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+class RecordedConfig(Section):
+    """What a run's ``config.json`` says of the rows that its model was fitted on, whatever else it says."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    seed: int
+    data: DataConfig
+    cleaning: CleaningConfig
+    split: SplitConfig
+    task: TaskConfig
+
+
+class RegressionGateConfig(Section):
+    """What a version that predicts popularity must show before it becomes champion."""
+
+    name: Literal["regression"]
+    registered_model: str = Field(min_length=1)
+    metric: Literal["r2", "rmse", "mae"]
+    margin: float
+    confidence: float = Field(gt=0, lt=1)
+    fewest_tracks: int = Field(ge=2)
+    genre_tracks: int = Field(ge=1)
+    genre_margin: float
+    format_difference: float = Field(ge=0)
+
+
+class ClassificationGateConfig(Section):
+    """What a version that predicts the classes of popularity must show before it becomes champion."""
+
+    name: Literal["classification"]
+    registered_model: str = Field(min_length=1)
+    metric: Literal["log_loss", "accuracy"]
+    margin: float
+    confidence: float = Field(gt=0, lt=1)
+    fewest_tracks: int = Field(ge=2)
+    genre_tracks: int = Field(ge=1)
+    genre_margin: float
+    format_difference: float = Field(ge=0)
+
+
+GateConfig = Annotated[RegressionGateConfig | ClassificationGateConfig, Field(discriminator="name")]
+
+
+class PromoteConfig(Section):
+    """``conf/promote.yaml``: which version to promote, on which rows to compare it, and by which gate."""
+
+    version: int | None = Field(ge=1)
+    dry_run: bool
+    force: bool
+    rollback: bool
+    seed: int | None = Field(ge=0, lt=2**32)
+    data: DataConfig | None = None
+    cleaning: CleaningConfig | None = None
+    split: SplitConfig | None = None
+    gate: GateConfig
+    tracking: TrackingConfig
 
 
 class RelocateConfig(Section):

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import log1p
 from statistics import fmean
 from time import perf_counter
 from typing import Any
@@ -30,6 +31,8 @@ from spotify_ml.models.estimators import (
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import class_names
 
+# A tree at rate 1 would be infinitely far.
+_HIGHEST_RATE = 0.99
 # Told the step and the error there; raises to end the trial.
 Report = Callable[[int, float], None]
 # Told the figures of every fold so far; raises to end the trial.
@@ -69,15 +72,16 @@ class _Fold:
 
 
 class _Watch(TrainingCallback):
-    """Keep the learning curve, and report it at every whole step of learning rate × trees.
+    """Keep the learning curve, and report it at every whole step of -log(1 - learning rate) × trees.
 
-    Shrinkage and number of trees trade off in inverse proportion (Friedman 2001, Greedy function approximation): at
-    equal steps, trials of different rates have come equally far.
+    A tree at rate r leaves at best the share 1 - r of what is still to be explained (Friedman 2001, Greedy function
+    approximation, on shrinkage), n trees (1 - r)^n: at equal steps, trials of different rates have come equally far.
     """
 
     def __init__(self, curve: Curve, learning_rate: float, report: Report | None) -> None:
         super().__init__()
-        self._curve, self._rate, self._report = curve, learning_rate, report
+        self._curve, self._report = curve, report
+        self._rate = -log1p(-min(learning_rate, _HIGHEST_RATE))
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
         error = next(iter(evals_log["val"].values()))[-1]

@@ -31,16 +31,20 @@ def _unprivileged() -> dict[str, Any]:
 def server() -> Iterator[str]:
     """The URL of a server of its own, without a database's name."""
     pytest.importorskip("psycopg2")
-    missing = [name for name in ("initdb", "pg_ctl") if shutil.which(name) is None]
+    # Debian keeps a server's programs off the PATH, by version.
+    places = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
+    programs = {name: shutil.which(name, path=places) for name in ("initdb", "pg_ctl")}
+    missing = [name for name, program in programs.items() if program is None]
     if missing:
-        pytest.skip(f"no {' and no '.join(missing)} on PATH")
+        pytest.skip(f"there is no {' and no '.join(missing)}; install PostgreSQL's server")
     options = _unprivileged()
     # Not below pytest's folder, which only its owner may enter; and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if options:
         os.chown(folder, options["user"], options["group"])
 
-    def run(*command: str) -> None:
+    def run(name: str, *arguments: str) -> None:
+        command = [str(programs[name]), *arguments]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60, **options)
         assert done.returncode == 0, done.stdout + done.stderr
 
