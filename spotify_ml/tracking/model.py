@@ -76,7 +76,9 @@ def log_model(client: MlflowClient, config: RunConfig, models: Path, example: pd
     return LoggedModel(str(info.model_uri), sums_sha256)
 
 
-def register(client: MlflowClient, model: LoggedModel, config: RunConfig, facts: dict[str, str]) -> int:
+def register(
+    client: MlflowClient, model: LoggedModel, config: RunConfig, facts: dict[str, str], description: str
+) -> int:
     """Register a logged model, give it the alias ``challenger``, and return its version.
 
     Parameters
@@ -89,6 +91,8 @@ def register(client: MlflowClient, model: LoggedModel, config: RunConfig, facts:
         What it was made with: the tags by which the UI finds it.
     facts : dict of str to str
         More tags.
+    description : str
+        What the UI shows of the version, as Markdown.
     """
     name = config.tracking.registered_model
     choices = ("split", "features", "cleaning", "task", "model")
@@ -96,6 +100,7 @@ def register(client: MlflowClient, model: LoggedModel, config: RunConfig, facts:
     # The version stands in the run's own table; MLflow would announce it on stderr as well.
     with contextlib.redirect_stderr(io.StringIO()):
         version = mlflow.register_model(model.uri, name, tags={**tags, SUMS_TAG: model.sums_sha256, **facts})
+    client.update_model_version(name, version.version, description)
     client.set_registered_model_alias(name, "challenger", version.version)
     return int(version.version)
 

@@ -22,12 +22,13 @@ from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
+from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
-from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, thinned
+from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import LoggedModel, log_model, register
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
@@ -182,10 +183,22 @@ class RunRecord:
         finally:
             mlflow.end_run(RunStatus.to_string(RunStatus.RUNNING))
 
-    def register(self, model: LoggedModel, facts: dict[str, str]) -> int:
-        """Register a logged model with tags by which it is found, as ``challenger``, and return its version."""
+    def log_model_card(self, folder: Path, result: Result, model: LoggedModel) -> str:
+        """Write the model card as ``model_card/`` below a folder, log it as an artifact, and return its Markdown."""
+        versions = {name.removeprefix("version."): number for name, number in self._tags.items() if "version." in name}
+        changed = self._tags.get("git.dirty") == "true"
+        overrides = [without_passwords(each) for each in self._overrides]
+        origin = Origin(self.name, model.uri, overrides, self._tags.get("git.commit"), changed, versions)
+        card = model_card(self._config, result, origin)
+        write_model_card(folder / "model_card", card)
+        self._client.log_artifacts(self.run_id, str(folder / "model_card"), "model_card")
+        return card
+
+    def register(self, model: LoggedModel, facts: dict[str, str], card: str) -> int:
+        """Register a logged model as ``challenger``, with its card and tags to find it by, and return its version."""
         code = {name: value for name, value in self._tags.items() if name.startswith("git.")}
-        return register(self._client, model, self._config, {**code, **facts})
+        description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
+        return register(self._client, model, self._config, {**code, **facts}, description)
 
     def summary(self, model_uri: str, version: int | None, folder: Path, metrics: dict[str, float]) -> Summary:
         """Return what a finished run tells its user."""
@@ -257,13 +270,14 @@ def record_result(
         metrics["formats/largest_difference"] = check_agreement(
             models, result.matrices.test.features, registered, run.classes
         )
+        card = run.log_model_card(folder, result, model)
         figures.wait()
         run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
     version = None
     if register:
         with clock.stage("register"):
             scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
-            version = run.register(model, {"data.sha256": result.raw.sha256, **scores})
+            version = run.register(model, {"data.sha256": result.raw.sha256, **scores}, card)
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
     summary = run.summary(model.uri, version, folder, {**metrics, **run.last_of_curve(curve), **times})

@@ -1,0 +1,70 @@
+"""A Markdown text as a page that needs no other file."""
+
+import base64
+import html
+from pathlib import Path
+
+from spotify_ml.files import staged
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 54rem; margin: 2.5rem auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.6rem; color: #1f5fa8; }}
+h2 {{ font-size: 1.15rem; margin-top: 2.2rem; padding-bottom: .2rem; border-bottom: 1px solid #ddd; }}
+table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem 1.4rem .3rem 0; border-bottom: 1px solid #eee; text-align: left; }}
+th {{ color: #666; font-weight: 600; }}
+img {{ max-width: 100%; }}
+code {{ font-size: .88em; background: #f4f4f4; padding: .1em .3em; overflow-wrap: anywhere; }}
+pre {{ background: #f4f4f4; padding: .8rem 1rem; overflow-x: auto; }}
+pre code {{ padding: 0; background: none; overflow-wrap: normal; }}
+</style>
+</head>
+<body>
+{body}</body>
+</html>
+"""
+
+
+def write_page(path: Path, markdown: str) -> None:
+    """Write Markdown as an HTML page, whose title is the first heading.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; it is whole or not there.
+    markdown : str
+        With tables; HTML in it is shown as text, not obeyed. Images that are to be seen are `inlined`.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    # Imported where it is needed: a run is registered by the same process that trains.
+    import mistune
+
+    title = markdown.lstrip().partition("\n")[0].removeprefix("# ")
+    body = mistune.create_markdown(plugins=["table"])(markdown)
+    with staged(path) as file:
+        file.write_text(_PAGE.format(title=html.escape(title), body=body), encoding="utf-8")
+
+
+def inlined(png: bytes, description: str) -> str:
+    """Return a PNG as Markdown that holds the picture itself."""
+    return f"![{description}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; what is in a cell stays in it."""
+    lines = [header, ["---"] * len(header), *([_cell(text) for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")

@@ -1,0 +1,132 @@
+"""Tests of the model card: it says what the run knows, for every choice of the configuration."""
+
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.config import CleaningConfig, FeatureSet, RunConfig, SplitConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.quality import quality_report
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.evaluation.bootstrap import bootstrap_metrics
+from spotify_ml.evaluation.evaluate import evaluate
+from spotify_ml.evaluation.model_card import FILES, Origin, model_card, write_model_card
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.result import Result
+
+register_resolvers()
+
+ORIGIN = Origin(
+    "xgboost-recording-1a2b",
+    "models:/m-1",
+    ["+split=recording", "data.path=/home/me/x.csv"],
+    "c0ffee",
+    True,
+    {"numpy": "2.4"},
+)
+FAST = ["features=reference", "model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
+
+
+@cache
+def configuration(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", [*FAST, *overrides]))
+
+
+def result(sample: RawTracks, config: RunConfig) -> Result:
+    raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
+    tracks = clean(raw.frame, config.cleaning.name)
+    split = split_tracks(tracks.frame, config.split, config.seed)
+    matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
+    fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+    evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+    return Result(raw, tracks, quality_report(raw, tracks), split, matrices, fitted, evaluation, [], {})
+
+
+@pytest.fixture(scope="module")
+def regression(sample: RawTracks) -> Result:
+    return result(sample, configuration())
+
+
+def section(card: str, heading: str) -> str:
+    return card.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_figures_are_those_of_the_run_with_intervals_of_whole_groups(regression: Result):
+    config = configuration()
+    figures = section(model_card(config, regression, ORIGIN), "Figures")
+    evaluation, split = regression.evaluation, regression.split
+    intervals = bootstrap_metrics(
+        config.task, evaluation.actual, evaluation.predicted, split.groups[split.test], seed=config.seed
+    )
+    cells = [
+        f"**{evaluation.metrics[f'test/{name}']:.3f}** ({intervals[name].lower:.3f} to {intervals[name].upper:.3f})"
+        for name in ("r2", "rmse", "mae")
+    ]
+    assert f"| **test** | {' | '.join(cells)} |" in figures
+    for part in ("train", "val", "baseline_mean", "baseline_genre"):
+        values = [f"{evaluation.metrics[f'{part}/{name}']:.3f}" for name in ("r2", "rmse", "mae")]
+        assert f"| {' | '.join(values)} |" in figures
+
+
+def test_card_says_what_the_run_knows_and_no_folder_of_this_machine(regression: Result):
+    card = model_card(configuration(), regression, ORIGIN)
+    assert regression.raw.sha256 in card
+    assert "ODbL" in section(card, "Data")
+    assert f"{len(regression.split.test):,} test rows" in section(card, "Split")
+    assert f"chose {regression.fitted.n_trees} trees" in section(card, "Training")
+    assert "`learning_rate=0.3`" in section(card, "Training")
+    assert 'load_model("models:/m-1")' in section(card, "Load")
+    assert "`+split=recording`" in section(card, "Made with")
+    assert "`c0ffee`, and changes since" in section(card, "Made with")
+    assert "/home/me" not in card
+    assert str(regression.raw.path.parent) not in card
+    counts = re.findall(r"\| (?:popularity 0|above [^|]*) \| ([\d,]+) \|", section(card, "By popularity"))
+    assert sum(int(count.replace(",", "")) for count in counts) == len(regression.split.test)
+
+
+@pytest.mark.parametrize("split", get_args(SplitConfig.model_fields["name"].annotation))
+@pytest.mark.parametrize("cleaning", get_args(CleaningConfig.model_fields["name"].annotation))
+def test_every_split_and_cleaning_has_words_of_its_own(split: str, cleaning: str, regression: Result):
+    card = model_card(configuration(f"split={split}", f"cleaning={cleaning}"), regression, ORIGIN)
+    other = model_card(configuration("split=random" if split != "random" else "split=album"), regression, ORIGIN)
+    assert section(card, "Split").split("groups. ")[1] != section(other, "Split").split("groups. ")[1]
+    assert section(card, "Intended use") != section(other, "Intended use")
+
+
+@pytest.mark.parametrize("features", get_args(FeatureSet))
+def test_every_feature_set_has_a_summary(features: str, regression: Result):
+    assert "Predicts how popular" in model_card(configuration(f"features={features}"), regression, ORIGIN)
+
+
+def test_a_file_of_ones_own_is_given_no_licence(regression: Result):
+    card = model_card(configuration("data=file", "data.path=mine.csv"), regression, ORIGIN)
+    assert "ODbL" not in card
+    assert "2022" not in card
+
+
+def test_classes_are_named_and_have_no_bands(sample: RawTracks):
+    config = configuration("task=classification", "task.label=category")
+    card = model_card(config, result(sample, config), ORIGIN)
+    assert "Low Popularity, Medium Popularity or High Popularity" in card
+    assert "## By popularity" not in card
+    assert re.search(r"\| \*\*test\*\* \| \*\*\d\.\d{3}\*\* \(\d\.\d{3} to \d\.\d{3}\) \|", card)
+    assert "LOG LOSS" in section(card, "By genre")
+
+
+def test_card_is_written_as_markdown_and_html_together(regression: Result, tmp_path: Path):
+    card = model_card(configuration(), regression, ORIGIN)
+    write_model_card(tmp_path / "model_card", card)
+    assert {path.name for path in (tmp_path / "model_card").iterdir()} == set(FILES)
+    assert (tmp_path / "model_card" / "model_card.md").read_text(encoding="utf-8") == card
+    page = (tmp_path / "model_card" / "model_card.html").read_text(encoding="utf-8")
+    assert page.count("<table>") == 3
+    assert "<h1>xgboost-recording-1a2b</h1>" in page

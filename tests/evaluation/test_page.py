@@ -1,0 +1,61 @@
+"""Tests of pages: whole, self-contained, and deaf to what their text says in HTML."""
+
+import base64
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from spotify_ml.errors import OutputError
+from spotify_ml.evaluation.page import inlined, table, write_page
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"not really a picture"
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.sources: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.sources += [value for name, value in attrs if name in {"src", "href"}]
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells and self.elements[-1] in {"td", "th"}:
+            self.cells[-1] += data
+
+
+def test_a_page_has_the_tables_and_pictures_of_its_text_and_asks_for_no_file(tmp_path: Path):
+    text = "# A & B\n\n" + table(["one", "two"], [["1", "2"]]) + "\n\n" + inlined(PNG, "a picture") + "\n"
+    write_page(tmp_path / "page.html", text)
+    content = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(content)
+    assert "<title>A &amp; B</title>" in content
+    assert {"h1", "table", "img"} <= set(page.elements)
+    assert [cell.strip() for cell in page.cells] == ["one", "two", "1", "2"]
+    (source,) = page.sources
+    kind, _, picture = source.partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(picture) == PNG
+
+
+def test_what_stands_in_a_cell_stays_there_and_is_never_obeyed(tmp_path: Path):
+    hostile = "<script>alert(1)</script> | a\nb"
+    write_page(tmp_path / "page.html", "# title\n\n" + table(["genre", "n"], [[hostile, "2"]]))
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "script" not in page.elements
+    assert [cell.strip() for cell in page.cells] == ["genre", "n", "<script>alert(1)</script> | a b", "2"]
+
+
+def test_a_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_page(tmp_path / "file" / "page.html", "# title")
