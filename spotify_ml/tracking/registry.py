@@ -72,6 +72,12 @@ class ScoringModel:
     version: Version
     model: Any
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a classification; none for a regression."""
+        outputs = self.model.metadata.get_output_schema()
+        return tuple(outputs.input_names()) if outputs.has_input_names() else ()
+
     def predict(
         self, rows: pd.DataFrame | Sequence[Mapping[str, Any]], params: dict[str, Any] | None = None
     ) -> np.ndarray | pd.DataFrame:
@@ -99,8 +105,11 @@ class ScoringModel:
         unknown = set(params or ()) - {param.name for param in (known.params if known else ())}
         if unknown:
             raise DataError(f"{self.version.uri} knows no {', '.join(sorted(unknown))}; a newer version may")
+        used = frame[[name for name in inputs.input_names() if name in frame.columns]]
+        # MLflow's own `predict` would walk through every value of a column of any type: 15 µs a row, to no end.
+        scorer = self.model.unwrap_python_model()
         with _refusals(DataError):
-            return self.model.predict(frame[[name for name in inputs.input_names() if name in frame.columns]], params)
+            return scorer.predict(None, used, params)
 
 
 def load_model(uri: str, tracking_uri: str | None = None) -> ScoringModel:

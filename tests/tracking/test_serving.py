@@ -130,7 +130,7 @@ def test_a_column_that_is_wrong_is_named(
     content_type, body = FORMATS[name]
     status, text = server.post(body(change(store.rows.head(2))), content_type)
     assert status == 400
-    assert re.search(r"missing inputs \['tempo'\]|tempo is not numeric", json.loads(text)["message"])
+    assert re.search(r"missing inputs \['tempo'\]|Error: rows to score: tempo\b", json.loads(text)["message"])
 
 
 @pytest.mark.parametrize(
