@@ -391,6 +391,18 @@ class ServeConfig(Section):
     tracking: TrackingConfig
 
 
+class PredictConfig(Section):
+    """``conf/predict.yaml``: what to score with which model, and what becomes of rows that it does not take."""
+
+    model_uri: str = Field(min_length=1)
+    input: str = Field(min_length=1)
+    output: str = Field(min_length=1)
+    on_error: Literal["fail", "skip", "null"]
+    out_of_range: Literal["refuse", "clip"]
+    interval: float | None = Field(gt=0, lt=1)
+    tracking: TrackingConfig
+
+
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):

@@ -244,37 +244,3 @@ def _violation(name: str, problem: str, where: np.ndarray, values: pa.ChunkedArr
     first = np.flatnonzero(where)[:EXAMPLES]
     examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in first)
     return Violation(name, problem, int(where.sum()), examples)
-
-
-def scoring_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Select and type what a model needs of raw rows: the audio columns and whatever text there is.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Raw rows; extra columns are left out, absent text columns count as empty.
-
-    Returns
-    -------
-    DataFrame
-        The audio and text columns, in schema order, with the index of `rows`.
-
-    Raises
-    ------
-    DataError
-        Naming every absent audio column, or a column that is not numeric.
-    """
-    absent = [name for name in AUDIO if name not in rows.columns]
-    if absent:
-        raise DataError(f"rows to score lack the columns {', '.join(absent)}; give every audio column of a raw track")
-    columns: dict[str, pd.Series] = {}
-    for column in COLUMNS:
-        if column.name in AUDIO:
-            try:
-                columns[column.name] = rows[column.name].astype(np.float64)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"rows to score: {column.name} is not numeric ({error})") from error
-        elif column.kind is Kind.TEXT:
-            given = rows[column.name] if column.name in rows.columns else pd.Series(None, index=rows.index, dtype="str")
-            columns[column.name] = given.astype("str")
-    return pd.DataFrame(columns, index=rows.index)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
 
@@ -47,6 +48,20 @@ class NumericColumns(_Columns):
         check_is_fitted(self)
         names: np.ndarray = self.feature_names_in_
         return names
+
+
+def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame) -> np.ndarray:
+    """Return what ``features.transform(tracks)`` gives, as float32, shape (n_tracks, n_features).
+
+    scikit-learn checks and wraps every step anew, which takes longer than the steps do for a few rows, and joins their
+    results by another copy.
+    """
+    slices = features.output_indices_
+    matrix = np.empty((len(tracks), max(part.stop for part in slices.values())), dtype=np.float32)
+    for name, transformer, columns in features.transformers_:
+        if name != "remainder":
+            matrix[:, slices[name]] = transformer.transform(tracks[columns])
+    return matrix
 
 
 def _stacked(columns: Sequence[Any]) -> np.ndarray:

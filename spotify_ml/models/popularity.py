@@ -1,7 +1,7 @@
 """The model that leaves the project: raw rows in, popularity or the probabilities of its classes out."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -9,8 +9,10 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
+from spotify_ml.data.contract import OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
-from spotify_ml.data.schema import scoring_rows
+from spotify_ml.errors import ConfigError
+from spotify_ml.features.columns import transform_columns
 
 LOWEST, HIGHEST = 0.0, 100.0
 # What a saved model may consist of: the libraries that models come from, and the containers of their state.
@@ -51,13 +53,16 @@ class PopularityModel:
         """
         return cls(_load_skops(features_path), load_estimator(estimator_path), classes)
 
-    def predict(self, rows: pd.DataFrame) -> np.ndarray | pd.DataFrame:
+    def predict(self, rows: pd.DataFrame, *, out_of_range: OutOfRange = "refuse") -> np.ndarray | pd.DataFrame:
         """Predict popularity, or the probability of each class.
 
         Parameters
         ----------
         rows : DataFrame
-            Raw rows: every audio column; text columns as far as known; any others are ignored.
+            Raw rows: every audio column, NaN where a value is unknown; text columns as far as known; any others are
+            ignored.
+        out_of_range : {"refuse", "clip"}
+            Whether a number outside the range of its column is refused, or moved to the nearest bound.
 
         Returns
         -------
@@ -69,12 +74,16 @@ class PopularityModel:
         Raises
         ------
         DataError
-            If an audio column is absent or not numeric.
+            If an audio column is absent, or holds what is not numeric or out of range.
+        ConfigError
+            If `out_of_range` is neither.
         """
+        if out_of_range not in get_args(OutOfRange):
+            raise ConfigError(f"out_of_range={out_of_range!r}: there are {', '.join(get_args(OutOfRange))}")
         if len(rows) == 0:
             predicted = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
-            matrix = self.features.transform(add_derived_columns(scoring_rows(rows))).astype(np.float32, copy=False)
+            matrix = transform_columns(self.features, add_derived_columns(scoring_rows(rows, out_of_range)))
             predicted = predict_matrix(self.estimator, matrix, self.classes)
         return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes)) if self.classes else predicted
 

@@ -18,7 +18,6 @@ from spotify_ml.data.schema import (
     Violation,
     check_names,
     check_values,
-    scoring_rows,
 )
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import DataError
@@ -144,28 +143,3 @@ def test_violation_reads_as_one_line():
 
 def test_violation_of_one_row_is_not_a_plural():
     assert " in 1 row (" in str(Violation("energy", "outside 0 to 1", 1, ("row 3: 1.7",)))
-
-
-def test_rows_to_score_keep_their_index_and_lose_other_columns(sample):
-    rows = sample.frame.head(3).set_index(pd.Index(["x", "y", "z"])).assign(note="extra")
-    scored = scoring_rows(rows)
-    assert list(scored.index) == ["x", "y", "z"]
-    assert set(scored.columns) == {*AUDIO, *TEXT}
-
-
-def test_rows_to_score_need_neither_target_nor_text(sample):
-    scored = scoring_rows(sample.frame.head(3)[list(AUDIO)])
-    assert scored[list(TEXT)].isna().all(axis=None)
-    np.testing.assert_array_equal(scored[list(AUDIO)], sample.frame.head(3)[list(AUDIO)].astype(float))
-
-
-def test_rows_to_score_name_every_absent_audio_column(sample):
-    with pytest.raises(DataError) as caught:
-        scoring_rows(sample.frame.drop(columns=["tempo", "key"]))
-    assert "tempo" in str(caught.value)
-    assert "key" in str(caught.value)
-
-
-def test_rows_to_score_name_a_column_of_text(sample):
-    with pytest.raises(DataError, match="energy"):
-        scoring_rows(sample.frame.head(3).assign(energy="loud"))

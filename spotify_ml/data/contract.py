@@ -1,0 +1,195 @@
+"""The input contract of a model: what it takes as raw rows, and what is wrong with the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.data.schema import AUDIO, COLUMNS, EXAMPLES, TEXT, Kind
+from spotify_ml.errors import DataError, did_you_mean
+
+OutOfRange = Literal["refuse", "clip"]
+
+_NAMES = tuple(column.name for column in COLUMNS if column.name in AUDIO or column.kind is Kind.TEXT)
+_AUDIO = tuple(column for column in COLUMNS if column.name in AUDIO)
+_IS_FLAG = np.array([column.kind is Kind.FLAG for column in _AUDIO])
+_IS_WHOLE = _IS_FLAG | np.array([column.kind is Kind.INTEGER for column in _AUDIO])
+# A flag is 0 or 1 by what it is, not by a range.
+_LOWEST = np.where(_IS_FLAG, 0, [column.minimum for column in _AUDIO])[:, np.newaxis]
+_HIGHEST = np.where(_IS_FLAG, 1, [column.maximum for column in _AUDIO])[:, np.newaxis]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One way in which rows break the contract.
+
+    Attributes
+    ----------
+    column : str
+        The column.
+    text : str
+        What is wrong with its values, as in ``tempo is not numeric``.
+    where : ndarray of bool, shape (n_rows,)
+        The rows it concerns.
+    """
+
+    column: str
+    text: str
+    where: np.ndarray
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """Raw rows as a model takes them, and what is wrong with them.
+
+    Attributes
+    ----------
+    audio : ndarray of float64, shape (n_columns, n_rows)
+        The columns named by `spotify_ml.data.schema.AUDIO`; NaN where a value is missing or not numeric.
+    text : dict of str to Series
+        The text columns, as far as there are any.
+    problems : list of Problem
+        Everything that breaks the contract.
+    clipped : dict of str to int
+        How many values were moved into the range of their column.
+    """
+
+    audio: np.ndarray
+    text: dict[str, pd.Series]
+    problems: list[Problem]
+    clipped: dict[str, int]
+
+    def refused(self) -> np.ndarray:
+        """Return which rows break the contract, shape (n_rows,)."""
+        refused = np.zeros(self.audio.shape[1], dtype=bool)
+        for problem in self.problems:
+            refused |= problem.where
+        return refused
+
+    def frame(self) -> pd.DataFrame:
+        """Return the audio and text columns in schema order; absent text is empty."""
+        columns = dict(zip(AUDIO, self.audio, strict=True))
+        empty = pd.Series(None, index=range(self.audio.shape[1]), dtype="str") if len(self.text) < len(TEXT) else None
+        values = {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
+        return pd.DataFrame(values, copy=False)
+
+
+def check_columns(names: Sequence[str], origin: str = "rows to score") -> None:
+    """Check that no audio column is absent.
+
+    Raises
+    ------
+    DataError
+        Naming every absent column, with the nearest name that is there.
+    """
+    absent = [name for name in AUDIO if name not in names]
+    if absent:
+        spare = [str(name) for name in names if name not in _NAMES]
+        listing = ", ".join(name + did_you_mean(name, spare) for name in absent)
+        raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")
+
+
+def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
+    """Check raw rows against the contract.
+
+    Numbers may come as integers, floats, flags or text; flags as 0, 1, true or false; text as strings, objects or
+    categories. A missing value is no problem.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Raw rows, with every audio column; others but text are left out.
+    out_of_range : {"refuse", "clip"}
+        Whether a number outside the range of its column is a problem, or is moved to the nearest bound.
+
+    Raises
+    ------
+    DataError
+        Naming every absent audio column.
+    """
+    check_columns(list(rows.columns))
+    audio = np.empty((len(_AUDIO), len(rows)))
+    problems: list[Problem] = []
+    for position, column in enumerate(_AUDIO):
+        audio[position], unreadable = read_numbers(rows[column.name])
+        if unreadable is not None:
+            problems.append(Problem(column.name, "is not numeric", unreadable))
+    # NaN is neither below nor above.
+    outside = (audio < _LOWEST) | (audio > _HIGHEST)
+    outside[_IS_WHOLE] |= np.rint(audio[_IS_WHOLE]) != audio[_IS_WHOLE]
+    clipped: dict[str, int] = {}
+    if outside.any():
+        outside &= ~np.isnan(audio)
+        for position in map(int, np.flatnonzero(outside.any(axis=1))):
+            found, clipped_here = _outside(position, audio[position], outside[position], out_of_range)
+            problems += found
+            if clipped_here:
+                clipped[_AUDIO[position].name] = clipped_here
+    text = {name: rows[name].astype("str").reset_index(drop=True) for name in TEXT if name in rows.columns}
+    return CheckedRows(audio, text, problems, clipped)
+
+
+def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a column as float64, NaN where there is no number, and which values are something else, if any are."""
+    if values.dtype.kind in "biuf":
+        given = (
+            values.array if isinstance(values.dtype, np.dtype) else values.array.to_numpy(np.float64, na_value=np.nan)
+        )
+        return np.asarray(given, dtype=np.float64), None
+    text = values.astype("str").str.strip().str.lower()
+    missing = text.isna() | text.isin(["", "nan"])
+    numbers = pd.to_numeric(text.replace({"true": "1", "false": "0"}).mask(missing), errors="coerce")
+    floats = numbers.to_numpy(np.float64, na_value=np.nan)
+    unreadable = np.isnan(floats) & ~missing.to_numpy()
+    return floats, unreadable if unreadable.any() else None
+
+
+def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> pd.DataFrame:
+    """Return raw rows as a model takes them: the audio columns as numbers and whatever text there is.
+
+    Parameters are those of `check_rows`.
+
+    Returns
+    -------
+    DataFrame
+        The audio and text columns, in schema order; absent text columns are empty.
+
+    Raises
+    ------
+    DataError
+        Naming every absent audio column, or every column with values that cannot be scored, their number and the
+        first of them.
+    """
+    checked = check_rows(rows, out_of_range)
+    if checked.problems:
+        raise DataError("rows to score: " + ", ".join(_describe(problem, rows) for problem in checked.problems))
+    return checked.frame()
+
+
+def _describe(problem: Problem, rows: pd.DataFrame) -> str:
+    values = rows[problem.column]
+    examples = ", ".join(f"row {row + 1}: {values.iloc[row]}" for row in np.flatnonzero(problem.where)[:EXAMPLES])
+    count = int(problem.where.sum())
+    return f"{problem.column} {problem.text} in {count:,} row{'s' * (count > 1)} ({examples})"
+
+
+def _outside(
+    position: int, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange
+) -> tuple[list[Problem], int]:
+    """Return what is wrong with values that are not in the range of a column, and clip those that may be."""
+    column = _AUDIO[position]
+    if column.kind is Kind.FLAG:
+        return [Problem(column.name, "is not true or false", outside)], 0
+    unbounded = np.isinf(values)
+    fraction = outside & ~unbounded & (np.rint(values) != values) & (column.kind is Kind.INTEGER)
+    beyond = outside & ~unbounded & ((values < column.minimum) | (values > column.maximum)) & ~fraction
+    found = {"is infinite": unbounded, "is not a whole number": fraction}
+    clipped = 0
+    if out_of_range == "clip":
+        clipped = int(beyond.sum())
+        values[beyond] = values[beyond].clip(column.minimum, column.maximum)
+    else:
+        found[f"is outside {column.minimum:g} to {column.maximum:g}"] = beyond
+    return [Problem(column.name, text, where) for text, where in found.items() if where.any()], clipped

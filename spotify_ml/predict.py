@@ -1,0 +1,114 @@
+"""The command that scores files of raw rows with a registered model."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+from spotify_ml.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from spotify_ml.config import PredictConfig
+    from spotify_ml.scoring.rows import Tally
+
+paths.register_resolvers()
+
+STANDARD = "-"
+SUFFIXES = (".parquet", ".csv")
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
+def run(composed: DictConfig) -> None:
+    """Score what the configuration names, and say what was done."""
+    from spotify_ml.config import PredictConfig, validate_as
+
+    config = validate_as(composed, PredictConfig)
+    source, target = _places(config)
+
+    from tqdm import tqdm
+
+    from spotify_ml.scoring.files import score_file
+    from spotify_ml.scoring.folders import score_folder
+    from spotify_ml.scoring.rows import Scorer, Tally
+    from spotify_ml.tracking.registry import find_version, load_version
+    from spotify_ml.tracking.store import open_store, store_errors
+
+    client = open_store(config.tracking.uri)
+    with store_errors(config.tracking.uri):
+        version = find_version(client, config.model_uri)
+        model = load_version(version, config.tracking.uri)
+    scorer = Scorer(model, version.number, model.classes, config.on_error, config.out_of_range)
+    # What was imported is there to stay: let no later collection walk it.
+    gc.freeze()
+    gc.enable()
+    tally, started = Tally(), perf_counter()
+    with tqdm(unit=" rows", unit_scale=True, disable=None, file=sys.stderr) as bar:
+        if source is not None and target is not None and source.is_dir():
+            settings = {"model": f"{version.uri} of run {version.run_id}"}
+            settings |= config.model_dump(include={"on_error", "out_of_range"})
+            score_folder(source, target, scorer, tally, bar.update, settings)
+        else:
+            score_file(source, target, scorer, tally, bar.update)
+    sys.stderr.write(_summary(config, version.uri, tally, perf_counter() - started))
+
+
+def _places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
+    """Return where rows come from and go to, None for standard input and output, once that is seen to be possible."""
+    source = None if config.input == STANDARD else Path(config.input)
+    target = None if config.output == STANDARD else Path(config.output)
+    if config.interval is not None:
+        raise ConfigError(f"config: interval={config.interval:g}: this version gives no prediction intervals yet")
+    if source is not None and not source.exists():
+        raise DataError(
+            f"{source} does not exist; check input=…, where a relative path is taken from the current folder"
+        )
+    if source is not None and source.is_dir():
+        if target is None or target.is_file():
+            raise ConfigError(f"config: output={config.output}: a folder is scored into a folder; name one")
+    elif target is not None and (target.is_dir() or target.suffix not in SUFFIXES):
+        raise ConfigError(f"config: output={config.output} is not the name of a file in {' or '.join(SUFFIXES)}, or -")
+    if target is None:
+        if config.on_error == "skip":
+            raise ConfigError("config: on_error=skip sets rows aside beside the output; name a file with output=…")
+        return source, target
+    if source is not None and target.exists() and source.samefile(target):
+        raise ConfigError(f"config: input and output are the same, {config.output}; name another output=…")
+    there = next(place for place in (target, *target.absolute().parents) if place.is_dir())
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"config: output={config.output} cannot be written: {there} is not writable")
+    return source, target
+
+
+def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) -> str:
+    def by_column(counts: "dict[str, int]") -> str:
+        return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+
+    n_scored = tally.n_rows - tally.n_bad
+    parts = [f"{n_scored:,} rows scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"]
+    if tally.n_kept_files:
+        parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
+    if tally.missing:
+        parts.append(f"NaN: {by_column(tally.missing)}")
+    if tally.clipped:
+        parts.append(f"clipped: {by_column(tally.clipped)}")
+    if tally.n_bad and config.on_error == "skip":
+        parts.append(f"{tally.n_bad:,} rows set aside in *.rejected.csv")
+    elif tally.n_bad:
+        parts.append(f"{tally.n_bad:,} rows without a prediction")
+    return "; ".join(parts) + "\n"
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(run, schema="PredictConfig")
+
+
+if __name__ == "__main__":
+    main()

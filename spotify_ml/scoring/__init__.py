@@ -1,0 +1,1 @@
+"""Batch scoring: files of raw rows in, the same rows with what a registered model says of them out."""

@@ -1,0 +1,157 @@
+"""Score one file of raw rows of any length, a batch at a time."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from spotify_ml.data.batches import Batch, Input, open_input
+from spotify_ml.data.contract import CheckedRows, check_rows
+from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT
+from spotify_ml.data.scored import CsvOutput, Output, ParquetOutput, RejectedRows
+from spotify_ml.errors import DataError
+from spotify_ml.files import staged
+from spotify_ml.scoring.rows import Scorer, Tally
+
+
+def score_file(
+    source: Path | None, target: Path | None, scorer: Scorer, tally: Tally, on_progress: Callable[[int], object]
+) -> None:
+    """Score a file of raw rows.
+
+    Parameters
+    ----------
+    source : Path, optional
+        CSV or Parquet; by default CSV from standard input.
+    target : Path, optional
+        Parquet or CSV, by its suffix, which appears when it is complete; by default CSV to standard output, as it
+        comes. Rows that are set aside stand in `rejected_path`.
+    scorer : Scorer
+        The model.
+    tally : Tally
+        What is counted is added here.
+    on_progress : callable
+        Called with the number of rows of every batch.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or has no rows, or holds rows that cannot be scored and are to end the job: all are
+        counted, and the first named.
+    OutputError
+        If the output cannot be written.
+    """
+    rows = open_input(source)
+    taken = [name for name in scorer.added.names if name in rows.schema.names]
+    if taken:
+        raise DataError(f"{rows.origin} has a column {', '.join(taken)} already; rename or remove it")
+    known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
+    complaints = _Complaints()
+    read_before = tally.n_rows
+    with _output(target, rows, scorer) as output, _rejected(target, rows, scorer) as rejected:
+        for batch in rows.batches():
+            checked = check_rows(batch.table.select(known).to_pandas(), scorer.out_of_range)
+            bad = checked.refused()
+            tally.count(checked, bad, len(batch.broken))
+            if rejected is not None:
+                _set_aside(batch, checked, bad, rejected)
+            elif batch.broken or (scorer.on_error == "fail" and bad.any()):
+                complaints.add(batch, checked)
+            # What is to end in an error is read to its end, to say all that is wrong, but no longer scored.
+            if not complaints.found:
+                kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
+                output.write(batch, kept, scorer.score(checked.frame(), bad).filter(kept))
+            on_progress(batch.n_rows)
+        if tally.n_rows == read_before:
+            raise DataError(f"{rows.origin} has a header but no rows; give rows to score")
+        complaints.check(rows.origin, scorer.on_error)
+
+
+def rejected_path(target: Path) -> Path:
+    """Return where the rows that are set aside stand."""
+    return target.with_name(f"{target.name}.rejected.csv")
+
+
+@contextmanager
+def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output]:
+    if target is None:
+        output = CsvOutput(sys.stdout.buffer, rows, scorer.added)
+        yield output
+        output.close()
+        return
+    with staged(target) as temporary:
+        written = (
+            ParquetOutput(temporary, rows, scorer.added)
+            if target.suffix == ".parquet"
+            else CsvOutput(temporary.open("wb"), rows, scorer.added)
+        )
+        try:
+            yield written
+        finally:
+            written.close()
+
+
+@contextmanager
+def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[RejectedRows | None]:
+    """Give the side file, if rows are to be set aside; it is there afterwards if there are any."""
+    if scorer.on_error != "skip" or target is None:
+        yield None
+        return
+    path = rejected_path(target)
+    with staged(path) as temporary, temporary.open("wb") as file:
+        rejected = RejectedRows(file, rows)
+        yield rejected
+    if not rejected.n_rows:
+        path.unlink()
+
+
+def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: RejectedRows) -> None:
+    for broken in batch.broken:
+        rejected.write(broken.number, broken.problem, broken.text.encode())
+    for row in np.flatnonzero(bad):
+        reasons = [f"{problem.column} {problem.text}" for problem in checked.problems if problem.where[row]]
+        rejected.write(int(batch.numbers[row]), "; ".join(reasons), batch.lines[row])
+
+
+@dataclass
+class _Complaints:
+    """What is wrong with the rows that end a job: how many of each kind, and the first of them."""
+
+    n_rows: int = 0
+    found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+
+    def add(self, batch: Batch, checked: CheckedRows) -> None:
+        """Add the bad rows of a batch."""
+        self.n_rows += int(checked.refused().sum()) + len(batch.broken)
+        for broken in batch.broken:
+            self._add(f"a row {broken.problem}", 1, [f"row {broken.number}"])
+        for problem in checked.problems:
+            values = batch.table.column(problem.column)
+            first = np.flatnonzero(problem.where)[:EXAMPLES]
+            examples = [f"row {batch.numbers[row]}: {values[int(row)].as_py()}" for row in first]
+            self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
+
+    def _add(self, text: str, count: int, examples: list[str]) -> None:
+        before, known = self.found.get(text, (0, []))
+        self.found[text] = before + count, (known + examples)[:EXAMPLES]
+
+    def check(self, origin: str, on_error: str) -> None:
+        """Raise a `DataError` if there are any."""
+        if not self.found:
+            return
+        listing = "\n  ".join(
+            f"{text} in {count:,} row{'s' * (count > 1)} ({', '.join(examples)})"
+            for text, (count, examples) in self.found.items()
+        )
+        ways = ["on_error=skip to set them aside"]
+        if on_error == "fail":
+            ways.append("on_error=null to keep them without a prediction")
+        if " is outside " in listing:
+            ways.append("out_of_range=clip")
+        raise DataError(
+            f"{origin}: {self.n_rows:,} row{'s' * (self.n_rows > 1)} cannot be scored:\n  {listing}\n"
+            f"Mend or remove them, or set {', or '.join(ways)}"
+        )
