@@ -1,0 +1,166 @@
+"""Raw rows from the JSON of Spotify's Web API: track objects joined with their audio features."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.data.schema import AUDIO, EXAMPLES, LIST_SEPARATOR, NAMES, TARGET, TEXT
+from spotify_ml.errors import DataError
+
+# What the endpoints wrap their objects in; a playlist's entries say `item` since 2026, and `track` before.
+_WRAPPERS = {
+    "tracks": ("tracks", "items", "item", "track"),
+    "audio_features": ("audio_features",),
+    "artists": ("artists", "items"),
+}
+_OF_TRACK = ("duration_ms", "explicit")
+_FEATURES = tuple(name for name in AUDIO if name not in _OF_TRACK)
+
+
+def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -> pd.DataFrame:
+    """Turn objects of Spotify's Web API into raw rows, as the registered model takes them.
+
+    Spotify gives audio features to no application that was registered, or still in development mode, after 27 November
+    2024; they can then come from what was collected before, or stay unknown.
+
+    Parameters
+    ----------
+    tracks : parsed JSON
+        Full track objects: a list, a whole response (``{"tracks": […]}``), the pages of a playlist
+        (``{"items": [{"track": {…}}, …]}``), or a list of any of these. Null entries are left out.
+    audio_features : parsed JSON
+        Audio-features objects, in any order: a list, a response (``{"audio_features": […]}``), or a list of these.
+        Of a track that has none, those columns are NaN: a model scores it, but knows less.
+    artists : parsed JSON, optional
+        Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset. Spotify's genres of
+        artists are more than the dataset's; a model passes over those it does not know.
+
+    Returns
+    -------
+    DataFrame
+        One row per track, in their order, with the columns of the raw dataset. ``popularity`` is NaN and
+        ``track_genre`` empty where they are not given.
+
+    Raises
+    ------
+    DataError
+        If an object lacks what a row needs, or none of the audio features belong to any of the tracks.
+
+    Examples
+    --------
+    Objects have more keys than these, which are passed over:
+
+    >>> tracks = {"tracks": [{
+    ...     "id": "2x9RdAqNHVBKkCHDXg1HKe", "name": "A Title", "duration_ms": 201340, "explicit": False,
+    ...     "popularity": 61, "album": {"name": "An Album"},
+    ...     "artists": [
+    ...         {"id": "3WcUjDhKZm1mZJmPsAHDJY", "name": "One"},
+    ...         {"id": "0b1oCRsYUmOc1tAuOfPCVb", "name": "Two"},
+    ...     ],
+    ... }, None]}
+    >>> features = {"audio_features": [{
+    ...     "id": "2x9RdAqNHVBKkCHDXg1HKe", "danceability": 0.61, "energy": 0.72, "key": 9, "loudness": -6.1, "mode": 0,
+    ...     "speechiness": 0.04, "acousticness": 0.12, "instrumentalness": 0.0, "liveness": 0.1, "valence": 0.43,
+    ...     "tempo": 121.9, "time_signature": 4, "duration_ms": 201341,
+    ... }]}
+    >>> artists = {"artists": [{"id": "3WcUjDhKZm1mZJmPsAHDJY", "name": "One", "genres": ["hip hop", "pop"]}]}
+    >>> row = tracks_from_web_api(tracks, features, artists).iloc[0]
+    >>> row["artists"], row["track_genre"], float(row["tempo"])
+    ('One;Two', 'hip-hop;pop', 121.9)
+    """
+    found = list(_objects(tracks, "tracks"))
+    _check("tracks", [_lacking_of_track(track) for track in found])
+    features = list(_objects(audio_features, "audio_features"))
+    _check("audio_features", [[name for name in ("id", *_FEATURES) if name not in each] for each in features])
+    known = {each["id"]: each for each in features}
+    own = [_own_features(track, known) for track in found]
+    if found and known and not any(own):
+        raise DataError(
+            f"audio_features: none of {len(known)} is of one of the {len(found)} tracks; ask for those of the same ids"
+        )
+    genres = None if artists is None else _genres(artists)
+    columns = {
+        "track_id": [track["id"] for track in found],
+        "artists": [LIST_SEPARATOR.join(artist["name"] for artist in track["artists"]) for track in found],
+        "album_name": [track["album"]["name"] for track in found],
+        "track_name": [track["name"] for track in found],
+        TARGET: [track.get("popularity") for track in found],
+        **{name: [track[name] for track in found] for name in _OF_TRACK},
+        **{name: [each.get(name) for each in own] for name in _FEATURES},
+        "track_genre": [None if genres is None else _joined(track, genres) for track in found],
+    }
+    return pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES})
+
+
+def _objects(given: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of a response, whatever they are wrapped in."""
+    if given is None:
+        return
+    if isinstance(given, Mapping):
+        # A full track has an own key `track`, true or false, where it comes from a playlist.
+        inner = (given[key] for key in _WRAPPERS[kind] if isinstance(given.get(key), Mapping | list))
+        wrapped = next(inner, None)
+        if wrapped is not None:
+            yield from _objects(wrapped, kind)
+        elif not _is_empty_entry(given, kind):
+            yield given
+    elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        for each in given:
+            yield from _objects(each, kind)
+    else:
+        raise DataError(f"{kind}: expected objects as json.loads gives them, not {str(given)[:60]!r}")
+
+
+def _is_empty_entry(given: Mapping[str, Any], kind: str) -> bool:
+    """Tell a playlist's entry for a track that is no longer there."""
+    return any(key in given and given[key] is None for key in _WRAPPERS[kind])
+
+
+def _lacking_of_track(track: Mapping[str, Any]) -> list[str]:
+    lacking = [name for name in ("id", "name", *_OF_TRACK) if track.get(name) is None]
+    artists, album = track.get("artists"), track.get("album")
+    if not isinstance(artists, list) or not all(isinstance(each, Mapping) and "name" in each for each in artists):
+        lacking.append("artists[].name")
+    if not isinstance(album, Mapping) or "name" not in album:
+        lacking.append("album.name")
+    return lacking
+
+
+def _check(kind: str, lacking: list[list[str]]) -> None:
+    broken = [position for position, names in enumerate(lacking) if names]
+    if broken:
+        examples = "; ".join(f"object {place + 1} lacks {', '.join(lacking[place])}" for place in broken[:EXAMPLES])
+        hint = {
+            "tracks": "give full track objects, as GET /tracks/{id} returns them; leave out episodes and local files",
+            "audio_features": "give audio-features objects, as GET /audio-features returns them",
+            "artists": "give full artist objects, as GET /artists/{id} returns them",
+        }[kind]
+        raise DataError(f"{kind}: {len(broken)} of {len(lacking)} objects cannot be used ({examples}); {hint}")
+
+
+def _own_features(track: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the features of a track; one that was relinked to another market may have them under the id asked for."""
+    asked = (track.get("linked_from") or track).get("id")
+    return known.get(track["id"]) or known.get(str(asked)) or {}
+
+
+def _genres(artists: Any) -> dict[str, list[str]]:
+    found = list(_objects(artists, "artists"))
+    _check("artists", [[name for name in ("id", "genres") if each.get(name) is None] for each in found])
+    return {each["id"]: [genre.replace(" ", "-") for genre in each["genres"]] for each in found}
+
+
+def _joined(track: Mapping[str, Any], genres: Mapping[str, list[str]]) -> str | None:
+    own = dict.fromkeys(genre for artist in track["artists"] for genre in genres.get(artist.get("id"), []))
+    return LIST_SEPARATOR.join(own) or None
+
+
+def _typed(name: str, values: list[Any]) -> pd.Series:
+    if name in TEXT:
+        return pd.Series(values, dtype="str")
+    try:
+        return pd.Series(values, dtype={"duration_ms": np.int64, "explicit": np.bool_}.get(name, np.float64))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is not numeric ({error}); give the objects as Spotify returns them") from error
