@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-slow lint format ui serve relocate data clean
+.PHONY: help setup train evaluate test test-slow lint format profile ui promote serve relocate data clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,14 @@ format: $(VENV)/installed-dev  ## mend style where that is automatic
 evaluate: $(VENV)/installed  ## judge the model by all four splits beside its baselines; ARGS=data=full
 	@$(BIN)/python -m spotify_ml.train -m split=random,recording,album,artist $(ARGS)
 
+profile: $(VENV)/installed  ## look at the raw tracks before any model: profile.html; ARGS=data=full
+	@$(BIN)/python scripts/profile.py $(ARGS)
+
 ui: $(VENV)/installed  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db $(ARGS)
+
+promote: $(VENV)/installed  ## let the challenger become champion if it is better; ARGS=dry_run=true only compares
+	@$(BIN)/python -m spotify_ml.promote $(ARGS)
 
 serve: $(VENV)/installed  ## serve the champion over HTTP; MODEL=models:/name/1 PORT=5001 choose
 	@$(BIN)/python -m spotify_ml.serve $(if $(MODEL),model=$(MODEL)) $(if $(PORT),port=$(PORT)) $(ARGS)

@@ -374,6 +374,13 @@ class PromoteConfig(Section):
     tracking: TrackingConfig
 
 
+class ProfileConfig(Section):
+    """``conf/profile.yaml``: which raw tracks to look at, and the page to write."""
+
+    data: DataConfig
+    output: str = Field(min_length=1)
+
+
 class RelocateConfig(Section):
     """``conf/relocate.yaml``: which store to let load again."""
 

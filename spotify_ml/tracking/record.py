@@ -1,6 +1,5 @@
 """The record of one run: opened before anything is read, filled in as results come, and always closed."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -30,13 +29,12 @@ from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import LoggedModel, log_model, register
+from spotify_ml.tracking.provenance import rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 log = logging.getLogger(__name__)
 
-# As long as the digests that MLflow computes.
-_DIGEST_LENGTH = 8
 # The figures that a version is searched by; of a regression the first two.
 _HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
 _MLFLOW_TYPES = {
@@ -144,10 +142,9 @@ class RunRecord:
         source = json.dumps({"uri": str(raw.path)})
         inputs = []
         for part, rows in parts.items():
-            content = f"{raw.sha256} {self._config.cleaning.name} ".encode() + rows.astype(np.int64).tobytes()
             dataset = Dataset(
                 name=f"{self._config.data.name}-{part}",
-                digest=hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH],
+                digest=rows_digest(raw.sha256, self._config.cleaning.name, rows),
                 source_type="local",
                 source=source,
                 schema=schema,

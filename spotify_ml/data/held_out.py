@@ -1,0 +1,126 @@
+"""Which tracks a model was fitted on, found again, and which are as new to it as to any other."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from omegaconf import OmegaConf
+
+from spotify_ml.config import CleaningConfig, DataConfig, SplitConfig
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import read_tracks
+from spotify_ml.data.splits import FINGERPRINT, Split, group_codes, split_tracks
+from spotify_ml.errors import DataError
+from spotify_ml.paths import CONF, register_resolvers
+
+_KEYS = [*FINGERPRINT, "artists", "album_name", "track_name"]
+
+
+@dataclass(frozen=True)
+class SplitTracks:
+    """Clean tracks and their parts.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row per track.
+    split : Split
+        Positions of each part's rows.
+    sha256 : str
+        Digest of the file that they come from.
+    """
+
+    frame: pd.DataFrame
+    split: Split
+    sha256: str
+
+    @property
+    def fitting(self) -> pd.DataFrame:
+        """The tracks that a final model is fitted on."""
+        return self.frame.iloc[self.split.fitting]
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """The tracks that nothing fitted ever sees."""
+        return self.frame.iloc[self.split.test]
+
+
+# Versions that are compared mostly come from the same data.
+@lru_cache(maxsize=2)
+def read_split(data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, seed: int) -> SplitTracks:
+    """Read, clean and split tracks as a run does.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read or split.
+    """
+    raw = read_tracks(data)
+    tracks = clean(raw.frame, cleaning.name).frame
+    return SplitTracks(tracks, split_tracks(tracks, split, seed), raw.sha256)
+
+
+def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = None) -> DataConfig:
+    """Return where the data is now that a run has read.
+
+    Parameters
+    ----------
+    recorded : DataConfig
+        Where it was.
+    sha256 : str
+        Digest of its bytes.
+    elsewhere : DataConfig, optional
+        Where it may be as well.
+
+    Raises
+    ------
+    DataError
+        If it is in neither place, nor where the configuration has data of this name, or was changed.
+    """
+    places = [recorded.path, *([] if elsewhere is None else [elsewhere.path])]
+    if recorded.name != "file":
+        places.append(_configured(recorded.name))
+    for place in places:
+        path = Path(place)
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return DataConfig(name=recorded.name, path=place)
+    looked = " or ".join(dict.fromkeys(places))
+    raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {looked}")
+
+
+def _configured(name: str) -> str:
+    register_resolvers()
+    choice = OmegaConf.create(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8")))
+    return str(choice.path)
+
+
+def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return which tracks are new to models: no track of their group is among those that a model was fitted on.
+
+    Parameters
+    ----------
+    tracks : DataFrame
+        Tracks to choose from.
+    fitted : sequence of DataFrame
+        What each model was fitted on; it may come from other files.
+    split : {"recording", "album", "artist", "random"}
+        What makes a group; see `spotify_ml.data.splits.group_codes`. ``random`` makes none, and copies of a fitted
+        track say nothing about a model: there it is the recordings that count.
+
+    Returns
+    -------
+    rows : ndarray of int
+        Positions in `tracks`, ascending.
+    groups : ndarray of int
+        The group of each.
+    """
+    everything = pd.concat([each[_KEYS] for each in (tracks, *fitted)], ignore_index=True)
+    groups = group_codes(everything, "recording" if split == "random" else split)
+    own = groups[: len(tracks)]
+    rows = np.flatnonzero(~np.isin(own, groups[len(tracks) :]))
+    return rows, own[rows]

@@ -1,0 +1,155 @@
+"""A version beside the champion, or the baselines: loaded, freshly scored on tracks new to both, and judged."""
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+
+from spotify_ml.config import PromoteConfig
+from spotify_ml.data.held_out import read_split, same_data, unseen_rows
+from spotify_ml.data.schema import NAMES, TARGET
+from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.evaluation.baselines import quick_baselines
+from spotify_ml.evaluation.gate import Verdict, better_of, judge
+from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.evaluation.paired import Contender, compare_pair
+from spotify_ml.models.targets import Task
+from spotify_ml.tracking.provenance import Provenance, fitted_on, read_provenance, schema_changes
+from spotify_ml.tracking.registry import ScoringModel, Version, load_version
+
+_TIMED_ROWS, _TIMED_ROUNDS = 1000, 5
+_FEWEST_GROUPS = 2
+
+
+def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
+    """Compare a version with the champion, or with the better baseline where there is none.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    config : PromoteConfig
+        Which tracks to compare on, and by which gate.
+    version : Version
+        Which one.
+    champion : Version or None
+        Its rival.
+
+    Raises
+    ------
+    SpotifyMLError
+        If there are too few tracks that are new to both or that cannot be known, unless ``force=true``; if the two
+        predict different things, or one of them cannot be loaded.
+    """
+    uri = config.tracking.uri
+    rivals = [version] if champion is None else [version, champion]
+    provenances = [read_provenance(client, each, uri) for each in rivals]
+    task = _common_task(config, provenances)
+    tracks, groups, said = _compared_tracks(config, provenances)
+    models = [load_version(each, uri) for each in rivals]
+    contenders = _score(models, tracks)
+    if champion is None:
+        contenders.append(_baseline(config, task, provenances[0], tracks))
+        changes = []
+    else:
+        changes = schema_changes(*(each.model.metadata.signature for each in models))
+    comparison = compare_pair(
+        task,
+        tracks,
+        groups,
+        *contenders,
+        seed=_seed(config, provenances[0]),
+        confidence=config.gate.confidence,
+        genre_tracks=config.gate.genre_tracks,
+    )
+    return Verdict(comparison, said, judge(config.gate, comparison, provenances[0].format_difference, changes))
+
+
+def _common_task(config: PromoteConfig, provenances: Sequence[Provenance]) -> Task:
+    first, *others = provenances
+    task = first.config.task
+    if config.gate.name != task.name:
+        raise ConfigError(
+            f"config: gate={config.gate.name}: {first.version.uri} is for task={task.name}; set gate={task.name}"
+        )
+    for other in others:
+        if _predicts(other.config.task) != _predicts(task):
+            raise ConfigError(
+                f"{first.version.uri} and {other.version.uri} predict different things ({_predicts(task)} and "
+                f"{_predicts(other.config.task)}); register one of them under another name"
+            )
+    return task
+
+
+def _predicts(task: Task) -> dict[str, object]:
+    return task.model_dump(exclude={"weights", "registered_model"})
+
+
+def _seed(config: PromoteConfig, provenance: Provenance) -> int:
+    return provenance.config.seed if config.seed is None else config.seed
+
+
+def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[pd.DataFrame, np.ndarray, str]:
+    """Return the test tracks that are new to all versions, their groups, and what tracks those are."""
+    recorded = provenances[0].config
+    fitted, unknown = _fitted(config, provenances)
+    data = config.data or same_data(recorded.data, provenances[0].sha256)
+    cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
+    seed = _seed(config, provenances[0])
+    test = read_split(data, cleaning, split, seed).test
+    rows, groups = unseen_rows(test, fitted, split.name)
+    which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"
+    n_groups = len(np.unique(groups))
+    if n_groups < _FEWEST_GROUPS or (len(rows) < config.gate.fewest_tracks and not config.force):
+        names = " and ".join(each.version.uri for each in provenances)
+        raise DataError(
+            f"only {len(rows):,} of {len(test):,} test tracks ({which}) are new to {names}, and gate.fewest_tracks is "
+            f"{config.gate.fewest_tracks:,}; train with the champion's split and seed, or compare by another: seed=…"
+        )
+    said = f"{len(rows):,} of {len(test):,} test tracks ({which}) in {n_groups:,} groups that no fit has seen"
+    return test.iloc[rows], groups, said + "".join(f"; {each}" for each in unknown)
+
+
+def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return what each version was fitted on, and of which ones that cannot be known but does not matter."""
+    found, unknown = [], []
+    for provenance in provenances:
+        try:
+            found.append(fitted_on(provenance, config.data).fitting)
+        except DataError as error:
+            if not config.force:
+                raise DataError(f"{error}; data=… says where it is now, force=true compares all the same") from error
+            unknown.append(str(error))
+    return found, unknown
+
+
+def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame) -> list[Contender]:
+    """Score raw tracks by every model; their times are measured in turns, for others may use the machine as well."""
+    rows = tracks[[name for name in NAMES if name != TARGET]]
+    predicted = [np.asarray(model.predict(rows)) for model in models]
+    timed = rows.head(_TIMED_ROWS)
+    seconds = [[_seconds(model, timed) for model in models] for _ in range(_TIMED_ROUNDS)]
+    return [
+        Contender(
+            f"version {model.version.number}", values, model.model.metadata.model_size_bytes, min(times) / len(timed)
+        )
+        for model, values, times in zip(models, predicted, zip(*seconds, strict=True), strict=True)
+    ]
+
+
+def _seconds(model: ScoringModel, rows: pd.DataFrame) -> float:
+    started = perf_counter()
+    model.predict(rows)
+    return perf_counter() - started
+
+
+def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:
+    """Return the better baseline, fitted on what the version was fitted on."""
+    fitting = fitted_on(provenance, config.data).fitting
+    baselines = quick_baselines(task, fitting, fitting[TARGET].to_numpy(), tracks)
+    popularity = tracks[TARGET].to_numpy()
+    scores = {name: task_metrics(task, popularity, values, 0)[config.gate.metric] for name, values in baselines.items()}
+    best = better_of(config.gate.metric, scores)
+    return Contender(best, baselines[best])

@@ -1,0 +1,255 @@
+"""The champion: who it is, how the alias moves one promotion at a time, and the record of every decision."""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.time import get_current_time_millis
+
+from spotify_ml.config import PromoteConfig
+from spotify_ml.errors import TrackingError, without_passwords
+from spotify_ml.evaluation.gate import Verdict
+from spotify_ml.tracking.limits import PARAM_LENGTH
+from spotify_ml.tracking.registry import Version, find_version
+from spotify_ml.tracking.store import connect, database_path, store_errors
+from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
+
+log = logging.getLogger(__name__)
+
+_CHAMPION = "champion"
+# Of a version that has become champion: the one before it, which a rollback goes back to.
+_REPLACED_TAG = "promotion.replaced"
+_NOBODY = "baselines"
+# On a tracking server: longer than what lies between looking at the alias and moving it.
+_SETTLE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of a version.
+
+    Attributes
+    ----------
+    outcome : {"promoted", "forced", "refused", "unchanged", "restored"}
+        ``forced``: promoted although the gate refused it; ``unchanged``: it was the champion already; ``restored``: it
+        was the champion before, and is again.
+    version : Version
+        Which one.
+    champion : Version or None
+        The champion that it was compared with, or that it takes over from.
+    why : str
+        The reason in a line.
+    run_id : str
+        The run that records it.
+    verdict : Verdict or None
+        What was compared, where something was.
+    """
+
+    outcome: Literal["promoted", "forced", "refused", "unchanged", "restored"]
+    version: Version
+    champion: Version | None
+    why: str
+    run_id: str
+    verdict: Verdict | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether the alias moves."""
+        return self.outcome in ("promoted", "forced", "restored")
+
+    def as_text(self) -> str:
+        """Return the decision in a line."""
+        number = self.version.number
+        before = "" if self.champion is None else f" instead of version {self.champion.number}"
+        failed = [] if self.verdict is None else [each.name for each in self.verdict.failed]
+        said = {
+            "promoted": f"version {number} is champion{before}",
+            "forced": f"version {number} is champion{before}, although the gate refuses it ({', '.join(failed)})",
+            "refused": f"version {number} does not become champion{before} ({', '.join(failed)})",
+            "unchanged": f"version {number} is champion already",
+            "restored": f"version {number} is champion again{before}",
+        }
+        return f"{self.outcome}: {said[self.outcome]}"
+
+
+def find_champion(client: MlflowClient, name: str) -> Version | None:
+    """Return the version of a registered model that has the alias ``champion``, if any has."""
+    number = client.get_registered_model(name).aliases.get(_CHAMPION)
+    return None if number is None else find_version(client, f"models:/{name}/{number}")
+
+
+def find_previous(client: MlflowClient, champion: Version) -> Version:
+    """Return the champion before this one.
+
+    Raises
+    ------
+    TrackingError
+        If there was none, or it is gone.
+    """
+    if _REPLACED_TAG not in champion.tags:
+        raise TrackingError(
+            f"{champion.uri} took the place of no other version, so there is none to go back to; "
+            "promote another with version=…"
+        )
+    return find_version(client, f"models:/{champion.name}/{champion.tags[_REPLACED_TAG]}")
+
+
+def carry_out(client: MlflowClient, uri: str, decision: Decision) -> bool:
+    """Move the alias ``champion`` as decided and tag both versions, unless the champion is another by now.
+
+    Beside a SQLite store a lock lets one process at a time look and move. A tracking server has no lock to give: there
+    the alias is looked at, moved, and after a pause looked at again. Whoever moved it last finds itself; whoever was
+    overwritten meanwhile finds the other, as long as the pause is longer than the moment between looking and moving
+    (Fischer's mutual exclusion by time, in Lamport 1987).
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    uri : str
+        The store.
+    decision : Decision
+        Of which version, beside which champion.
+
+    Returns
+    -------
+    bool
+        False if another promotion was faster: the decision is about a champion that is none any more.
+    """
+    name, database = decision.version.name, database_path(uri)
+    with nullcontext() if database is None else FileLock(f"{database}.promotion.lock"):
+        if _number(find_champion(client, name)) != _number(decision.champion):
+            return False
+        if decision.moves:
+            _move(client, decision)
+        _tag(client, decision)
+    if database is not None or not decision.moves:
+        return True
+    time.sleep(_SETTLE_S)
+    return _number(find_champion(client, name)) == decision.version.number
+
+
+def _move(client: MlflowClient, decision: Decision) -> None:
+    version, champion = decision.version, decision.champion
+    back = decision.outcome == "restored"
+    # First, so that a champion always knows the one before.
+    if champion is not None and not back:
+        client.set_model_version_tag(version.name, str(version.number), _REPLACED_TAG, str(champion.number))
+    client.set_registered_model_alias(version.name, _CHAMPION, str(version.number))
+    if champion is not None and back:
+        client.delete_model_version_tag(champion.name, str(champion.number), _REPLACED_TAG)
+
+
+def _tag(client: MlflowClient, decision: Decision) -> None:
+    """Say on both versions what was decided, beside whom, when, why, and where it is recorded."""
+    version, champion = decision.version, decision.champion
+    if decision.outcome == "unchanged":
+        return
+    of_champion = "kept" if decision.outcome == "refused" else "replaced"
+    sides: list[tuple[Version, str, Version | None]] = [(version, decision.outcome, champion)]
+    if champion is not None:
+        sides.append((champion, of_champion, version))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for own, outcome, other in sides:
+        tags = {
+            "decision": outcome,
+            "rival": _NOBODY if other is None else str(other.number),
+            "at": now,
+            "why": decision.why[:TAG_LENGTH],
+            "run_id": decision.run_id,
+        }
+        for key, value in tags.items():
+            client.set_model_version_tag(own.name, str(own.number), f"promotion.{key}", value)
+
+
+def _number(version: Version | None) -> int | None:
+    return None if version is None else version.number
+
+
+class PromotionRecord:
+    """The open run of a promotion.
+
+    Attributes
+    ----------
+    run_id : str
+        Its id.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log(self, decision: Decision) -> None:
+        """Record what was decided, and as figures and files what was compared."""
+        tags = {
+            "promotion.decision": decision.outcome,
+            "promotion.version": str(decision.version.number),
+            "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
+            "promotion.why": decision.why[:TAG_LENGTH],
+        }
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        if decision.verdict is not None:
+            self._log_verdict(decision, decision.verdict)
+
+    def _log_verdict(self, decision: Decision, verdict: Verdict) -> None:
+        now = get_current_time_millis()
+        points = [Metric(name, value, now, 0) for name, value in verdict.metrics().items()]
+        self._client.log_batch(self.run_id, metrics=points)
+        content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why}
+        files = {"md": f"{verdict.as_markdown()}\n{decision.as_text()}\n", "json": json.dumps(content, indent=2)}
+        with tempfile.TemporaryDirectory() as scratch:
+            for suffix, text in files.items():
+                Path(scratch, f"comparison.{suffix}").write_text(text, encoding="utf-8")
+            self._client.log_artifacts(self.run_id, scratch, "promotion")
+
+
+@contextmanager
+def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[PromotionRecord]:
+    """Open the run of a promotion, which is closed as ``FINISHED``, whatever is decided, ``FAILED`` or ``KILLED``.
+
+    Parameters
+    ----------
+    config : PromoteConfig
+        What was asked for; logged as params.
+    version : Version
+        Which version is to be promoted.
+
+    Raises
+    ------
+    TrackingError
+        If the store cannot be written.
+    """
+    client, experiment_id = connect(config.tracking)
+    with store_errors(config.tracking.uri):
+        tags = {**code_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
+        run = client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}")
+    record = PromotionRecord(client, str(run.info.run_id))
+    try:
+        with store_errors(config.tracking.uri):
+            settings = {**config.flat(), "version": version.number}
+            params = [Param(key, without_passwords(str(value))[:PARAM_LENGTH]) for key, value in settings.items()]
+            client.log_batch(record.run_id, params=params)
+            yield record
+            client.set_terminated(record.run_id, "FINISHED")
+    except BaseException as error:
+        _close_failed(client, record.run_id, error, config.tracking.uri)
+        raise
+
+
+def _close_failed(client: MlflowClient, run_id: str, error: BaseException, uri: str) -> None:
+    try:
+        with store_errors(uri):
+            client.set_tag(run_id, "error", (str(error) or type(error).__name__)[:TAG_LENGTH])
+            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+    except TrackingError as unreachable:
+        log.warning("run %s could not be closed: %s", run_id, unreachable)

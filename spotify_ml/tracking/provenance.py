@@ -1,0 +1,151 @@
+"""What is known of how a version came to be: the rows it was fitted on, its formats, its signature."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from pydantic import ValidationError
+
+from spotify_ml.config import DataConfig, RecordedConfig
+from spotify_ml.data.held_out import SplitTracks, read_split, same_data
+from spotify_ml.errors import DataError, TrackingError
+from spotify_ml.tracking.registry import Version
+
+# As long as the digests that MLflow computes.
+_DIGEST_LENGTH = 8
+_CONTEXT_TAG = "mlflow.data.context"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a version came to be, as its run recorded it.
+
+    Attributes
+    ----------
+    version : Version
+        Which one.
+    config : RecordedConfig
+        Which rows it was fitted on.
+    sha256 : str
+        Digest of the file that they come from.
+    digests : dict of str to str
+        By part, what `rows_digest` gave.
+    format_difference : float or None
+        The largest difference between the formats of the model.
+    """
+
+    version: Version
+    config: RecordedConfig
+    sha256: str
+    digests: dict[str, str]
+    format_difference: float | None
+
+
+def rows_digest(sha256: str, cleaning: str, rows: np.ndarray) -> str:
+    """Return a short digest that says which rows a part consists of.
+
+    Parameters
+    ----------
+    sha256 : str
+        Digest of the file that they come from.
+    cleaning : str
+        How it was cleaned.
+    rows : ndarray of int
+        Their positions in the clean tracks.
+    """
+    content = f"{sha256} {cleaning} ".encode() + rows.astype(np.int64).tobytes()
+    return hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]
+
+
+def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provenance:
+    """Return what a version's run recorded.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    version : Version
+        Which one.
+    uri : str
+        The store.
+
+    Raises
+    ------
+    TrackingError
+        If the run is gone, or is none of `spotify_ml.train`.
+    """
+    try:
+        run = client.get_run(version.run_id)
+        file = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/config.json", tracking_uri=uri)
+        config = RecordedConfig.model_validate_json(Path(file).read_text(encoding="utf-8"))
+        sha256 = run.data.tags["data.sha256"]
+    except (MlflowException, OSError, KeyError, ValidationError, ValueError) as error:
+        raise TrackingError(
+            f"what {version.uri} was fitted on is not known: its run {version.run_id} has no config.json and "
+            "data.sha256 that can be read; train it again with `python -m spotify_ml.train`"
+        ) from error
+    digests = {_context(each): each.dataset.digest for each in run.inputs.dataset_inputs}
+    return Provenance(version, config, sha256, digests, run.data.metrics.get("formats/largest_difference"))
+
+
+def _context(dataset_input: Any) -> str:
+    return next((tag.value for tag in dataset_input.tags if tag.key == _CONTEXT_TAG), "")
+
+
+def fitted_on(provenance: Provenance, elsewhere: DataConfig | None = None) -> SplitTracks:
+    """Return the tracks that a version was fitted on, found again.
+
+    Parameters
+    ----------
+    provenance : Provenance
+        Of the version.
+    elsewhere : DataConfig, optional
+        Where its data may be now.
+
+    Raises
+    ------
+    DataError
+        If the file is gone or was changed, or is now cleaned or split in another way.
+    """
+    config, unknown = provenance.config, f"which tracks {provenance.version.uri} was fitted on cannot be known"
+    try:
+        data = same_data(config.data, provenance.sha256, elsewhere)
+    except DataError as error:
+        raise DataError(f"{unknown}: {error}") from error
+    found = read_split(data, config.cleaning, config.split, config.seed)
+    parts = {"train": found.split.train, "validation": found.split.validation}
+    digests = {part: rows_digest(found.sha256, config.cleaning.name, rows) for part, rows in parts.items()}
+    if any(digest != provenance.digests.get(part) for part, digest in digests.items()):
+        raise DataError(f"{unknown}: the code that cleaned and split its data was another; train it again")
+    return found
+
+
+def schema_changes(signature: ModelSignature, before: ModelSignature) -> list[str]:
+    """Return what callers of a version would notice if it took the place of another: none is the same schema.
+
+    A parameter that is new has a default, and nobody notices.
+    """
+    changes = []
+    for kind in ("inputs", "outputs"):
+        own, other = (_columns(getattr(each, kind)) for each in (signature, before))
+        changes += [f"{kind} lack {name}" for name in other if name not in own]
+        changes += [f"{kind} have {name}, which is new" for name in own if name not in other]
+        changes += [
+            f"{name} is {own[name]}, not {other[name]}" for name in own if own[name] != other.get(name, own[name])
+        ]
+    own, other = (
+        {} if each.params is None else {param.name: param for param in each.params.params}
+        for each in (signature, before)
+    )
+    return changes + [f"the parameter {name} is gone or changed" for name in other if own.get(name) != other[name]]
+
+
+def _columns(schema: Any) -> dict[str, str]:
+    """Return the type of each column, and whether it is required."""
+    return {str(column.name): f"{column.type}, {'required' if column.required else 'optional'}" for column in schema}
