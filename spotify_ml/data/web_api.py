@@ -73,7 +73,7 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
     found = list(_objects(tracks, "tracks"))
     _check("tracks", [_lacking_of_track(track) for track in found])
     features = list(_objects(audio_features, "audio_features"))
-    _check("audio_features", [[name for name in ("id", *_FEATURES) if name not in each] for each in features])
+    _check("audio_features", [_lacking_of_features(each) for each in features])
     known = {each["id"]: each for each in features}
     own = [_own_features(track, known) for track in found]
     if found and known and not any(own):
@@ -119,13 +119,29 @@ def _is_empty_entry(given: Mapping[str, Any], kind: str) -> bool:
 
 
 def _lacking_of_track(track: Mapping[str, Any]) -> list[str]:
-    lacking = [name for name in ("id", "name", *_OF_TRACK) if track.get(name) is None]
+    lacking = _lacking_id(track) + [name for name in ("name", *_OF_TRACK) if track.get(name) is None]
     artists, album = track.get("artists"), track.get("album")
-    if not isinstance(artists, list) or not all(isinstance(each, Mapping) and "name" in each for each in artists):
+    if not isinstance(artists, list) or not all(
+        isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in artists
+    ):
         lacking.append("artists[].name")
     if not isinstance(album, Mapping) or "name" not in album:
         lacking.append("album.name")
     return lacking
+
+
+def _lacking_id(each: Mapping[str, Any]) -> list[str]:
+    return [] if isinstance(each.get("id"), str) else ["id"]
+
+
+def _lacking_of_features(features: Mapping[str, Any]) -> list[str]:
+    return _lacking_id(features) + [name for name in _FEATURES if name not in features]
+
+
+def _lacking_of_artist(artist: Mapping[str, Any]) -> list[str]:
+    genres = artist.get("genres")
+    known = isinstance(genres, list) and all(isinstance(genre, str) for genre in genres)
+    return _lacking_id(artist) + ([] if known else ["genres"])
 
 
 def _check(kind: str, lacking: list[list[str]]) -> None:
@@ -148,7 +164,7 @@ def _own_features(track: Mapping[str, Any], known: Mapping[str, Mapping[str, Any
 
 def _genres(artists: Any) -> dict[str, list[str]]:
     found = list(_objects(artists, "artists"))
-    _check("artists", [[name for name in ("id", "genres") if each.get(name) is None] for each in found])
+    _check("artists", [_lacking_of_artist(artist) for artist in found])
     return {each["id"]: [genre.replace(" ", "-") for genre in each["genres"]] for each in found}
 
 
@@ -161,6 +177,9 @@ def _typed(name: str, values: list[Any]) -> pd.Series:
     if name in TEXT:
         return pd.Series(values, dtype="str")
     try:
-        return pd.Series(values, dtype={"duration_ms": np.int64, "explicit": np.bool_}.get(name, np.float64))
+        if name == "explicit":
+            # By way of pandas' own type, for NumPy takes the text "false" for true.
+            return pd.Series(values, dtype="boolean").astype(np.bool_)
+        return pd.Series(values, dtype=np.int64 if name == "duration_ms" else np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} is not numeric ({error}); give the objects as Spotify returns them") from error
+        raise DataError(f"{name} cannot be read ({error}); give the objects as Spotify returns them") from error

@@ -107,7 +107,10 @@ def test_nothing_gives_no_rows_with_all_columns():
         pytest.param(lambda t, f: t[0].update(id=None), r"object 1 lacks id\).*local files", id="local file"),
         pytest.param(lambda t, f: t[0].update(artists=["A"]), r"lacks artists\[\]\.name", id="artists as text"),
         pytest.param(lambda t, f: f[2].pop("tempo"), r"audio_features: 1 of .*object 3 lacks tempo", id="no tempo"),
-        pytest.param(lambda t, f: f[0].update(key="C"), r"key is not numeric", id="text in a number"),
+        pytest.param(lambda t, f: t[0]["artists"][0].update(name=None), r"lacks artists\[\]\.name", id="no name"),
+        pytest.param(lambda t, f: f[0].update(id=["a"]), r"audio_features: 1 of .*lacks id", id="id no text"),
+        pytest.param(lambda t, f: f[0].update(key="C"), r"key cannot be read", id="text in a number"),
+        pytest.param(lambda t, f: t[0].update(explicit="false"), r"explicit cannot be read", id="text for a flag"),
         pytest.param(lambda t, f: [e.update(id="x") for e in f], r"none of 1 is of one of", id="other tracks"),
         pytest.param(lambda t, f: t.append("an id"), r"tracks: expected objects .*'an id'", id="no object"),
     ],
@@ -120,7 +123,8 @@ def test_objects_that_cannot_be_used_are_one_clear_error(broken, message: str, r
     assert re.search(message, str(error.value))
 
 
-def test_artists_without_genres_are_refused(rows: pd.DataFrame):
+@pytest.mark.parametrize("genres", [{}, {"genres": "pop"}, {"genres": [None]}], ids=["none", "text", "null"])
+def test_artists_without_genres_are_refused(genres: dict[str, object], rows: pd.DataFrame):
     tracks, features, _ = objects(rows)
     with pytest.raises(DataError, match=r"artists: .*object 1 lacks genres"):
-        tracks_from_web_api(tracks, features, [track["artists"][0] for track in tracks])
+        tracks_from_web_api(tracks, features, [{**track["artists"][0], **genres} for track in tracks])
