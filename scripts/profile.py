@@ -1,0 +1,158 @@
+"""Look at a file of raw tracks: one HTML page of figures and tables that needs no other file.
+
+::
+
+    python scripts/profile.py                                    # the bundled sample, to profile.html
+    python scripts/profile.py data=full output=reports/full.html
+    python scripts/profile.py data=file data.path=my.csv
+
+What the rows are, what is missing or odd, how popularity and the audio columns are distributed and hang together, how
+popularity differs by genre, mood and tempo, what stands more than once, and what that does when rows are divided by
+chance. No model is fitted.
+"""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from spotify_ml.data.duplicates import Duplicates
+    from spotify_ml.data.sources import RawTracks
+
+paths.register_resolvers()
+
+_DPI = 110
+_SMALL_SHARE = 0.001
+_ODD = {
+    ("popularity", 0): "often a second id of a recording that lives under another one",
+    ("tempo", 0): "no beat was detected",
+    ("time_signature", 0): "no bar was detected",
+    ("key", -1): "no key was detected",
+    ("duration_ms", 0): "no length is known",
+    ("danceability", 0): "not measured, mostly with tempo 0",
+    ("valence", 0): "not measured, mostly with tempo 0",
+    ("energy", 0): "silence, or not measured",
+}
+
+
+def profile(raw: "RawTracks") -> str:
+    """Return the profile of raw tracks as Markdown with the pictures in it."""
+    from spotify_ml.data.duplicates import find_duplicates
+    from spotify_ml.data.etl import add_derived_columns
+    from spotify_ml.evaluation import exploration
+
+    frame = raw.frame
+    found = find_duplicates(frame)
+    parts = [
+        f"# Raw tracks of {raw.path.name}",
+        _overview(raw),
+        "## Missing and odd values",
+        _odd_values(frame),
+        "## Distributions",
+        _picture(exploration.draw_popularity(frame)),
+        _picture(exploration.draw_distributions(frame)),
+        "## Correlations",
+        _picture(exploration.draw_correlations(frame)),
+        "## Popularity by genre",
+        _picture(exploration.draw_genres(frame)),
+        _picture(exploration.draw_zero_shares(frame)),
+        "## Popularity by mood and tempo",
+        _picture(exploration.draw_moods_and_tempos(add_derived_columns(frame))),
+        "## Popularity by what can be heard",
+        _picture(exploration.draw_audio_effects(frame)),
+        "Bars: 95% intervals of the means. Tenths have as many rows each; columns of few values are shown by value.",
+        "## Duplicates and their effect",
+        _picture(exploration.draw_copies(found)),
+        _picture(exploration.draw_spreads(found)),
+        *([_picture(exploration.draw_both_sides(found))] if found.both_sides else []),
+        _effect(found),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(raw: "RawTracks") -> str:
+    from spotify_ml.evaluation.page import table
+
+    frame = raw.frame
+    popularity = frame["popularity"]
+    facts = {
+        "sha256": f"`{raw.sha256}`",
+        "rows": f"{len(frame):,}",
+        "tracks (track_id)": f"{frame['track_id'].nunique():,}",
+        "first artists": f"{frame['artists'].str.partition(';')[0].nunique():,}",
+        "album names": f"{frame['album_name'].nunique():,}",
+        "genres": f"{frame['track_genre'].nunique():,}",
+        "popularity": f"mean {popularity.mean():.1f}, median {popularity.median():.0f}, "
+        f"{popularity.min():.0f} to {popularity.max():.0f}",
+    }
+    return table(["what", "value"], [[name, value] for name, value in facts.items()])
+
+
+def _odd_values(frame: "pd.DataFrame") -> str:
+    from spotify_ml.evaluation.page import table
+
+    odd = {f"{name} empty": (frame[name].isna(), "not known") for name in frame}
+    odd |= {f"{name} {value}": (frame[name] == value, meaning) for (name, value), meaning in _ODD.items()}
+    odd["loudness above 0"] = (frame["loudness"] > 0, "louder than full scale")
+    rows = [
+        [name, f"{where.sum():,}", _percent(where.mean()), f"{frame['popularity'][where].mean():.1f}", meaning]
+        for name, (where, meaning) in odd.items()
+        if where.any()
+    ]
+    return table(["value", "rows", "share", "mean popularity", "what it means"], rows) if rows else "There are none."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= _SMALL_SHARE else f"below {_SMALL_SHARE:.1%}"
+
+
+def _effect(found: "Duplicates") -> str:
+    import numpy as np
+
+    if not np.isfinite(found.lookup_r2):
+        return "No test row of a random split has a copy to learn from."
+    return (
+        "Such copies can be looked up: the mean popularity of a test row's copies in the other part predicts it with "
+        f"R² {found.lookup_r2:.2f}, without any model. Figures of a random split of rows are to be read with that in "
+        "mind; `split=recording`, `album` and `artist` keep copies on one side."
+    )
+
+
+def _picture(figure: "Figure") -> str:
+    from spotify_ml.evaluation.page import inlined
+
+    content = io.BytesIO()
+    title = figure.get_suptitle()
+    figure.savefig(content, format="png", dpi=_DPI)
+    return inlined(content.getvalue(), " ".join(title.split()))
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="profile")
+def run(composed: DictConfig) -> None:
+    """Read the configured tracks, and write the page."""
+    from spotify_ml.config import ProfileConfig, validate_as
+    from spotify_ml.errors import ConfigError
+
+    config = validate_as(composed, ProfileConfig)
+    output = Path(config.output).resolve()
+    if output.is_dir():
+        raise ConfigError(f"config: output={config.output} is a folder; name the page to write, as output=profile.html")
+
+    from spotify_ml.data.sources import read_tracks
+    from spotify_ml.evaluation.page import write_page
+
+    write_page(output, profile(read_tracks(config.data)))
+    print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")
+
+
+if __name__ == "__main__":
+    run_command(run, schema="ProfileConfig")
