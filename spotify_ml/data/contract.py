@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from spotify_ml.data.schema import AUDIO, COLUMNS, EXAMPLES, TEXT, Kind
 from spotify_ml.errors import DataError, did_you_mean
@@ -48,7 +49,7 @@ class CheckedRows:
     ----------
     audio : ndarray of float64, shape (n_columns, n_rows)
         The columns named by `spotify_ml.data.schema.AUDIO`; NaN where a value is missing or not numeric.
-    text : dict of str to Series
+    text : dict of str to array of str
         The text columns, as far as there are any.
     problems : list of Problem
         Everything that breaks the contract.
@@ -57,7 +58,7 @@ class CheckedRows:
     """
 
     audio: np.ndarray
-    text: dict[str, pd.Series]
+    text: dict[str, ExtensionArray]
     problems: list[Problem]
     clipped: dict[str, int]
 
@@ -71,7 +72,7 @@ class CheckedRows:
     def frame(self) -> pd.DataFrame:
         """Return the audio and text columns in schema order; absent text is empty."""
         columns = dict(zip(AUDIO, self.audio, strict=True))
-        empty = pd.Series(None, index=range(self.audio.shape[1]), dtype="str") if len(self.text) < len(TEXT) else None
+        empty = pd.array([None] * self.audio.shape[1], dtype="str") if len(self.text) < len(TEXT) else None
         values = {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
         return pd.DataFrame(values, copy=False)
 
@@ -127,7 +128,7 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
             problems += found
             if clipped_here:
                 clipped[_AUDIO[position].name] = clipped_here
-    text = {name: rows[name].astype("str").reset_index(drop=True) for name in TEXT if name in rows.columns}
+    text = {name: rows[name].astype("str").array for name in TEXT if name in rows.columns}
     return CheckedRows(audio, text, problems, clipped)
 
 

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.genres import genre_lists
-from spotify_ml.features.statistics import STATISTICS, TargetStatistics
+from spotify_ml.features.statistics import STATISTICS, KeyColumn, TargetStatistics
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
             Only `fit_transform` needs them.
         """
         keys = _keys(X)
-        self.levels_ = {name: self._level(level).fit(keys[list(level.columns)], y) for name, level in LEVELS.items()}
+        self.levels_ = {
+            name: self._level(level).fit([keys[column] for column in level.columns], y)
+            for name, level in LEVELS.items()
+        }
         return self
 
     def fit_transform(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
@@ -100,7 +103,9 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
         for name, level in LEVELS.items():
             prior = None if level.fallback is None else statistics[level.fallback][:, 0]
-            statistics[name] = self.levels_[name].fit_transform(keys[list(level.columns)], y, groups, prior)
+            statistics[name] = self.levels_[name].fit_transform(
+                [keys[column] for column in level.columns], y, groups, prior
+            )
         return np.hstack(list(statistics.values()))
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
@@ -110,7 +115,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         statistics: dict[str, np.ndarray] = {}
         for name, level in LEVELS.items():
             prior = None if level.fallback is None else statistics[level.fallback][:, 0]
-            statistics[name] = self.levels_[name].transform(keys[list(level.columns)], prior)
+            statistics[name] = self.levels_[name].look_up([keys[column] for column in level.columns], prior)
         return np.hstack(list(statistics.values()))
 
     def _level(self, level: Level) -> TargetStatistics:
@@ -123,24 +128,13 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         return np.array([f"{name}_{statistic}" for name in LEVELS for statistic in STATISTICS], dtype=object)
 
 
-def _keys(X: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that make keys, as categories: what is equal is hashed once."""
-    codes, artists = pd.factorize(X["artists"])
-    first = [value.partition(LIST_SEPARATOR)[0] for value in artists]
-    genre_codes, genres = genre_lists(X)
-    return pd.DataFrame(
-        {
-            "artists": _categories(codes, list(artists)),
-            "first_artist": _categories(codes, first),
-            "album_name": X["album_name"].to_numpy(),
-            "track_genre": _categories(genre_codes, [LIST_SEPARATOR.join(members) for members in genres]),
-        },
-        index=X.index,
-        copy=False,
-    )
-
-
-def _categories(codes: np.ndarray, values: list[str]) -> "pd.Categorical[str]":
-    """Return values by position, as categories; an empty value is none."""
-    positions, distinct = pd.factorize(np.array([value or None for value in values], dtype=object))
-    return pd.Categorical.from_codes(np.append(positions, -1)[codes], pd.Index(distinct, dtype="str"))
+def _keys(X: pd.DataFrame) -> dict[str, KeyColumn]:
+    """Return the columns that make keys: what is equal is hashed once, for all levels."""
+    artists = KeyColumn.of(X["artists"])
+    codes, genres = genre_lists(X)
+    return {
+        "artists": artists,
+        "first_artist": artists.replaced([value.partition(LIST_SEPARATOR)[0] for value in artists.values]),
+        "album_name": KeyColumn.of(X["album_name"]),
+        "track_genre": KeyColumn(codes, np.empty(0)).replaced([LIST_SEPARATOR.join(members) for members in genres]),
+    }

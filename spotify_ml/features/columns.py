@@ -41,7 +41,7 @@ class NumericColumns(_Columns):
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the columns of tracks, shape (n_tracks, n_columns)."""
         check_is_fitted(self)
-        return X.to_numpy(dtype=np.float32)
+        return X[list(self.feature_names_in_)].to_numpy(dtype=np.float32)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns."""
@@ -53,14 +53,14 @@ class NumericColumns(_Columns):
 def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame) -> np.ndarray:
     """Return what ``features.transform(tracks)`` gives, as float32, shape (n_tracks, n_features).
 
-    scikit-learn checks and wraps every step anew, which takes longer than the steps do for a few rows, and joins their
-    results by another copy.
+    scikit-learn selects, checks and wraps for every step anew, which takes longer than the steps do for a few rows, and
+    joins their results by another copy. The steps of this package take their columns by name.
     """
     slices = features.output_indices_
     matrix = np.empty((len(tracks), max(part.stop for part in slices.values())), dtype=np.float32)
-    for name, transformer, columns in features.transformers_:
+    for name, transformer, _ in features.transformers_:
         if name != "remainder":
-            matrix[:, slices[name]] = transformer.transform(tracks[columns])
+            matrix[:, slices[name]] = transformer.transform(tracks)
     return matrix
 
 

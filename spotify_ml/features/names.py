@@ -21,7 +21,9 @@ WORDS = {
     "compilation": r"<hits>|best of|greatest|collection|essential|anthology|playlist|vibes|party|summer|<vol>",
     "soundtrack": r"soundtrack|original motion|<ost>|<from>|<theme>|musical",
 }
-_ENDS = {"<": r"(?:^|[^\pL\pN_])", ">": r"(?:$|[^\pL\pN_])"}
+# What a word is made of. RE2 builds its classes of all of Unicode anew in every call, which takes longer than to look
+# through a few names; most names are ASCII and need none of them.
+_ASCII_WORD, _WORD = r"A-Za-z0-9_", r"\pL\pN_"
 _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
 _NOT_LATIN = r"[^\p{Latin}\p{Common}\p{Inherited}]"
 _DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
@@ -60,19 +62,20 @@ class NameFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the features, shape (n_tracks, 26)."""
         check_is_fitted(self, "feature_names_in_")
-        matrix = np.empty((len(X), len(self.get_feature_names_out())), dtype=np.float32)
-        column = 0
-        names = {}
-        for text in _TEXTS:
-            names[text] = pa.chunked_array(pa.array(X[text], pa.string(), from_pandas=True)).fill_null("")
-            for values in _described(names[text]):
-                matrix[:, column] = values
-                column += 1
-        artists = pa.chunked_array(pa.array(X["artists"], pa.string(), from_pandas=True)).fill_null("")
+        names = {name: _text(X[name]) for name in COLUMNS}
+        encoded = [names[name].dictionary_encode() for name in _TEXTS]
+        descriptions = _descriptions(pa.concat_arrays([texts.dictionary for texts in encoded]))
+        matrix = np.empty((len(X), len(_TEXTS) * len(_DESCRIPTIONS) + 2), dtype=np.float32)
+        first = 0
+        for position, texts in enumerate(encoded):
+            own = slice(position * len(_DESCRIPTIONS), (position + 1) * len(_DESCRIPTIONS))
+            matrix[:, own] = descriptions[first + texts.indices.to_numpy()]
+            first += len(texts.dictionary)
+        artists = names["artists"]
         are_named = pc.not_equal(artists, "")
-        matrix[:, column] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
+        matrix[:, -2] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
         same = pc.and_(pc.equal(names["track_name"], names["album_name"]), pc.not_equal(names["track_name"], ""))
-        matrix[:, column + 1] = same.to_numpy()
+        matrix[:, -1] = same.to_numpy(zero_copy_only=False)
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -81,20 +84,38 @@ class NameFeatures(TransformerMixin, BaseEstimator):
         return np.array([*described, "n_artists", "title_is_album"], dtype=object)
 
 
-def _described(text: pa.ChunkedArray) -> list[np.ndarray]:
-    """Return the values of `_DESCRIPTIONS`; what stands more than once is looked at once."""
-    encoded = text.combine_chunks().dictionary_encode()
-    codes, distinct = encoded.indices.to_numpy(), encoded.dictionary
-    lower = _composed(pc.utf8_lower(distinct))
-    years = pc.struct_field(pc.extract_regex(lower, _YEAR), "year").cast(pa.float32())
-    columns = [
-        pc.utf8_length(distinct),
-        pc.count_substring_regex(distinct, r"\S+"),
-        *(pc.match_substring_regex(lower, _pattern(words)) for words in WORDS.values()),
-        years,
-        pc.count_substring_regex(lower, _NOT_LATIN),
+def _text(column: pd.Series) -> pa.Array:
+    text = pa.array(column, pa.string(), from_pandas=True)
+    return (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).fill_null("")
+
+
+def _descriptions(texts: pa.Array) -> np.ndarray:
+    """Return the values of `_DESCRIPTIONS`, shape (n_texts, 11)."""
+    matrix = np.empty((len(texts), len(_DESCRIPTIONS)), dtype=np.float32)
+    is_ascii = pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)
+    for where, describe in ((is_ascii, _described_ascii), (~is_ascii, _described)):
+        if where.any():
+            columns = describe(texts.filter(pa.array(where)))
+            matrix[where] = np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
+    return matrix
+
+
+def _described(texts: pa.Array) -> list[pa.Array]:
+    lower = _composed(pc.utf8_lower(texts))
+    return [*_words_and_year(texts, lower, _WORD), pc.count_substring_regex(lower, _NOT_LATIN)]
+
+
+def _described_ascii(texts: pa.Array) -> list[pa.Array]:
+    return [*_words_and_year(texts, pc.ascii_lower(texts), _ASCII_WORD), pa.array(np.zeros(len(texts)))]
+
+
+def _words_and_year(texts: pa.Array, lower: pa.Array, word: str) -> list[pa.Array]:
+    return [
+        pc.utf8_length(texts),
+        pc.count_substring_regex(texts, r"\S+"),
+        *(pc.match_substring_regex(lower, _pattern(words, word)) for words in WORDS.values()),
+        pc.struct_field(pc.extract_regex(lower, _YEAR), "year").cast(pa.float32()),
     ]
-    return [column.to_numpy(zero_copy_only=False).astype(np.float32)[codes] for column in columns]
 
 
 def _composed(texts: pa.Array) -> pa.Array:
@@ -104,7 +125,5 @@ def _composed(texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(texts, apart, pa.array(composed, texts.type))
 
 
-def _pattern(words: str) -> str:
-    for mark, end in _ENDS.items():
-        words = words.replace(mark, end)
-    return words
+def _pattern(words: str, word: str) -> str:
+    return words.replace("<", f"(?:^|[^{word}])").replace(">", f"(?:$|[^{word}])")

@@ -1,5 +1,8 @@
 """Statistics of the target by a key, such that no row of train is told about its own group."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -16,6 +19,45 @@ DEAD = 1.0
 # What a lone group may know of popularity: the middle of its scale.
 MIDDLE = 50.0
 _SUMS = 4
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of keys, in which what is equal is held, and hashed, once.
+
+    Attributes
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        The position of the key of each row in `values`; -1 where it has none.
+    values : ndarray of str, shape (n_keys,)
+        The keys.
+    """
+
+    codes: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, column: pd.Series) -> Self:
+        """Return the keys of a column; an empty value is none."""
+        codes, distinct = pd.factorize(column)
+        values = np.asarray(distinct, dtype=object)
+        codes[np.isin(codes, np.flatnonzero(values == ""))] = -1
+        return cls(codes, values)
+
+    def replaced(self, values: Sequence[str]) -> Self:
+        """Return the same rows with other keys, one for each of `values`, of which several may be equal or empty."""
+        positions, distinct = pd.factorize(np.array([value or None for value in values], dtype=object))
+        return type(self)(np.append(positions, -1)[self.codes], distinct)
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """The hash of every key, shape (n_keys,)."""
+        hashes: np.ndarray = pd.util.hash_array(self.values, categorize=False)
+        return hashes
+
+
+def _columns(X: pd.DataFrame | Sequence[KeyColumn]) -> Sequence[KeyColumn]:
+    return [KeyColumn.of(X[name]) for name in X.columns] if isinstance(X, pd.DataFrame) else X
 
 
 class TargetStatistics(TransformerMixin, BaseEstimator):
@@ -63,19 +105,19 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         self.n_folds = n_folds
         self.random_state = random_state
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
+    def fit(self, X: pd.DataFrame | Sequence[KeyColumn], y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Learn the statistics of all of train.
 
         Parameters
         ----------
-        X : DataFrame
+        X : DataFrame, or sequence of KeyColumn
             One column of keys, or several that make one key together; an empty value has no key.
         y : ndarray of float, shape (n_rows,)
             The target.
         groups : ndarray of int, shape (n_rows,), optional
             Only `fit_transform` needs them.
         """
-        rows, hashes = _keys(X, pooled=self.pooled)
+        rows, hashes = _keys(_columns(X), pooled=self.pooled)
         target = np.asarray(y, dtype=np.float64)
         self._learn(hashes, target[rows], np.zeros(len(rows), dtype=np.intp), 1)
         self.prior_ = float(target.mean())
@@ -93,7 +135,11 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         return np.concatenate([total - sums, np.stack([without_highest, -without_lowest], axis=-1)], axis=-1)
 
     def fit_transform(
-        self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None, prior: np.ndarray | None = None
+        self,
+        X: pd.DataFrame | Sequence[KeyColumn],
+        y: np.ndarray,
+        groups: np.ndarray | None = None,
+        prior: np.ndarray | None = None,
     ) -> np.ndarray:
         """Learn the statistics, and return those that each row of train may know, shape (n_rows, 6).
 
@@ -107,33 +153,38 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
             folds.
         """
         target = np.asarray(y, dtype=np.float64)
-        folds = assign_folds(np.arange(len(X)) if groups is None else groups, self.n_folds, self.random_state)
+        folds = assign_folds(np.arange(len(target)) if groups is None else groups, self.n_folds, self.random_state)
         n_folds = int(folds.max(initial=0)) + 1
         if prior is None:
             prior = _mean_of_other_folds(target, folds, n_folds)
-        rows, hashes = _keys(X, pooled=self.pooled)
+        rows, hashes = _keys(_columns(X), pooled=self.pooled)
         others = self._learn(hashes, target[rows], folds[rows], n_folds)
         self.prior_ = float(target.mean())
         positions = np.searchsorted(self.keys_, hashes)
-        return self._finish(len(X), rows, others[positions, folds[rows]], prior)
+        return self._finish(len(target), rows, others[positions, folds[rows]], prior)
 
-    def transform(self, X: pd.DataFrame, prior: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, X: pd.DataFrame | Sequence[KeyColumn], prior: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of rows that were not in train, shape (n_rows, 6).
 
         Parameters
         ----------
-        X : DataFrame
+        X : DataFrame, or sequence of KeyColumn
             Keys, as in `fit`.
         prior : ndarray of float, shape (n_rows,), optional
             What to expect of a row whose key is unknown; by default the mean of train.
         """
         check_is_fitted(self)
-        rows, hashes = _keys(X, pooled=self.pooled)
+        return self.look_up(_columns(X), prior)
+
+    def look_up(self, columns: Sequence[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
+        """Do as `transform` does, without scikit-learn's checks: for one row they take as long as the work."""
+        n_rows = len(columns[0].codes)
+        rows, hashes = _keys(columns, pooled=self.pooled)
         positions = np.searchsorted(self.keys_, hashes)
         positions[positions == len(self.keys_)] = 0
         known = self.keys_[positions] == hashes if len(self.keys_) else np.zeros(len(rows), dtype=bool)
-        given = np.full(len(X), self.prior_) if prior is None else prior
-        return self._finish(len(X), rows[known], self.totals_[positions[known]], given)
+        given = np.full(n_rows, self.prior_) if prior is None else prior
+        return self._finish(n_rows, rows[known], self.totals_[positions[known]], given)
 
     def _finish(self, n_rows: int, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Pool the totals of each row's keys and turn them into statistics."""
@@ -224,30 +275,22 @@ def _without_each_fold(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return highest, without
 
 
-def _keys(X: pd.DataFrame, *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+def _keys(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that have a key, and the hash of the key; a row of a list stands once for each member."""
-    codes, hashes = zip(*(_hashed(X[name]) for name in X.columns), strict=True)
-    rows = np.flatnonzero(np.all([code >= 0 for code in codes], axis=0))
+    rows = np.flatnonzero(np.all([column.codes >= 0 for column in columns], axis=0))
     if pooled:
-        return _members(X.iloc[:, 0], rows)
-    joint = hashes[0][codes[0][rows]]
-    for code, values in zip(codes[1:], hashes[1:], strict=True):
+        return _members(columns[0], rows)
+    first, *others = columns
+    joint = first.hashes[first.codes[rows]]
+    for column in others:
         # An odd factor loses nothing, and the order of the columns matters.
-        joint = joint * np.uint64(3) + values[code[rows]]
+        joint = joint * np.uint64(3) + column.hashes[column.codes[rows]]
     return rows, joint
 
 
-def _hashed(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return the code of every value, -1 where there is none, and the hash of every code."""
-    codes, distinct = pd.factorize(column)
-    empty = np.flatnonzero(np.asarray(distinct, dtype=object) == "")
-    codes[np.isin(codes, empty)] = -1
-    return codes, pd.util.hash_array(np.asarray(distinct, dtype=object), categorize=False)
-
-
-def _members(column: pd.Series, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    codes, distinct = pd.factorize(column.iloc[rows])
-    lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in distinct]
+def _members(column: KeyColumn, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    codes = column.codes[rows]
+    lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in column.values]
     lengths = np.array([len(members) for members in lists], dtype=np.intp)
     names = np.array([name for members in lists for name in members], dtype=object)
     hashes = pd.util.hash_array(names)

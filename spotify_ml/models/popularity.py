@@ -83,9 +83,13 @@ class PopularityModel:
         if len(rows) == 0:
             predicted = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
-            matrix = transform_columns(self.features, add_derived_columns(scoring_rows(rows, out_of_range)))
+            matrix = self._matrix(scoring_rows(rows, out_of_range))
             predicted = predict_matrix(self.estimator, matrix, self.classes)
         return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes)) if self.classes else predicted
+
+    def _matrix(self, rows: pd.DataFrame) -> np.ndarray:
+        needed = {column for _, _, columns in self.features.transformers_ for column in columns}
+        return transform_columns(self.features, rows if needed <= set(rows.columns) else add_derived_columns(rows))
 
 
 def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:
