@@ -156,7 +156,7 @@ def _summary(config: RunConfig) -> str:
     classes = class_names(config.task)
     predicted = "how popular a Spotify track is, from 0 to 100,"
     if classes:
-        predicted = f"the probability that a Spotify track is {', '.join(classes[:-1])} or {classes[-1]},"
+        predicted = f"the probability of each class of a Spotify track ({', '.join(classes)}),"
     return f"Predicts {predicted} from {_SEES[config.features.name]}."
 
 

@@ -116,7 +116,7 @@ def test_a_file_of_ones_own_is_given_no_licence(regression: Result):
 def test_classes_are_named_and_have_no_bands(sample: RawTracks):
     config = configuration("task=classification", "task.label=category")
     card = model_card(config, result(sample, config), ORIGIN)
-    assert "Low Popularity, Medium Popularity or High Popularity" in card
+    assert "(Low Popularity, Medium Popularity, High Popularity)" in card
     assert "## By popularity" not in card
     assert re.search(r"\| \*\*test\*\* \| \*\*\d\.\d{3}\*\* \(\d\.\d{3} to \d\.\d{3}\) \|", card)
     assert "LOG LOSS" in section(card, "By genre")
