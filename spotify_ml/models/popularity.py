@@ -1,5 +1,6 @@
 """The model that leaves the project: raw rows in, popularity or the probabilities of its classes out."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -15,6 +16,8 @@ from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
 
 LOWEST, HIGHEST = 0.0, 100.0
+# XGBoost gives every thread so many rows at a time.
+_BLOCK_ROWS = 64
 # What a saved model may consist of: the libraries that models come from, and the containers of their state.
 _TRUSTED_LIBRARIES = ("spotify_ml.", "sklearn.", "xgboost.", "lightgbm.", "catboost.")
 _TRUSTED_TYPES = ("numpy.dtype", "collections.OrderedDict", "collections.defaultdict")
@@ -84,8 +87,16 @@ class PopularityModel:
             predicted = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
             matrix = self._matrix(scoring_rows(rows, out_of_range))
-            predicted = predict_matrix(self.estimator, matrix, self.classes)
+            few = len(matrix) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
+            predicted = predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
         return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes)) if self.classes else predicted
+
+    @cached_property
+    def _single_thread(self) -> Booster:
+        """The same booster without threads, which have nothing to do for a few rows but to wait for each other."""
+        booster = self.estimator.copy()
+        booster.set_param({"nthread": 1})
+        return booster
 
     def _matrix(self, rows: pd.DataFrame) -> np.ndarray:
         needed = {column for _, _, columns in self.features.transformers_ for column in columns}
