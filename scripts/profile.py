@@ -33,7 +33,7 @@ paths.register_resolvers()
 _DPI = 110
 _SMALL_SHARE = 0.001
 _ODD = {
-    ("popularity", 0): "often a second id of a recording that lives under another one",
+    ("popularity", 0): "often a second id of a recording",
     ("tempo", 0): "no beat was detected",
     ("time_signature", 0): "no bar was detected",
     ("key", -1): "no key was detected",
@@ -69,7 +69,7 @@ def profile(raw: "RawTracks") -> str:
         _picture(exploration.draw_moods_and_tempos(add_derived_columns(frame))),
         "## Popularity by what can be heard",
         _picture(exploration.draw_audio_effects(frame)),
-        "Bars: 95% intervals of the means. Tenths have as many rows each; columns of few values are shown by value.",
+        "Points are tenths of the rows, or single values that at least 1% of them have; bars, 95% intervals of the mean.",
         "## Duplicates and their effect",
         _picture(exploration.draw_copies(found)),
         _picture(exploration.draw_spreads(found)),
@@ -112,7 +112,7 @@ def _odd_values(frame: "pd.DataFrame") -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= _SMALL_SHARE else f"below {_SMALL_SHARE:.1%}"
+    return f"{share:.1%}" if share >= _SMALL_SHARE else f"<{_SMALL_SHARE:.1%}"
 
 
 def _effect(found: "Duplicates") -> str:

@@ -25,6 +25,7 @@ _UNITS = {
 }
 _BINS = 50
 _FEW_VALUES = 13
+_FEW_TICKS = 5
 _MOST_GENRES = 12
 _FEWEST_SHARE = 0.01
 _LONG_MINUTES = 10.0
@@ -171,7 +172,7 @@ def draw_audio_effects(raw: pd.DataFrame) -> Figure:
             table["centre"] / scale, table["mean"], 1.96 * table["error"], color=_BLUE, marker="o", markersize=3
         )
         axes.axhline(raw[TARGET].mean(), color=_GREY, linewidth=1, linestyle="--")
-        if raw[name].nunique() <= 2:
+        if len(table) < _FEW_TICKS:
             axes.set_xticks(table["centre"])
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
         axes.set_xlabel(_unit(name), fontsize=8)
