@@ -69,7 +69,7 @@ def profile(raw: "RawTracks") -> str:
         _picture(exploration.draw_moods_and_tempos(add_derived_columns(frame))),
         "## Popularity by what can be heard",
         _picture(exploration.draw_audio_effects(frame)),
-        "Points are tenths of the rows, or single values that at least 1% of them have; bars, 95% intervals of the mean.",
+        "Points are tenths of the rows, or single values of at least 1% of them; bars, 95% intervals of the mean.",
         "## Duplicates and their effect",
         _picture(exploration.draw_copies(found)),
         _picture(exploration.draw_spreads(found)),
