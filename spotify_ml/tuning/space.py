@@ -113,6 +113,23 @@ def suggest(trial: Trial, space: list[Parameter], config: RunConfig) -> Values:
     return values
 
 
+def own_values(space: list[Parameter], config: RunConfig) -> Values:
+    """Return the values that a run has without a study, each moved to the nearest that the space allows."""
+    settings = config.flat()
+    values: Values = {}
+    for parameter in space:
+        value, distribution = settings.get(parameter.key), parameter.distribution
+        if value is None or not parameter.applies(values, config):
+            continue
+        if isinstance(distribution, IntDistribution | FloatDistribution):
+            low, step = distribution.low, distribution.step
+            value = min(max(value, low), distribution.high)
+            values[parameter.key] = value if step is None else low + round((value - low) / step) * step
+        elif isinstance(distribution, CategoricalDistribution) and value in distribution.choices:
+            values[parameter.key] = value
+    return values
+
+
 def apply(config: RunConfig, values: Values) -> RunConfig:
     """Return a run with other values; another ``model.name`` brings that model's own defaults.
 

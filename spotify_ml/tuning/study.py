@@ -217,6 +217,8 @@ class SharedStudy:
         What it optimises.
     identity : dict of str to str
         What all trials of the study have in common, each under a name that a user knows.
+    first : dict
+        Values of the first trial, as far as it is not for the sampler to choose them.
 
     Raises
     ------
@@ -232,8 +234,10 @@ class SharedStudy:
         seed: int,
         objectives: list[Objective],
         identity: dict[str, str],
+        first: dict[str, Any],
     ) -> None:
         self._storage = storage
+        self._first = first
         self._n_trials = config.n_trials
         self._sampler, self._seed = config.sampler, seed
         with storage.lock():
@@ -270,6 +274,8 @@ class SharedStudy:
             return None
         # By its number alone: the same state of the study gives the same trial, whatever was run before it and where.
         number = len(self.trials())
+        if number == 0:
+            self.study.enqueue_trial(self._first)
         self.study.sampler = build_sampler(self._sampler, self._seed + number)
         trial = self.study.ask()
         trial.set_user_attr(_WORKER, worker.name)

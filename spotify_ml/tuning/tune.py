@@ -24,7 +24,7 @@ from spotify_ml.tracking.sweep import ParentRun
 from spotify_ml.train import train
 from spotify_ml.tuning.objectives import Objective, read_objectives
 from spotify_ml.tuning.outcome import METRICS, best_trial, silence_experimental_warnings, write_outcome
-from spotify_ml.tuning.space import Parameter, Values, apply, describe, read_space, suggest
+from spotify_ml.tuning.space import Parameter, Values, apply, describe, own_values, read_space, suggest
 from spotify_ml.tuning.study import FINISHED, SharedStudy, Storage, Worker
 from spotify_ml.tuning.trials import Curve, TrialData, TrialResult
 
@@ -107,9 +107,10 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     _check_name(name)
     with storage.errors():
-        study = SharedStudy(
-            storage, name, settings, config.seed, objectives, _identity(config, raw, space, objectives, settings)
-        )
+        identity = _identity(config, raw, space, objectives, settings)
+        # Where a study begins with what the run has anyway, it does not end with less.
+        first = own_values(space, config)
+        study = SharedStudy(storage, name, settings, config.seed, objectives, identity, first)
         log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
             return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)

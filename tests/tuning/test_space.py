@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from spotify_ml.config import OptunaConfig, RunConfig, validate
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, register_resolvers
-from spotify_ml.tuning.space import apply, describe, read_space, suggest
+from spotify_ml.tuning.space import apply, describe, own_values, read_space, suggest
 
 register_resolvers()
 
@@ -46,6 +46,36 @@ def test_every_model_with_a_space_gives_valid_runs(model: str):
         values = suggest(study.ask(), space, config)
         flat = apply(config, values).flat()
         assert {key: flat[key] for key in values} == values
+
+
+@pytest.mark.parametrize("model", SPACES)
+def test_the_values_that_a_run_has_are_in_every_space(model: str):
+    config = configured(f"model={model}")
+    space = read_space(space_of(config), config)
+    study = optuna.create_study()
+    first = own_values(space, config)
+    study.enqueue_trial(first)
+    assert suggest(study.ask(), space, config) == first
+    assert all(first[key] == config.flat()[key] for key in ("model.learning_rate", "model.max_depth") if key in first)
+
+
+def test_values_out_of_the_space_are_moved_to_the_nearest_in_it(config: RunConfig):
+    text = """
+    model:
+      max_depth: {low: 3, high: 7, step: 2}
+      learning_rate: {low: 0.1, high: 0.2}
+      reg_alpha: {low: 0.001, high: 1.0, log: true}
+      subsample: {low: 0.5, high: 1.0, step: 0.25}
+      max_bin: {choices: [16, 32]}
+      max_leaves: {low: 8, high: 64, when: {model.grow_policy: lossguide}}
+    """
+    moved = own_values(read_space(yaml.safe_load(text), config), config)
+    assert moved == {
+        "model.max_depth": 7,
+        "model.learning_rate": 0.1,
+        "model.reg_alpha": 0.001,
+        "model.subsample": 0.75,
+    }
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def settings(n_trials: int, **changes: Any) -> OptunaConfig:
 def shared(
     storage: Storage, n_trials: int = 5, *, name: str = "s", seed: int = 1, identity: dict[str, str] = IDENTITY
 ) -> SharedStudy:
-    return SharedStudy(storage, name, settings(n_trials), seed, ONE, identity)
+    return SharedStudy(storage, name, settings(n_trials), seed, ONE, identity, {})
 
 
 def take(study: SharedStudy, worker: Worker) -> Trial:
@@ -101,7 +101,7 @@ config, identity = OptunaConfig.model_validate_json(config), eval(identity)
 Path(ready).touch()
 while not Path(go).exists():
     pass
-study = SharedStudy(Storage(url), "s", config, 1, [Objective("val/rmse", "minimize")], identity)
+study = SharedStudy(Storage(url), "s", config, 1, [Objective("val/rmse", "minimize")], identity, {})
 made = []
 with Worker(study.study) as worker:
     while not study.is_complete():
@@ -408,6 +408,18 @@ def test_the_same_state_gives_the_same_trials(url: str, tmp_path: Path):
     assert suggested(shared(parts, 8), 3) == at_once
     assert len({str(params) for params in at_once}) == 8
     assert suggested(shared(parts, 8, name="other", seed=2), 8) != at_once
+
+
+def test_the_first_trial_has_the_values_that_are_given(url: str):
+    study = SharedStudy(Storage(url), "s", settings(3), 1, ONE, {"dataset": "a"}, {"x": 0.125})
+    with Worker(study.study) as worker:
+        with study.locked():
+            first, second = study.take(worker), study.take(worker)
+        assert first is not None
+        assert second is not None
+        assert first.suggest_float("x", 0, 1) == 0.125
+        assert second.suggest_float("x", 0, 1) != 0.125
+        assert [trial.number for trial in study.trials()] == [0, 1]
 
 
 def test_an_equal_trial_is_one_that_counts(url: str):
