@@ -5,9 +5,9 @@ Everything goes through the project's own command, into a store that is thrown a
     python scripts/benchmark_tuning.py data=full                    # all figures; about an hour on two cores
     python scripts/benchmark_tuning.py --trials 6 --runs 2          # the sample, for a look
 
-- **Separate runs.** A study is run in as many parts as there are separate runs, by resuming it, and after each part the
-  last of its trials is run on its own, in full: the two take turns on the same machine. The study's time is that of all
-  its parts, with every start and refit.
+- **Separate runs.** A study is run in two parts, by resuming it, and after each part some of its trials, evenly spread,
+  are run on their own, in full: the two take turns on the same machine. The study's time is that of both parts, with
+  both starts and both refits.
 - **Pruning.** The same number of trials with the same seed, once with the pruner and once without it. Boosting rounds
   are the trees that were grown, as each trial's learning curve says.
 - **Overhead.** From the start of one finished trial to the start of the next, less fitting and predicting: asking,
@@ -81,12 +81,14 @@ class Scratch:
 
 def separate_runs(scratch: Scratch, n_trials: int, n_runs: int) -> list[str]:
     """Compare a study with separate runs of its parameters."""
-    in_study, alone = 0.0, []
-    for part in range(1, n_runs + 1):
-        so_far = round(n_trials * part / n_runs)
+    in_study = 0.0
+    alone: list[float] = []
+    chosen = [round((number + 0.5) * n_trials / n_runs) for number in range(n_runs)]
+    for part, so_far in enumerate((n_trials // 2, n_trials), start=1):
         in_study += scratch.study("shared", so_far, part)
-        values = scratch.trials("shared")[so_far - 1].user_attrs["values"]
-        alone.append(scratch.run(f"alone-{part}", *(f"{key}={value}" for key, value in values.items())))
+        while len(alone) < n_runs and chosen[len(alone)] < so_far:
+            values = scratch.trials("shared")[chosen[len(alone)]].user_attrs["values"]
+            alone.append(scratch.run(f"alone-{len(alone)}", *(f"{key}={value}" for key, value in values.items())))
     expected = fmean(alone) * n_trials
     return [
         f"| {n_trials} trials of a study, refits included | {in_study:.0f} s |",
