@@ -1,7 +1,7 @@
 """The columns of a raw track: names, types, ranges and nulls, and the check of a table against them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -60,12 +60,15 @@ class Violation:
         How many rows it concerns; 0 where it concerns the column as a whole.
     examples : tuple of str
         The first rows it concerns, counted from 1 without the header, with their values.
+    rows : ndarray of int
+        The positions in the table of all of them.
     """
 
     column: str
     problem: str
     count: int = 0
     examples: tuple[str, ...] = ()
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int), compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the violation as one line."""
@@ -175,7 +178,8 @@ def _typed(values: pa.ChunkedArray, column: Column, numbers: np.ndarray) -> tupl
     else:
         floats, missing = _floats(given)
         fits = ~missing & _FITS[column.kind](floats)
-        typed = given if given.type == column.kind.value else _cast(np.where(fits, floats, 0), column.kind)
+        whole = given.type == column.kind.value and not given.null_count
+        typed = given if whole else _cast(np.where(fits, floats, 0), column.kind)
         problems = {
             f"outside {column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
@@ -241,6 +245,6 @@ def _cast(floats: np.ndarray, kind: Kind) -> pa.ChunkedArray:
 
 
 def _violation(name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: np.ndarray) -> Violation:
-    first = np.flatnonzero(where)[:EXAMPLES]
-    examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in first)
-    return Violation(name, problem, int(where.sum()), examples)
+    rows = np.flatnonzero(where)
+    examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in rows[:EXAMPLES])
+    return Violation(name, problem, len(rows), examples, rows)

@@ -57,6 +57,20 @@ def read_tracks(config: DataConfig) -> RawTracks:
     DataError
         If the file is absent, no table, or breaks the schema; all violations are listed together.
     """
+    tracks, violations = inspect_tracks(config)
+    if violations:
+        raise _broken(Path(config.path), violations)
+    return tracks
+
+
+def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
+    """Read those of the raw tracks that keep to the schema, and say what is wrong with the others.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or no table, or none of its rows keeps to the schema.
+    """
     path = Path(config.path)
     content = _content(path, _HINTS[config.name])
     if content.startswith(_PARQUET_MAGIC):
@@ -64,13 +78,17 @@ def read_tracks(config: DataConfig) -> RawTracks:
     else:
         frame, violations = _read_csv(content, path)
     if violations:
-        listing = "\n  ".join(map(str, violations))
-        raise DataError(
-            f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again."
-        )
+        sound = np.ones(len(frame), dtype=bool)
+        sound[np.concatenate([violation.rows for violation in violations])] = False
+        frame = frame[sound].reset_index(drop=True)
     if frame.empty:
-        raise DataError(f"{path} {_NO_ROWS}")
-    return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest())
+        raise _broken(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
+    return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest()), violations
+
+
+def _broken(path: Path, violations: list[Violation]) -> DataError:
+    listing = "\n  ".join(map(str, violations))
+    return DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
 
 
 def _content(path: Path, hint: str) -> bytes:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from spotify_ml.config import DataConfig
 from spotify_ml.data.schema import EXAMPLES, NAMES, NUMERIC
-from spotify_ml.data.sources import RawTracks, read_tracks
+from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
 from spotify_ml.errors import DataError
 
 PUBLIC_CSV_SHA256 = "b202fa49909b2d5cef71a04b1d21243cfeb36414535f2ca9272aa646721177bd"
@@ -328,6 +328,36 @@ def test_two_kinds_of_violation_of_one_column_are_both_listed(file, tracks):
     message = rejected(file(as_csv(frame)))
     assert "row 4: '1.7'" in message
     assert "row 9: 'loud'" in message
+
+
+@pytest.mark.parametrize("write", [as_csv, as_parquet], ids=["csv", "parquet"])
+def test_rows_that_keep_to_the_schema_are_told_from_the_others(file, tracks, write):
+    broken = tracks.astype({"key": "Int64", "explicit": "boolean"})
+    broken.loc[[3, 8], "key"] = pd.NA
+    broken.loc[[8, 9], "explicit"] = pd.NA
+    broken.loc[21, "energy"] = 1.5
+    found, violations = inspect_tracks(DataConfig(name="file", path=str(file(write(broken)))))
+    pd.testing.assert_frame_equal(found.frame, tracks.drop(index=[3, 8, 9, 21]).reset_index(drop=True))
+    assert [(each.column, each.rows.tolist()) for each in violations] == [
+        ("explicit", [8, 9]),
+        ("energy", [21]),
+        ("key", [3, 8]),
+    ]
+
+
+def test_broken_rows_of_a_csv_are_left_out_by_their_place_in_the_file(file, tracks, plain_lines):
+    lines = [*plain_lines]
+    lines[5] += ",one,field,too,many"
+    lines[10] = lines[10].replace(",True,", ",perhaps,").replace(",False,", ",perhaps,")
+    found, violations = inspect_tracks(DataConfig(name="file", path=str(file("\n".join(lines) + "\n"))))
+    assert [each.column for each in violations] == ["row", "explicit"]
+    assert found.frame["track_id"].tolist() == tracks["track_id"].head(12).drop(index=[4, 9]).tolist()
+
+
+def test_file_without_any_sound_row_says_what_is_wrong(file, tracks):
+    path = file(as_csv(tracks.assign(energy=2.0)))
+    with pytest.raises(DataError, match=f"energy: outside 0 to 1 in {N_ROWS} rows"):
+        inspect_tracks(DataConfig(name="file", path=str(path)))
 
 
 def test_row_numbers_hold_in_a_large_file(file, sample):
