@@ -8,7 +8,8 @@
 
 What the rows are, what is missing or odd, how popularity and the audio columns are distributed and hang together, how
 popularity differs by genre, mood and tempo, what stands more than once, and what that does when rows are divided by
-chance. No model is fitted.
+chance. No model is fitted. Rows that break the schema are listed with what is wrong, and left out of everything else; a
+file without a raw column, or without a sound row, is refused.
 """
 
 import io
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from spotify_ml.data.duplicates import Duplicates
+    from spotify_ml.data.schema import Violation
     from spotify_ml.data.sources import RawTracks
 
 paths.register_resolvers()
@@ -44,8 +46,16 @@ _ODD = {
 }
 
 
-def profile(raw: "RawTracks") -> str:
-    """Return the profile of raw tracks as Markdown with the pictures in it."""
+def profile(raw: "RawTracks", violations: "list[Violation]") -> str:
+    """Return the profile of raw tracks as Markdown with the pictures in it.
+
+    Parameters
+    ----------
+    raw : RawTracks
+        The rows that keep to the schema.
+    violations : list of Violation
+        What is wrong with the others.
+    """
     from spotify_ml.data.duplicates import find_duplicates
     from spotify_ml.data.etl import add_derived_columns
     from spotify_ml.evaluation import exploration
@@ -55,6 +65,7 @@ def profile(raw: "RawTracks") -> str:
     parts = [
         f"# Raw tracks of {raw.path.name}",
         _overview(raw),
+        *(["## Rows that break the schema", _broken_rows(violations)] if violations else []),
         "## Missing and odd values",
         _odd_values(frame),
         "## Distributions",
@@ -95,6 +106,14 @@ def _overview(raw: "RawTracks") -> str:
         f"{popularity.min():.0f} to {popularity.max():.0f}",
     }
     return table(["what", "value"], [[name, value] for name, value in facts.items()])
+
+
+def _broken_rows(violations: "list[Violation]") -> str:
+    from spotify_ml.evaluation.page import table
+
+    rows = [[each.column, each.problem, f"{each.count:,}", ", ".join(each.examples)] for each in violations]
+    listing = table(["column", "problem", "rows", "for example"], rows)
+    return f"{listing}\n\nTraining refuses such a file. Here these rows are left out of everything else."
 
 
 def _odd_values(frame: "pd.DataFrame") -> str:
@@ -147,10 +166,10 @@ def run(composed: DictConfig) -> None:
     if output.is_dir():
         raise ConfigError(f"config: output={config.output} is a folder; name the page to write, as output=profile.html")
 
-    from spotify_ml.data.sources import read_tracks
+    from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.evaluation.page import write_page
 
-    write_page(output, profile(read_tracks(config.data)))
+    write_page(output, profile(*inspect_tracks(config.data)))
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")
 
 

@@ -24,7 +24,8 @@ def profile(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 def test_page_of_any_file_needs_no_other(sample: RawTracks, tmp_path: Path):
     rows = pd.concat([sample.frame.head(500)] * 2).assign(tempo=[0.0] * 3 + [120.5] * 997)
-    rows.to_csv(tmp_path / "mine.csv", index=False)
+    broken = sample.frame.head(2).assign(energy=2.0, tempo=[None, 120.0], track_name="<b> | bold")
+    pd.concat([rows, broken]).to_csv(tmp_path / "mine.csv", index=False)
     done = profile(tmp_path, "data=file", "data.path=mine.csv", "output=reports/mine.html")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -37,6 +38,8 @@ def test_page_of_any_file_needs_no_other(sample: RawTracks, tmp_path: Path):
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert re.search(r"<td>tempo 0</td>\s*<td>3</td>\s*<td>0\.3%</td>", page)
     assert re.search(r"<td>rows</td>\s*<td>1,000</td>", page)
+    assert re.search(r"<td>energy</td>\s*<td>outside 0 to 1</td>\s*<td>2</td>\s*<td>row 1001: .*, row 1002: ", page)
+    assert re.search(r"<td>tempo</td>\s*<td>empty or NaN</td>\s*<td>1</td>\s*<td>row 1001: ", page)
     assert str(tmp_path) not in page
     assert {entry.name for entry in tmp_path.iterdir()} == {"mine.csv", "reports"}
 
