@@ -189,9 +189,7 @@ class CsvInput:
         except pa.ArrowInvalid as error:
             raise DataError(f"{self.origin}: {_not_a_csv(block, last, error)}; {_SAVE}") from error
         broken = [
-            BrokenRow(
-                last + row.number, row.text, f"has {row.actual_columns} fields in place of {row.expected_columns}"
-            )
+            BrokenRow(last + row.number, row.text, f"{row.actual_columns} fields in place of {row.expected_columns}")
             for row in invalid
         ]
         numbers = np.arange(last + 1, last + 1 + table.num_rows + len(broken))

@@ -109,11 +109,12 @@ def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Reje
 
 
 def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: RejectedRows) -> None:
-    for broken in batch.broken:
-        rejected.write(broken.number, broken.problem, broken.text.encode())
+    aside = [(broken.number, broken.problem, broken.text.encode()) for broken in batch.broken]
     for row in np.flatnonzero(bad):
         reasons = [f"{problem.column} {problem.text}" for problem in checked.problems if problem.where[row]]
-        rejected.write(int(batch.numbers[row]), "; ".join(reasons), batch.lines[row])
+        aside.append((int(batch.numbers[row]), "; ".join(reasons), batch.lines[row]))
+    for number, reason, line in sorted(aside):
+        rejected.write(number, reason, line)
 
 
 @dataclass
@@ -127,7 +128,7 @@ class _Complaints:
         """Add the bad rows of a batch."""
         self.n_rows += int(checked.refused().sum()) + len(batch.broken)
         for broken in batch.broken:
-            self._add(f"a row {broken.problem}", 1, [f"row {broken.number}"])
+            self._add(broken.problem, 1, [f"row {broken.number}"])
         for problem in checked.problems:
             values = batch.table.column(problem.column)
             first = np.flatnonzero(problem.where)[:EXAMPLES]

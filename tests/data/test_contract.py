@@ -1,0 +1,109 @@
+"""Tests of what a model takes as raw rows, in whatever types they come, and of what it refuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spotify_ml.data.contract import check_rows, scoring_rows
+from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.errors import DataError
+
+
+@pytest.fixture
+def rows(sample: RawTracks) -> pd.DataFrame:
+    return sample.frame.head(20).drop(columns="popularity")
+
+
+FORMS = {
+    "integers as floats": lambda rows: rows.astype({"key": float, "duration_ms": float, "mode": float}),
+    "flags as numbers": lambda rows: rows.astype({"explicit": int}),
+    "flags as words": lambda rows: rows.assign(explicit=rows["explicit"].map({True: "True", False: "false"})),
+    "nullable types": lambda rows: rows.convert_dtypes(),
+    "numbers as text": lambda rows: rows.astype(dict.fromkeys(AUDIO, "str")),
+    "objects": lambda rows: rows.astype(object),
+    "categories": lambda rows: rows.astype(dict.fromkeys([*TEXT, "key"], "category")),
+    "another order": lambda rows: rows[list(rows.columns)[::-1]],
+    "further columns": lambda rows: rows.assign(note="extra", popularity=200),
+    "another index": lambda rows: rows.set_axis([7] * len(rows)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_the_same_in_every_form(rows: pd.DataFrame, form: str):
+    checked = check_rows(FORMS[form](rows))
+    assert checked.problems == []
+    pd.testing.assert_frame_equal(checked.frame(), scoring_rows(rows))
+
+
+def test_rows_are_typed_in_schema_order(rows: pd.DataFrame):
+    scored = scoring_rows(rows)
+    assert set(scored.columns) == {*AUDIO, *TEXT}
+    np.testing.assert_array_equal(scored[list(AUDIO)], rows[list(AUDIO)].astype(float))
+    assert (scored["artists"] == rows["artists"]).all()
+
+
+def test_text_may_be_absent(rows: pd.DataFrame):
+    assert scoring_rows(rows[list(AUDIO)])[list(TEXT)].isna().all(axis=None)
+
+
+def test_every_absent_column_is_named_with_the_nearest_that_is_there(rows: pd.DataFrame):
+    with pytest.raises(DataError) as caught:
+        scoring_rows(rows.drop(columns="key").rename(columns={"tempo": "tempos"}))
+    assert "key, tempo (did you mean 'tempos'?)" in str(caught.value)
+
+
+@pytest.mark.parametrize("empty", [np.nan, None, "", " NaN "])
+def test_a_missing_number_is_no_problem(rows: pd.DataFrame, empty: object):
+    values = rows["tempo"].astype(object)
+    values.iloc[3] = empty
+    scored = scoring_rows(rows.assign(tempo=values))
+    assert scored.index[scored["tempo"].isna()].tolist() == [3]
+
+
+BAD = {
+    "tempo": ("fast", "tempo is not numeric in 1 row (row 4: fast)"),
+    "explicit": (2, "explicit is not true or false in 1 row (row 4: 2)"),
+    "key": (3.5, "key is not a whole number in 1 row (row 4: 3.5)"),
+    "loudness": (np.inf, "loudness is infinite in 1 row (row 4: inf)"),
+    "energy": (1.5, "energy is outside 0 to 1 in 1 row (row 4: 1.5)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_said_with_row_and_value(rows: pd.DataFrame, name: str):
+    value, message = BAD[name]
+    values = rows[name].astype(object)
+    values.iloc[3] = value
+    with pytest.raises(DataError) as caught:
+        scoring_rows(rows.assign(**{name: values}))
+    assert message in str(caught.value)
+
+
+def test_all_problems_are_found_at_once(rows: pd.DataFrame):
+    broken = rows.assign(energy=[2.0, -1.0, *rows["energy"][2:]], key=[99, *rows["key"][1:]])
+    checked = check_rows(broken)
+    assert {problem.column: np.flatnonzero(problem.where).tolist() for problem in checked.problems} == {
+        "energy": [0, 1],
+        "key": [0],
+    }
+    assert np.flatnonzero(checked.refused()).tolist() == [0, 1]
+
+
+def test_values_out_of_range_are_clipped_and_counted(rows: pd.DataFrame):
+    broken = rows.assign(energy=[2.0, -1.0, *rows["energy"][2:]], key=[99, *rows["key"][1:]])
+    before = broken.copy()
+    checked = check_rows(broken, "clip")
+    assert checked.problems == []
+    assert checked.clipped == {"energy": 2, "key": 1}
+    assert checked.frame()["energy"].head(2).tolist() == [1.0, 0.0]
+    assert checked.frame()["key"].iloc[0] == 11
+    pd.testing.assert_frame_equal(broken, before)
+
+
+@pytest.mark.parametrize("name", ["tempo", "explicit", "key", "loudness"])
+def test_only_numbers_out_of_range_can_be_clipped(rows: pd.DataFrame, name: str):
+    values = rows[name].astype(object)
+    values.iloc[3] = BAD[name][0]
+    with pytest.raises(DataError, match=name):
+        scoring_rows(rows.assign(**{name: values}), "clip")
