@@ -134,6 +134,18 @@ def test_a_column_that_is_wrong_is_named(
 
 
 @pytest.mark.parametrize(
+    ("params", "status"), [({}, 400), ({"out_of_range": "clip"}, 200), ({"out_of_range": "klip"}, 400)]
+)
+def test_a_request_carries_the_parameters_of_the_prediction(
+    server: Server, store: Store, params: dict[str, str], status: int
+):
+    records = json.loads(store.rows.head(1).assign(tempo=999.0).to_json(orient="records"))
+    answered, text = server.post(json.dumps({"dataframe_records": records, "params": params}).encode())
+    assert answered == status
+    assert "predictions" in text if status == 200 else re.search("tempo|klip", json.loads(text)["message"])
+
+
+@pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
         pytest.param(b'{"dataframe_records": [', JSON, 400, id="broken JSON"),
