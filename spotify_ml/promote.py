@@ -39,11 +39,13 @@ def promote(config: "PromoteConfig") -> "Decision":
         If there is no such version, it cannot be compared fairly, or the store cannot be used.
     """
     from spotify_ml.errors import ConfigError
-    from spotify_ml.tracking.promotion import recorded_promotion
-    from spotify_ml.tracking.store import open_store, store_errors
 
     if config.rollback and (config.force or config.version is not None):
         raise ConfigError("config: rollback=true goes back to the champion before; leave out version=… and force=true")
+
+    from spotify_ml.tracking.promotion import recorded_promotion
+    from spotify_ml.tracking.store import open_store, store_errors
+
     client = open_store(config.tracking.uri)
     with store_errors(config.tracking.uri):
         if config.rollback:

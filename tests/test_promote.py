@@ -52,10 +52,9 @@ class Store:
     def version(self, number: int) -> Version:
         return find_version(self.client, f"models:/{MODEL}/{number}")
 
-    def tags(self, number: int) -> dict[str, str]:
-        """What promotions left with a version."""
-        prefix = "promotion."
-        tags = self.version(number).tags
+    def tags(self, number: int, side: str = "promotion") -> dict[str, str]:
+        """What promotions left with a version: with one that asked for the place, or with the ``champion``."""
+        tags, prefix = self.version(number).tags, f"{side}."
         return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}
 
     def champion(self, model: str = MODEL) -> int | None:
@@ -112,8 +111,9 @@ def store(trained: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(contest, "_TIMED_ROUNDS", 1)
     client = trained.client
     for number in (WEAK, STRONG, ELSEWHERE):
-        for name in trained.tags(number):
-            client.delete_model_version_tag(MODEL, str(number), f"promotion.{name}")
+        for side in ("promotion", "champion"):
+            for name in trained.tags(number, side):
+                client.delete_model_version_tag(MODEL, str(number), f"{side}.{name}")
     if trained.champion() is not None:
         client.delete_registered_model_alias(MODEL, "champion")
     return trained
@@ -130,8 +130,10 @@ def test_the_alias_goes_from_version_to_version_and_back(store: Store):
     second = store.promote(f"version={STRONG}")
     assert (second.outcome, store.champion()) == ("promoted", STRONG)
     assert store.tags(STRONG).items() >= {"decision": "promoted", "rival": "1", "run_id": second.run_id}.items()
-    assert store.tags(WEAK).items() >= {"decision": "replaced", "rival": "2", "run_id": second.run_id}.items()
-    assert {"at", "why"} <= set(store.tags(WEAK)) & set(store.tags(STRONG))
+    replaced = store.tags(WEAK, "champion")
+    assert replaced.items() >= {"decision": "replaced", "rival": "2", "run_id": second.run_id}.items()
+    assert {"at", "why"} <= set(replaced) & set(store.tags(STRONG))
+    assert store.tags(WEAK).items() >= {"decision": "promoted", "rival": "baselines", "run_id": first.run_id}.items()
 
     assert (store.promote(f"version={STRONG}").outcome, store.champion()) == ("unchanged", STRONG)
 
@@ -139,7 +141,7 @@ def test_the_alias_goes_from_version_to_version_and_back(store: Store):
     assert (would.outcome, would.version.number, store.champion()) == ("restored", WEAK, STRONG)
     back = store.promote("rollback=true")
     assert (back.outcome, store.champion()) == ("restored", WEAK)
-    assert (store.tags(WEAK)["decision"], store.tags(STRONG)["decision"]) == ("restored", "replaced")
+    assert (store.tags(WEAK)["decision"], store.tags(STRONG, "champion")["decision"]) == ("restored", "replaced")
     with pytest.raises(TrackingError, match="none to go back to"):
         store.promote("rollback=true")
 
@@ -148,7 +150,7 @@ def test_a_worse_version_needs_force(store: Store):
     store.crown(STRONG)
     refused = store.promote(f"version={WEAK}")
     assert (refused.outcome, store.champion()) == ("refused", STRONG)
-    assert (store.tags(WEAK)["decision"], store.tags(STRONG)["decision"]) == ("refused", "kept")
+    assert (store.tags(WEAK)["decision"], store.tags(STRONG, "champion")["decision"]) == ("refused", "kept")
     assert store.tags(WEAK)["why"].startswith("better: R² improves by -0.")
     forced = store.promote(f"version={WEAK}", "force=true")
     assert (forced.outcome, store.champion()) == ("forced", WEAK)
@@ -161,7 +163,7 @@ def test_a_dry_run_decides_and_records_but_moves_nothing(store: Store):
     store.client.set_registered_model_alias(MODEL, "challenger", str(STRONG))
     decision = store.promote("dry_run=true")
     assert (decision.outcome, decision.version.number, store.champion()) == ("promoted", STRONG, WEAK)
-    assert store.tags(WEAK) == store.tags(STRONG) == {}
+    assert [store.tags(number, side) for number in (WEAK, STRONG) for side in ("promotion", "champion")] == [{}] * 4
     run = store.client.get_run(decision.run_id)
     assert (run.data.tags["promotion.decision"], run.data.params["dry_run"]) == ("promoted", "True")
 
@@ -309,12 +311,12 @@ def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: S
         assert racers[WEAK].returncode == 0
         assert decided[WEAK]["promotion.rival"] == "baselines"
         assert decided[STRONG]["promotion.rival"] == store.tags(STRONG)["replaced"] == str(WEAK)
-        assert store.tags(WEAK)["decision"] == "replaced"
+        assert store.tags(WEAK, "champion")["decision"] == "replaced"
     else:
         assert racers[WEAK].returncode == 2
         assert decided[WEAK]["promotion.rival"] == store.tags(WEAK)["rival"] == str(STRONG)
         assert decided[STRONG]["promotion.rival"] == "baselines"
-        assert "replaced" not in store.tags(STRONG)
+        assert store.tags(STRONG, "champion")["decision"] == "kept"
     for run in runs:
         assert {path.name for path in store.files(run.info.run_id).iterdir()} == {"comparison.md", "comparison.json"}
 

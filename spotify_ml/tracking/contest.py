@@ -108,8 +108,9 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
             f"only {len(rows):,} of {len(test):,} test tracks ({which}) are new to {names}, and gate.fewest_tracks is "
             f"{config.gate.fewest_tracks:,}; train with the champion's split and seed, or compare by another: seed=…"
         )
-    said = f"{len(rows):,} of {len(test):,} test tracks ({which}) in {n_groups:,} groups that no fit has seen"
-    return test.iloc[rows], groups, said + "".join(f"; {each}" for each in unknown)
+    said = f"{len(rows):,} of {len(test):,} test tracks ({which}) in {n_groups:,} groups"
+    seen = f", new to both only as far as is known: {'; '.join(unknown)}" if unknown else " that no fit has seen"
+    return test.iloc[rows], groups, said + seen
 
 
 def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:

@@ -151,16 +151,18 @@ def _move(client: MlflowClient, decision: Decision) -> None:
 
 
 def _tag(client: MlflowClient, decision: Decision) -> None:
-    """Say on both versions what was decided, beside whom, when, why, and where it is recorded."""
+    """Say on both versions what was decided, beside whom, when, why, and where it is recorded.
+
+    ``promotion.…`` is of a version that asked for the place, ``champion.…`` of one that had it.
+    """
     version, champion = decision.version, decision.champion
     if decision.outcome == "unchanged":
         return
-    of_champion = "kept" if decision.outcome == "refused" else "replaced"
-    sides: list[tuple[Version, str, Version | None]] = [(version, decision.outcome, champion)]
+    sides: list[tuple[Version, str, str, Version | None]] = [(version, "promotion", decision.outcome, champion)]
     if champion is not None:
-        sides.append((champion, of_champion, version))
+        sides.append((champion, "champion", "replaced" if decision.moves else "kept", version))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for own, outcome, other in sides:
+    for own, side, outcome, other in sides:
         tags = {
             "decision": outcome,
             "rival": _NOBODY if other is None else str(other.number),
@@ -169,7 +171,7 @@ def _tag(client: MlflowClient, decision: Decision) -> None:
             "run_id": decision.run_id,
         }
         for key, value in tags.items():
-            client.set_model_version_tag(own.name, str(own.number), f"promotion.{key}", value)
+            client.set_model_version_tag(own.name, str(own.number), f"{side}.{key}", value)
 
 
 def _number(version: Version | None) -> int | None:
