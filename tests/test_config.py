@@ -11,12 +11,23 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from spotify_ml.config import RunConfig, known_keys, validate
+from spotify_ml.config import PromoteConfig, RunConfig, known_keys, validate, validate_as
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.train import train
 
-CHOICES = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def groups_of(command: str) -> set[str]:
+    """The config groups in the defaults list of a command."""
+    entries = [entry for entry in OmegaConf.load(CONF / f"{command}.yaml").defaults if entry != "_self_"]
+    return {group for entry in entries for group in entry if not group.startswith("override ")}
+
+
+CHOICES = sorted(
+    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name in groups_of("train")
+)
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 
 
@@ -39,10 +50,17 @@ def command_line(*overrides: str, folder: Path) -> subprocess.CompletedProcess[s
 # --- every choice
 
 
-def test_every_group_of_the_defaults_list_has_choices():
-    defaults = OmegaConf.load(CONF / "train.yaml").defaults
-    groups = {group for entry in defaults if entry != "_self_" for group in entry}
-    assert groups == {group for group, _ in CHOICES}
+def test_every_group_of_a_defaults_list_has_choices_and_every_folder_is_one():
+    groups = {group for command in COMMANDS for group in groups_of(command)}
+    assert groups == {path.parent.name for path in CONF.glob("*/*.yaml")}
+
+
+@pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "gate").iterdir()))
+def test_every_gate_composes_and_validates(choice: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate_as(compose("promote", [f"gate={choice}"]), PromoteConfig)
+    assert config.gate.name == choice
+    assert config.tracking.registered_model == config.gate.registered_model
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
