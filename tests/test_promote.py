@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from spotify_ml.config import PromoteConfig, validate, validate_as
+from spotify_ml.data.held_out import read_split
 from spotify_ml.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
 from spotify_ml.paths import CONF
 from spotify_ml.promote import promote
 from spotify_ml.report import Summary
 from spotify_ml.tracking import contest, promotion
 from spotify_ml.tracking.promotion import Decision
-from spotify_ml.tracking.provenance import read_provenance
+from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_digest
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.train import train
 from tests.conftest import SAMPLE
@@ -27,6 +28,8 @@ from tests.conftest import SAMPLE
 MODEL, CATEGORY = "spotify-popularity", "spotify-popularity-category"
 WEAK, STRONG, ELSEWHERE = 1, 2, 3
 PATIENCE_S = 120
+# A gate that lets any figures through.
+ANYTHING = ("gate.margin=-100", "gate.genre_margin=100")
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,26 @@ def test_too_few_tracks_decide_nothing(store: Store):
     run = store.promotions()[0]
     assert (run.info.status, store.champion()) == ("FAILED", WEAK)
     assert run.data.tags["error"].startswith("only 2")
-    assert store.promote(f"version={ELSEWHERE}", "gate.fewest_tracks=300", "force=true").moves
+    forced = store.promote(f"version={ELSEWHERE}", "gate.fewest_tracks=300", "force=true", *ANYTHING)
+    assert (forced.outcome, [each.name for each in forced.verdict.failed]) == ("forced", ["tracks"])
+
+
+def test_what_the_champions_split_keeps_apart_is_kept_apart(store: Store, monkeypatch: pytest.MonkeyPatch):
+    def fitted_by_artist(client: MlflowClient, version: Version, uri: str) -> Provenance:
+        found = read_provenance(client, version, uri)
+        if version.number != WEAK:
+            return found
+        config = found.config.model_copy(update={"split": found.config.split.model_copy(update={"name": "artist"})})
+        split = read_split(config.data, config.cleaning, config.split, config.seed).split
+        parts = {"train": split.train, "validation": split.validation}
+        digests = {part: rows_digest(found.sha256, config.cleaning.name, rows) for part, rows in parts.items()}
+        return replace(found, config=config, digests=digests)
+
+    monkeypatch.setattr(contest, "read_provenance", fitted_by_artist)
+    store.crown(WEAK)
+    # 209 are of recordings that neither knows, but mostly by artists that the challenger does.
+    with pytest.raises(DataError, match=r"only 24 of 1,106 test tracks .*split=recording.* kept apart by artist"):
+        store.promote(f"version={STRONG}")
 
 
 def test_fitted_tracks_that_cannot_be_known_are_a_refusal_but_for_force(store: Store, tmp_path: Path):
@@ -213,7 +235,8 @@ def test_fitted_tracks_that_cannot_be_known_are_a_refusal_but_for_force(store: S
             store.promote(f"version={STRONG}", "dry_run=true")
         known = store.promote(f"version={STRONG}", "dry_run=true", "data=file", f"data.path={moved}", "force=true")
         assert "cannot be known" not in known.verdict.rows
-        forced = store.promote(f"version={STRONG}", "dry_run=true", "force=true")
+        forced = store.promote(f"version={STRONG}", "dry_run=true", "force=true", *ANYTHING)
+        assert (forced.outcome, [each.name for each in forced.verdict.failed]) == ("forced", ["tracks"])
         assert "models:/spotify-popularity/3 was fitted on cannot be known" in forced.verdict.rows
         assert forced.verdict.comparison.n_tracks > known.verdict.comparison.n_tracks
     finally:

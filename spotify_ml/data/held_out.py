@@ -1,7 +1,7 @@
 """Which tracks a model was fitted on, found again, and which are as new to it as to any other."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from spotify_ml.errors import DataError
 from spotify_ml.paths import CONF, register_resolvers
 
 _KEYS = [*FINGERPRINT, "artists", "album_name", "track_name"]
+# From the smallest groups to the largest: each joins what those before it join.
+_BY_SIZE = ("random", "recording", "album", "artist")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ def _configured(name: str) -> str:
     register_resolvers()
     choice = OmegaConf.create(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8")))
     return str(choice.path)
+
+
+def coarsest(splits: Iterable[str]) -> str:
+    """Return the split with the largest groups.
+
+    A model that was fitted by ``split=artist`` knows no other track of its test artists; one fitted by
+    ``split=recording`` knows most of them, and would win on those artists by that alone. Tracks are as new to one model
+    as to another where the largest groups that any of them was fitted by are kept apart.
+    """
+    return max(splits, key=_BY_SIZE.index)
 
 
 def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:

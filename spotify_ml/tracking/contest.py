@@ -1,6 +1,7 @@
 """A version beside the champion, or the baselines: loaded, freshly scored on tracks new to both, and judged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -8,11 +9,11 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from spotify_ml.config import PromoteConfig
-from spotify_ml.data.held_out import read_split, same_data, unseen_rows
+from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.errors import ConfigError, DataError
 from spotify_ml.evaluation.baselines import quick_baselines
-from spotify_ml.evaluation.gate import Verdict, better_of, judge
+from spotify_ml.evaluation.gate import Condition, Verdict, better_of, judge
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.evaluation.paired import Contender, compare_pair
 from spotify_ml.models.targets import Task
@@ -21,6 +22,28 @@ from spotify_ml.tracking.registry import ScoringModel, Version, load_version
 
 _TIMED_ROWS, _TIMED_ROUNDS = 1000, 5
 _FEWEST_GROUPS = 2
+
+
+@dataclass(frozen=True)
+class _ComparedTracks:
+    """Test tracks that are new to all versions, as far as is known.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row per track.
+    groups : ndarray of int, shape (n_rows,)
+        The group of every row.
+    said : str
+        Which tracks those are.
+    condition : Condition
+        Whether they are known to be new to all, and enough; ``force=true`` compares on others, too.
+    """
+
+    frame: pd.DataFrame
+    groups: np.ndarray
+    said: str
+    condition: Condition
 
 
 def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
@@ -47,24 +70,25 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
     rivals = [version] if champion is None else [version, champion]
     provenances = [read_provenance(client, each, uri) for each in rivals]
     task = _common_task(config, provenances)
-    tracks, groups, said = _compared_tracks(config, provenances)
+    tracks = _compared_tracks(config, provenances)
     models = [load_version(each, uri) for each in rivals]
-    contenders = _score(models, tracks)
+    contenders = _score(models, tracks.frame)
     if champion is None:
-        contenders.append(_baseline(config, task, provenances[0], tracks))
+        contenders.append(_baseline(config, task, provenances[0], tracks.frame))
         changes = []
     else:
         changes = schema_changes(*(each.model.metadata.signature for each in models))
     comparison = compare_pair(
         task,
-        tracks,
-        groups,
+        tracks.frame,
+        tracks.groups,
         *contenders,
         seed=_seed(config, provenances[0]),
         confidence=config.gate.confidence,
         genre_tracks=config.gate.genre_tracks,
     )
-    return Verdict(comparison, said, judge(config.gate, comparison, provenances[0].format_difference, changes))
+    conditions = judge(config.gate, comparison, provenances[0].format_difference, changes)
+    return Verdict(comparison, tracks.said, [tracks.condition, *conditions])
 
 
 def _common_task(config: PromoteConfig, provenances: Sequence[Provenance]) -> Task:
@@ -91,26 +115,32 @@ def _seed(config: PromoteConfig, provenance: Provenance) -> int:
     return provenance.config.seed if config.seed is None else config.seed
 
 
-def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[pd.DataFrame, np.ndarray, str]:
-    """Return the test tracks that are new to all versions, their groups, and what tracks those are."""
+def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> _ComparedTracks:
     recorded = provenances[0].config
     fitted, unknown = _fitted(config, provenances)
     data = config.data or same_data(recorded.data, provenances[0].sha256)
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
     seed = _seed(config, provenances[0])
     test = read_split(data, cleaning, split, seed).test
-    rows, groups = unseen_rows(test, fitted, split.name)
+    kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
+    rows, groups = unseen_rows(test, fitted, kept_apart)
     which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"
-    n_groups = len(np.unique(groups))
-    if n_groups < _FEWEST_GROUPS or (len(rows) < config.gate.fewest_tracks and not config.force):
+    if kept_apart != split.name:
+        which += f", kept apart by {kept_apart} as one was fitted"
+    n_groups, enough = len(np.unique(groups)), len(rows) >= config.gate.fewest_tracks
+    if n_groups < _FEWEST_GROUPS or not (enough or config.force):
         names = " and ".join(each.version.uri for each in provenances)
+        force = "; force=true compares all the same" if n_groups >= _FEWEST_GROUPS else ""
         raise DataError(
             f"only {len(rows):,} of {len(test):,} test tracks ({which}) are new to {names}, and gate.fewest_tracks is "
             f"{config.gate.fewest_tracks:,}; train with the champion's split and seed, or compare by another: seed=…"
+            f"{force}"
         )
     said = f"{len(rows):,} of {len(test):,} test tracks ({which}) in {n_groups:,} groups"
     seen = f", new to both only as far as is known: {'; '.join(unknown)}" if unknown else " that no fit has seen"
-    return test.iloc[rows], groups, said + seen
+    found = f"{len(rows):,} are new to all{', as far as is known' if unknown else ''}"
+    condition = Condition("tracks", enough and not unknown, f"{found}; {config.gate.fewest_tracks:,} are asked for")
+    return _ComparedTracks(test.iloc[rows], groups, said + seen, condition)
 
 
 def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:

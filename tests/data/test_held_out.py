@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from spotify_ml.config import CleaningConfig, DataConfig, SplitConfig
-from spotify_ml.data.held_out import read_split, same_data, unseen_rows
+from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.data.splits import FINGERPRINT
+from spotify_ml.data.splits import FINGERPRINT, group_codes
 from spotify_ml.errors import DataError
 from tests.conftest import SAMPLE
 
@@ -55,6 +55,16 @@ def test_all_test_rows_of_the_same_split_are_new_whatever_file_they_were_read_fr
     assert len(rows) == len(chosen.test)
     own = pd.Series(chosen.split.groups[chosen.split.test])
     assert (pd.crosstab(groups, own) > 0).to_numpy().sum() == own.nunique() == len(np.unique(groups))
+
+
+@pytest.mark.parametrize("finer", KINDS)
+@pytest.mark.parametrize("larger", KINDS)
+def test_the_coarsest_groups_join_what_all_others_do(finer: str, larger: str):
+    tracks = read_split(DATA, TRACKS, split_config("recording"), 1).frame
+    joined = coarsest([finer, larger])
+    assert joined in (finer, larger)
+    inner, outer = pd.Series(group_codes(tracks, finer)), group_codes(tracks, joined)
+    assert pd.Series(outer).groupby(inner).nunique().eq(1).all()
 
 
 def test_no_row_is_left_out_without_reason():
