@@ -88,7 +88,9 @@ def summary_table(summary: Summary) -> str:
         f"{rows['val']:,} val, {rows['test']:,} test",
         "",
         f"{'':18}" + "".join(f"{title(name):>{_WIDTH}}" for name in columns),
-        *(_line(part, metrics, columns) for part in (*_PARTS, *baselines)),
+        *(_line(part, metrics, columns) for part in _PARTS),
+        *_intervals(metrics, columns),
+        *(_line(part, metrics, columns) for part in baselines),
         *_folds(metrics, columns),
         "",
         "time     " + "  ".join(_times(metrics)),
@@ -106,6 +108,15 @@ def title(metric: str) -> str:
 def _line(part: str, metrics: dict[str, float], columns: tuple[str, ...]) -> str:
     cells = (metrics.get(f"{part}/{name}") for name in columns)
     return f"{part:18}" + "".join(f"{'–' if cell is None else f'{cell:.3f}':>{_WIDTH}}" for cell in cells)
+
+
+def _intervals(metrics: dict[str, float], columns: tuple[str, ...]) -> list[str]:
+    """Return how sure the figures of the test rows are, below these."""
+    cells = [[metrics.get(f"test/{name}_{end}") for end in ("lower", "upper")] for name in columns]
+    if not any(lower is not None for lower, _ in cells):
+        return []
+    shown = ["" if lower is None else f"{lower:.3f} to {upper:.3f}" for lower, upper in cells]
+    return [f"{'test, 95 %':18}" + "".join(f"{cell:>{_WIDTH}}" for cell in shown)]
 
 
 def _folds(metrics: dict[str, float], columns: tuple[str, ...]) -> list[str]:

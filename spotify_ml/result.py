@@ -7,6 +7,7 @@ from spotify_ml.data.etl import CleanTracks
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split
+from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.features.factory import Matrices
 from spotify_ml.models.estimators import FittedEstimators
@@ -22,6 +23,8 @@ class Result:
         The figures of each fold of the cross-validation; empty without one.
     baselines : dict of str to float
         The figures of the baselines that are models; empty where they were not asked for.
+    intervals : dict of str to Interval
+        Of figures of the test rows, by metric, how sure they are.
     """
 
     raw: RawTracks
@@ -33,6 +36,7 @@ class Result:
     evaluation: Evaluation
     folds: list[dict[str, float]]
     baselines: dict[str, float]
+    intervals: dict[str, Interval]
 
     def metrics(self) -> dict[str, float]:
         """Return every figure under its MLflow name; of folds, their mean and spread."""
@@ -40,7 +44,12 @@ class Result:
         for metric in set.intersection(*map(set, self.folds)) if self.folds else ():
             values = [fold[metric] for fold in self.folds]
             folds |= {f"cv/{metric}_mean": fmean(values), f"cv/{metric}_std": stdev(values)}
-        return {**self.sizes(), **self.evaluation.metrics, **self.baselines, **dict(sorted(folds.items()))}
+        ends = {
+            f"test/{metric}_{end}": getattr(interval, end)
+            for metric, interval in self.intervals.items()
+            for end in ("lower", "upper")
+        }
+        return {**self.sizes(), **self.evaluation.metrics, **ends, **self.baselines, **dict(sorted(folds.items()))}
 
     def sizes(self) -> dict[str, float]:
         """Return the counts of a run under their metric names; ``rows/train`` is what the final model is fitted on."""

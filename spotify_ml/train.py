@@ -51,6 +51,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.data.sources import read_tracks
     from spotify_ml.data.splits import split_tracks
     from spotify_ml.evaluation.baselines import full_baselines
+    from spotify_ml.evaluation.bootstrap import bootstrap_metrics
     from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
     from spotify_ml.features.factory import build_matrices
@@ -80,6 +81,8 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         with clock.stage("evaluate"):
             evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+            scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
+            intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
         folds, baselines = [], {}
         if config.cv is not None:
             with clock.stage("cv"):
@@ -87,7 +90,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         if (config.baselines or ("quick" if parent is None else "full")) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
-        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines)
+        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines, intervals)
         with clock.stage("outputs"):
             write_outputs(folder, config, result, figures)
         register = parent is None if config.register_model is None else config.register_model

@@ -9,7 +9,7 @@ import numpy as np
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES, bootstrap_metrics
+from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
 from spotify_ml.evaluation.genres import FEWEST_TRACKS, genre_errors
 from spotify_ml.evaluation.page import table, write_page
 from spotify_ml.files import staged
@@ -161,9 +161,7 @@ def _summary(config: RunConfig) -> str:
 
 
 def _figures(config: RunConfig, result: Result) -> str:
-    metrics, columns, evaluation = result.metrics(), COLUMNS[config.task.name], result.evaluation
-    groups = result.split.groups[result.matrices.test.features.index]
-    intervals = bootstrap_metrics(config.task, evaluation.actual, evaluation.predicted, groups, seed=config.seed)
+    metrics, columns, intervals = result.metrics(), COLUMNS[config.task.name], result.intervals
 
     def cell(part: str, metric: str) -> str:
         value = metrics.get(f"{part}/{metric}")

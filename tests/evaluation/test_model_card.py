@@ -48,7 +48,9 @@ def result(sample: RawTracks, config: RunConfig) -> Result:
     matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
     fitted = fit_estimators(config.model, config.task, matrices, config.seed)
     evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
-    return Result(raw, tracks, quality_report(raw, tracks), split, matrices, fitted, evaluation, [], {})
+    scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
+    intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
+    return Result(raw, tracks, quality_report(raw, tracks), split, matrices, fitted, evaluation, [], {}, intervals)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,12 @@ def test_figures_are_those_of_the_run_with_intervals_of_whole_groups(regression:
     for part in ("train", "val", "baseline_mean", "baseline_genre"):
         values = [f"{evaluation.metrics[f'{part}/{name}']:.3f}" for name in ("r2", "rmse", "mae")]
         assert f"| {' | '.join(values)} |" in figures
+
+
+def test_the_ends_of_the_intervals_are_metrics(regression: Result):
+    metrics = regression.metrics()
+    for name in ("r2", "rmse", "mae"):
+        assert metrics[f"test/{name}_lower"] < metrics[f"test/{name}"] < metrics[f"test/{name}_upper"]
 
 
 def test_card_says_what_the_run_knows_and_no_folder_of_this_machine(regression: Result):
