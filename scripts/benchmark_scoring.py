@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
@@ -147,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             rate = re.search(r"\(([\d,]+ rows/s)\)", run.stderr)
             print(f"| {n_rows:,} rows | {rate[1] if rate else '?'}, peak {run.peak_mb:,.0f} MB, {run.seconds:.1f} s |")
     if args.latency:
-        rows = [pd.DataFrame([row]) for row in islice(pd.read_csv(args.tracks).to_dict("records"), args.latency)]
+        known = list(model.model.metadata.get_input_schema().input_names())
+        rows = [pd.DataFrame([row]) for row in pd.read_csv(args.tracks)[known].head(args.latency).to_dict("records")]
         loaded = mlflow.pyfunc.load_model(str(folder))
         for name, scored in (("mlflow.pyfunc", loaded), ("spotify_ml.load_model", model)):
             milliseconds = []

@@ -30,7 +30,7 @@ def run(composed: DictConfig) -> None:
     from spotify_ml.config import PredictConfig, validate_as
 
     config = validate_as(composed, PredictConfig)
-    source, target = _places(config)
+    source, target = places(config)
 
     from tqdm import tqdm
 
@@ -59,8 +59,16 @@ def run(composed: DictConfig) -> None:
     sys.stderr.write(_summary(config, version.uri, tally, perf_counter() - started))
 
 
-def _places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
-    """Return where rows come from and go to, None for standard input and output, once that is seen to be possible."""
+def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
+    """Return where rows come from and go to, None for standard input and output, once that is seen to be possible.
+
+    Raises
+    ------
+    DataError
+        If there is no such input.
+    ConfigError
+        If there can be no such output, or intervals are asked for.
+    """
     source = None if config.input == STANDARD else Path(config.input)
     target = None if config.output == STANDARD else Path(config.output)
     if config.interval is not None:
@@ -80,9 +88,14 @@ def _places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
         return source, target
     if source is not None and target.exists() and source.samefile(target):
         raise ConfigError(f"config: input and output are the same, {config.output}; name another output=…")
-    there = next(place for place in (target, *target.absolute().parents) if place.is_dir())
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"config: output={config.output} cannot be written: {there} is not writable")
+    there = next(
+        place
+        for place in (target if target.is_dir() else target.absolute().parent, *target.absolute().parents)
+        if place.exists()
+    )
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        reason = "is not writable" if there.is_dir() else "is no folder"
+        raise ConfigError(f"config: output={config.output} cannot be written: {there} {reason}")
     return source, target
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -148,7 +148,7 @@ class CsvInput:
 
     n_rows: int | None = None
 
-    def __init__(self, file: BinaryIO, origin: str) -> None:
+    def __init__(self, file: Any, origin: str) -> None:
         self.origin = origin
         self._blocks = _blocks(file, origin)
         first = next(self._blocks, b"")
@@ -203,7 +203,7 @@ _READ_AS = {kind: pa.float64() if kind is Kind.INTEGER else kind.value for kind 
 class ParquetInput:
     """Rows of a Parquet file."""
 
-    def __init__(self, file: BinaryIO, origin: str) -> None:
+    def __init__(self, file: Any, origin: str) -> None:
         self.origin = origin
         try:
             self._file = pq.ParquetFile(file)
@@ -284,12 +284,12 @@ def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _blocks(file: BinaryIO, origin: str) -> Iterator[bytes]:
+def _blocks(file: Any, origin: str) -> Iterator[bytes]:
     """Yield the bytes of a CSV in blocks that end where a row ends: at a line end outside of quotes."""
     held = b""
     while True:
         try:
-            read = file.read(_BLOCK)
+            read = _read(file)
         except OSError as error:
             raise DataError(f"{origin} cannot be read: {error.strerror}") from error
         if not read:
@@ -303,6 +303,16 @@ def _blocks(file: BinaryIO, origin: str) -> Iterator[bytes]:
             raise DataError(f"{origin} holds a row of more than {len(held):,} bytes; is a quote left open?")
     if held:
         yield held
+
+
+def _read(file: Any) -> bytes:
+    """Return the next block, or what there is of it; one read of a pipe would not heed Ctrl-C between its parts."""
+    parts: list[bytes] = []
+    size = 0
+    while size < _BLOCK and (part := file.read1(_BLOCK - size)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _last_row_end(content: bytes) -> int:

@@ -1,0 +1,146 @@
+"""Tests of the command that scores files: the real command line, and what it refuses before it starts."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import spotify_ml
+from spotify_ml.config import PredictConfig, validate_as
+from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.paths import CONF
+from spotify_ml.predict import places
+from tests.tracking import conftest
+from tests.tracking.conftest import CHAMPION, Store
+
+PATIENCE_S = 120
+store = conftest.store
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("predict", list(overrides))
+
+
+def configured(*overrides: str) -> PredictConfig:
+    return validate_as(composed(*overrides), PredictConfig)
+
+
+# --- refused before anything is loaded
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an input, its link, another name for it, and a folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("track_id\n")
+    Path("link.csv").symlink_to("rows.csv")
+    Path("rows").mkdir()
+    return tmp_path
+
+
+REFUSED = {
+    "no such input": (["input=row.csv", "output=x.csv"], DataError, "row.csv does not exist"),
+    "the same file": (["input=rows.csv", "output=./rows.csv"], ConfigError, "input and output are the same"),
+    "a link to it": (["input=rows.csv", "output=link.csv"], ConfigError, "input and output are the same"),
+    "the same folder": (["input=rows", "output=rows"], ConfigError, "input and output are the same"),
+    "another format": (["input=rows.csv", "output=x.xlsx"], ConfigError, "in .parquet or .csv"),
+    "a file into a folder": (["input=rows.csv", "output=rows"], ConfigError, "in .parquet or .csv"),
+    "a folder into a file": (["input=rows", "output=rows.csv"], ConfigError, "a folder is scored into a folder"),
+    "a folder into a pipe": (["input=rows", "output=-"], ConfigError, "a folder is scored into a folder"),
+    "no side file": (["input=-", "output=-", "on_error=skip"], ConfigError, "name a file with output=…"),
+    "a file in the way": (["input=-", "output=rows.csv/x.csv"], ConfigError, "rows.csv is no folder"),
+    "intervals": (["input=-", "output=-", "interval=0.9"], ConfigError, "no prediction intervals yet"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_done_is_refused_at_once(here: Path, name: str):
+    overrides, kind, message = REFUSED[name]
+    before = sorted(here.rglob("*"))
+    with pytest.raises(kind) as caught:
+        places(configured(*overrides))
+    assert message in str(caught.value)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_input_and_output_must_be_given():
+    with pytest.raises(SpotifyMLError, match=r"set it with input=…"):
+        configured("output=-")
+
+
+# --- the command line
+
+
+def start(store: Store, *overrides: str, cwd: Path, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "spotify_ml.predict", f"tracking.uri={store.uri}", *overrides]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, cwd=cwd, **{**pipes, **options})
+
+
+@pytest.mark.slow
+def test_a_pipe_is_scored_and_nothing_else_written_to_it(store: Store, tmp_path: Path):
+    process = start(store, f"model={CHAMPION}", "input=-", "output=-", cwd=tmp_path)
+    out, err = process.communicate(store.rows.to_csv(index=False).encode(), PATIENCE_S)
+    assert process.returncode == 0, err
+    scored = pd.read_csv(StringIO(out.decode()))
+    expected = spotify_ml.load_model(CHAMPION, store.uri).predict(store.rows)
+    np.testing.assert_array_equal(scored["popularity_predicted"], expected)
+    assert err.decode().startswith("50 rows scored by models:/spotify-popularity/1 in ")
+    assert err.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_error_and_leaves_nothing(store: Store, tmp_path: Path):
+    source = tmp_path / "rows.csv"
+    pd.concat([store.rows] * 400).to_csv(source, index=False)
+
+    def no_file_above_a_megabyte() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+    process = start(store, "input=rows.csv", "output=new/scored.csv", cwd=tmp_path, preexec_fn=no_file_above_a_megabyte)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert err.decode() == "error: new/scored.csv cannot be written: File too large\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [source]
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_written(store: Store, tmp_path: Path):
+    os.mkfifo(tmp_path / "rows.csv")
+    process = start(
+        store,
+        "input=rows.csv",
+        "output=scored.parquet",
+        cwd=tmp_path,
+        # A shell lets jobs in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    # The command waits for more rows than these.
+    with (tmp_path / "rows.csv").open("wb") as rows:
+        content = store.rows.to_csv(index=False).encode()
+        header, _, body = content.partition(b"\n")
+        rows.write(header + b"\n" + body * (9 * 2**20 // len(body)))
+        rows.flush()
+        deadline = time.monotonic() + PATIENCE_S
+        while not list(tmp_path.glob(".*.partial")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
