@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.scoring import SUFFIXES
 
 if TYPE_CHECKING:
     from spotify_ml.config import PredictConfig
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 paths.register_resolvers()
 
 STANDARD = "-"
-SUFFIXES = (".parquet", ".csv")
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
@@ -88,15 +88,17 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
         return source, target
     if source is not None and target.exists() and source.samefile(target):
         raise ConfigError(f"config: input and output are the same, {config.output}; name another output=…")
-    there = next(
-        place
-        for place in (target if target.is_dir() else target.absolute().parent, *target.absolute().parents)
-        if place.exists()
-    )
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        reason = "is not writable" if there.is_dir() else "is no folder"
-        raise ConfigError(f"config: output={config.output} cannot be written: {there} {reason}")
+    _check_writable(target)
     return source, target
+
+
+def _check_writable(target: Path) -> None:
+    place = target if target.is_dir() else target.absolute().parent
+    # Folders that are not there yet will be made.
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = "not writable" if there.is_dir() else "no folder"
+        raise ConfigError(f"config: output={target} cannot be written: {there} is {reason}")
 
 
 def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) -> str:

@@ -12,8 +12,6 @@ import pyarrow.parquet as pq
 
 from spotify_ml.data.batches import Batch, Input, csv_lines, with_types
 
-SUFFIXES = (".parquet", ".csv")
-
 
 class Output(Protocol):
     """Where scored rows go."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spotify_ml.data.scored import SUFFIXES
 from spotify_ml.errors import DataError, OutputError
 from spotify_ml.files import staged
+from spotify_ml.scoring import SUFFIXES
 from spotify_ml.scoring.files import score_file
 from spotify_ml.scoring.rows import Scorer, Tally
 

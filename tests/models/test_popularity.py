@@ -10,11 +10,13 @@ from hydra import compose, initialize_config_dir
 from xgboost import XGBRegressor
 
 from spotify_ml.config import SplitConfig, validate
-from spotify_ml.data.etl import clean
+from spotify_ml.data.contract import scoring_rows
+from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.errors import DataError, SpotifyMLError
+from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import Matrices, build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
@@ -118,6 +120,23 @@ def test_all_absent_audio_columns_are_named_at_once(written: Written):
 def test_text_in_an_audio_column_is_named(written: Written):
     with pytest.raises(DataError, match="tempo is not numeric"):
         written.model.predict(written.rows.assign(tempo="fast"))
+
+
+def test_numbers_out_of_range_are_refused_or_clipped(written: Written):
+    rows = written.rows.head(3).assign(loudness=[40.0, -5.0, -500.0])
+    with pytest.raises(DataError, match=r"loudness is outside -100 to 20 in 2 rows \(row 1: 40.0, row 3: -500.0\)"):
+        written.model.predict(rows)
+    clipped = written.model.predict(rows, out_of_range="clip")
+    np.testing.assert_array_equal(clipped, written.model.predict(rows.assign(loudness=[20.0, -5.0, -100.0])))
+    with pytest.raises(ConfigError, match="out_of_range='cut': there are refuse, clip"):
+        written.model.predict(rows, out_of_range="cut")
+
+
+def test_the_steps_give_what_scikit_learn_gives(written: Written):
+    tracks = add_derived_columns(scoring_rows(written.rows))
+    features = written.matrices.transformer
+    expected = np.asarray(features.transform(tracks), dtype=np.float32)
+    np.testing.assert_array_equal(transform_columns(features, tracks), expected)
 
 
 @pytest.mark.parametrize(("raw", "clipped"), [(-3.5, 0.0), (0.0, 0.0), (55.5, 55.5), (100.0, 100.0), (104.0, 100.0)])
