@@ -207,9 +207,10 @@ class ParquetInput:
         self.origin = origin
         try:
             self._file = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
+            self.schema, self.n_rows = self._file.schema_arrow, self._file.metadata.num_rows
+        # Where the damage is in a column's name, pyarrow decodes it unguarded.
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{origin} is a damaged Parquet file ({error}); write it again") from error
-        self.schema, self.n_rows = self._file.schema_arrow, self._file.metadata.num_rows
         (self.header,) = csv_lines(self.schema.empty_table(), header=True)
         _check_names(self.schema.names, origin)
 

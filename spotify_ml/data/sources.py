@@ -113,7 +113,8 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
         # Parquet's text is not checked as it is read.
         table.validate(full=True)
         return table
-    except (pa.ArrowException, OSError) as error:
+    # Where the damage is in a column's name, pyarrow decodes it unguarded.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is a damaged Parquet file ({error}); write it again") from error
 
 

@@ -1,5 +1,6 @@
 """Reading raw tracks: what is accepted, and what a bad file is told."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -450,6 +451,14 @@ def test_file_cut_off_inside_a_quote_names_that_row(file, tracks):
 def test_parquet_cut_off_anywhere_says_it_is_damaged(file, parquet, share):
     end = max(4, int(share * len(parquet)))
     assert "damaged" in rejected(file(parquet[:end]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parquet_with_a_damaged_name_is_read_or_refused_but_never_crashes(file, parquet, name):
+    for place in re.finditer(name.encode(), parquet):
+        path = file(parquet[: place.start()] + b"\x80" + parquet[place.start() + 1 :])
+        with contextlib.suppress(DataError):
+            assert tuple(read(path).columns) == NAMES
 
 
 @settings(deadline=None, max_examples=200, derandomize=True)

@@ -167,6 +167,7 @@ def test_test_target_does_not_change_a_prediction(
         pytest.skip("a search by the clock does not repeat")
     pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
     monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 20)
+    monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
     monkeypatch.setitem(script.CATBOOST, "iterations", 20)
     given = small(task)
     other = dataclasses.replace(given, test=script.Rows(given.test.features, 100 - given.test.target))
@@ -180,6 +181,9 @@ def test_number_of_trees_is_chosen_on_validation_rows(name: str, task: Any, monk
     """Validation rows that nothing can be learnt for stop the fit at once."""
     pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
     monkeypatch.setattr(script, "PATIENCE", 3)
+    monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 50)
+    monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
+    monkeypatch.setitem(script.CATBOOST, "iterations", 50)
     given = small(task)
     mirrored = 2 * given.train.target.mean() - given.train.target
     hopeless = dataclasses.replace(given, validation=script.Rows(given.train.features, mirrored))
@@ -192,6 +196,7 @@ def test_number_of_trees_is_chosen_on_validation_rows(name: str, task: Any, monk
 def test_empty_text_is_fitted_and_predicted(name: str, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
     monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 5)
+    monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
     monkeypatch.setitem(script.CATBOOST, "iterations", 5)
     given = small(task)
 
