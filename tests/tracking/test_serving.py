@@ -64,7 +64,13 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     folder = tmp_path_factory.mktemp("served")
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            _command(store, f"model={CHAMPION}", f"port={port}"), cwd=folder, stdout=log, stderr=log, text=True
+            _command(store, f"model={CHAMPION}", f"port={port}"),
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            text=True,
+            # A shell lets its jobs in the background ignore Ctrl-C, and the tests may be one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         served = Server(process, port)
         try:
