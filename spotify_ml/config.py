@@ -328,32 +328,28 @@ class RecordedConfig(Section):
     task: TaskConfig
 
 
-class RegressionGateConfig(Section):
+class _AnyGateConfig(Section):
+    registered_model: str = Field(min_length=1)
+    margin: float
+    confidence: float = Field(gt=0, lt=1)
+    fewest_tracks: int = Field(ge=2)
+    genre_tracks: int = Field(ge=1)
+    genre_margin: float
+    format_difference: float = Field(ge=0)
+
+
+class RegressionGateConfig(_AnyGateConfig):
     """What a version that predicts popularity must show before it becomes champion."""
 
     name: Literal["regression"]
-    registered_model: str = Field(min_length=1)
     metric: Literal["r2", "rmse", "mae"]
-    margin: float
-    confidence: float = Field(gt=0, lt=1)
-    fewest_tracks: int = Field(ge=2)
-    genre_tracks: int = Field(ge=1)
-    genre_margin: float
-    format_difference: float = Field(ge=0)
 
 
-class ClassificationGateConfig(Section):
+class ClassificationGateConfig(_AnyGateConfig):
     """What a version that predicts the classes of popularity must show before it becomes champion."""
 
     name: Literal["classification"]
-    registered_model: str = Field(min_length=1)
     metric: Literal["log_loss", "accuracy"]
-    margin: float
-    confidence: float = Field(gt=0, lt=1)
-    fewest_tracks: int = Field(ge=2)
-    genre_tracks: int = Field(ge=1)
-    genre_margin: float
-    format_difference: float = Field(ge=0)
 
 
 GateConfig = Annotated[RegressionGateConfig | ClassificationGateConfig, Field(discriminator="name")]
