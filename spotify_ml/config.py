@@ -232,8 +232,17 @@ class NoPrunerConfig(Section):
     name: Literal["none"]
 
 
+class PercentilePrunerConfig(Section):
+    """The parameters of ``optuna.pruners.PercentilePruner``; a step is what `conf/tune/pruner/percentile.yaml` says."""
+
+    name: Literal["percentile"]
+    percentile: float = Field(gt=0, lt=100)
+    n_startup_trials: int = Field(ge=0)
+    n_warmup_steps: int = Field(ge=0)
+
+
 class MedianPrunerConfig(Section):
-    """The parameters of ``optuna.pruners.MedianPruner``; a step is what `conf/tune/pruner/median.yaml` says."""
+    """The parameters of ``optuna.pruners.MedianPruner``; steps as of the percentile pruner."""
 
     name: Literal["median"]
     n_startup_trials: int = Field(ge=0)
@@ -241,7 +250,7 @@ class MedianPrunerConfig(Section):
 
 
 class ASHAConfig(Section):
-    """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; resources are steps as of the median pruner."""
+    """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; resources are steps as of the percentile pruner."""
 
     name: Literal["asha"]
     min_resource: int = Field(ge=1)
@@ -249,7 +258,7 @@ class ASHAConfig(Section):
 
 
 class HyperbandConfig(Section):
-    """The parameters of ``optuna.pruners.HyperbandPruner``; resources are steps as of the median pruner."""
+    """The parameters of ``optuna.pruners.HyperbandPruner``; resources are steps as of the percentile pruner."""
 
     name: Literal["hyperband"]
     min_resource: int = Field(ge=1)
@@ -267,7 +276,8 @@ class WilcoxonConfig(Section):
 
 SamplerConfig = Annotated[TPEConfig | RandomConfig, Field(discriminator="name")]
 PrunerConfig = Annotated[
-    NoPrunerConfig | MedianPrunerConfig | ASHAConfig | HyperbandConfig | WilcoxonConfig, Field(discriminator="name")
+    NoPrunerConfig | PercentilePrunerConfig | MedianPrunerConfig | ASHAConfig | HyperbandConfig | WilcoxonConfig,
+    Field(discriminator="name"),
 ]
 
 

@@ -13,7 +13,15 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -27,6 +35,7 @@ from spotify_ml.config import (
     HyperbandConfig,
     MedianPrunerConfig,
     OptunaConfig,
+    PercentilePrunerConfig,
     PrunerConfig,
     SamplerConfig,
     TPEConfig,
@@ -348,6 +357,8 @@ def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
 
 def build_pruner(config: PrunerConfig) -> BasePruner:
     """Return Optuna's pruner of a configuration."""
+    if isinstance(config, PercentilePrunerConfig):
+        return PercentilePruner(config.percentile, config.n_startup_trials, config.n_warmup_steps)
     if isinstance(config, MedianPrunerConfig):
         return MedianPruner(config.n_startup_trials, config.n_warmup_steps)
     if isinstance(config, ASHAConfig):

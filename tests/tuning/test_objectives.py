@@ -48,7 +48,7 @@ def test_several_metrics_make_a_front():
         (["tune.metrics=[val/r2,val/r2]", "tune/pruner=none"], "twice"),
         (["model=linear", "tune.metrics=[model/trees]"], "model=linear there is no 'model/trees'"),
         (["tune.directions=[minimize,maximize]"], "2 and tune.metrics 1"),
-        (["tune.metrics=[val/r2,model/trees]"], "tune/pruner=median judges by one metric; .* tune/pruner=none"),
+        (["tune.metrics=[val/r2,model/trees]"], "tune/pruner=percentile judges by one metric; .* tune/pruner=none"),
         (["tune/pruner=wilcoxon"], "compares folds; add tune.folds"),
     ],
 )

@@ -15,7 +15,14 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
+from optuna.pruners import (
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.trial import Trial, TrialState
 from pydantic import TypeAdapter
 
@@ -449,6 +456,11 @@ def test_an_equal_trial_is_one_that_counts(url: str):
     ("given", "kind", "attributes"),
     [
         ({"name": "none"}, NopPruner, {}),
+        (
+            {"name": "percentile", "percentile": 20.0, "n_startup_trials": 7, "n_warmup_steps": 4},
+            PercentilePruner,
+            {"_percentile": 20.0, "_n_startup_trials": 7, "_n_warmup_steps": 4},
+        ),
         (
             {"name": "median", "n_startup_trials": 7, "n_warmup_steps": 4},
             MedianPruner,
