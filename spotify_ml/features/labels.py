@@ -1,0 +1,129 @@
+"""Plain names for people: what every feature column tells, and which family of features it belongs to."""
+
+from typing import Literal, get_args
+
+from spotify_ml.data.schema import AUDIO
+from spotify_ml.features.catalogue import LEVELS
+from spotify_ml.features.columns import INTERACTIONS
+from spotify_ml.features.names import WORDS
+from spotify_ml.features.statistics import STATISTICS
+
+Family = Literal["audio", "genre", "artist", "album", "text"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+_WHOSE: dict[str, tuple[str, Family]] = {
+    "genres": ("genre set's", "genre"),
+    "artist": ("artist's", "artist"),
+    "any_artist": ("listed artists'", "artist"),
+    "artists": ("same line-up's", "artist"),
+    "album": ("same-named albums'", "album"),
+    "artist_album": ("album's", "album"),
+}
+_STATISTICS = {
+    "mean": "mean popularity",
+    "count": "number",
+    "std": "spread of popularity",
+    "dead_share": "share at popularity 0 or 1",
+    "max": "highest popularity",
+    "min": "lowest popularity",
+}
+_DESCRIPTIONS = {
+    "length": "characters",
+    "words": "words",
+    **{word: f"says {word}" for word in WORDS},
+    "year": "year",
+    "not_latin": "letters of other scripts",
+}
+_INTERACTIONS = dict(
+    zip(
+        INTERACTIONS,
+        (
+            "energy × danceability",
+            "valence × energy",
+            "acousticness × energy",
+            "energy, squared",
+            "danceability, squared",
+            "valence, squared",
+            "shorter than 3 minutes",
+            "longer than 5 minutes",
+            "energetic and happy",
+            "calm and sad",
+        ),
+        strict=True,
+    )
+)
+_KNOWN: dict[str, tuple[str, Family]] = {
+    **{name: (name.replace("_", " "), "audio") for name in AUDIO},
+    **{name: (text, "audio") for name, text in _INTERACTIONS.items()},
+    "duration_ms": ("duration", "audio"),
+    "duration_min": ("duration in minutes", "audio"),
+    "n_genres": ("number of genres", "genre"),
+    "track_genre_encoded": ("first genre", "genre"),
+    "n_artists": ("number of artists", "artist"),
+    "title_is_album": ("title is the album's name", "text"),
+    **{
+        f"{level}_{statistic}": (f"{_WHOSE[level][0]} other recordings: {_STATISTICS[statistic]}", _WHOSE[level][1])
+        for level in LEVELS
+        for statistic in STATISTICS
+    },
+    **{
+        f"{name}_{description}": (f"{name}: {text}", "text")
+        for name in ("title", "album")
+        for description, text in _DESCRIPTIONS.items()
+    },
+}
+# Columns of which there is one a value.
+_VALUES: dict[str, tuple[str, Family]] = {
+    "genre_": ("genre", "genre"),
+    "mode_": ("mode", "audio"),
+    "time_signature_": ("time signature", "audio"),
+    "mood_energy_": ("mood", "audio"),
+    "energy_category_": ("energy level", "audio"),
+    "tempo_category_": ("tempo level", "audio"),
+}
+
+
+def label(feature: str) -> str:
+    """Return what a feature column tells, in plain words.
+
+    Parameters
+    ----------
+    feature : str
+        A column of any feature set.
+
+    Raises
+    ------
+    KeyError
+        If no feature set has such a column.
+
+    Examples
+    --------
+    >>> label("artist_mean")
+    "artist's other recordings: mean popularity"
+    >>> label("genre_k-pop")
+    'genre: k-pop'
+    """
+    return _describe(feature)[0]
+
+
+def family(feature: str) -> Family:
+    """Return which family a feature column belongs to: audio, genre, artist, album, or text.
+
+    What others recorded by the same artists, on the album or of the genres belongs to these; ``text`` is the words of
+    title and album name. Parameters and errors are those of `label`.
+
+    Examples
+    --------
+    >>> family("album_mean"), family("album_words")
+    ('album', 'text')
+    """
+    return _describe(feature)[1]
+
+
+def _describe(feature: str) -> tuple[str, Family]:
+    if feature in _KNOWN:
+        return _KNOWN[feature]
+    for prefix, (what, kind) in _VALUES.items():
+        if feature.startswith(prefix):
+            return f"{what}: {feature.removeprefix(prefix)}", kind
+    raise KeyError(feature)

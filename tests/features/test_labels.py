@@ -1,0 +1,52 @@
+"""Tests of the plain names of feature columns: every column has one, and those of a set differ."""
+
+import pandas as pd
+import pytest
+from sklearn import config_context
+
+from spotify_ml.data.etl import clean
+from spotify_ml.data.schema import TARGET
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.features.factory import build_features
+from spotify_ml.features.labels import FAMILIES, family, label
+
+FAMILIES_OF = {"full": set(FAMILIES), "audio": {"audio"}, "reference": {"audio", "genre"}}
+
+
+def _columns(name: str, tracks: pd.DataFrame) -> list[str]:
+    features = build_features(name)
+    with config_context(enable_metadata_routing=True):
+        features.fit(tracks, tracks[TARGET].to_numpy())
+    return list(features.get_feature_names_out())
+
+
+@pytest.mark.parametrize("name", FAMILIES_OF)
+def test_every_column_of_a_feature_set_has_a_name_of_its_own_and_a_family(sample: RawTracks, name: str):
+    columns = _columns(name, clean(sample.frame, "tracks").frame.head(2000))
+    labels = [label(column) for column in columns]
+    assert len(set(labels)) == len(columns)
+    assert not [text for text in labels if "_" in text]
+    assert {family(column) for column in columns} == FAMILIES_OF[name]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "kind"),
+    [
+        ("artist_mean", "artist's other recordings: mean popularity", "artist"),
+        ("artist_album_max", "album's other recordings: highest popularity", "album"),
+        ("album_live", "album: says live", "text"),
+        ("genres_count", "genre set's other recordings: number", "genre"),
+        ("genre_drum-and-bass", "genre: drum-and-bass", "genre"),
+        ("n_artists", "number of artists", "artist"),
+        ("mood_energy_Sad/Low Energy", "mood: Sad/Low Energy", "audio"),
+        ("time_signature", "time signature", "audio"),
+        ("energy_squared", "energy, squared", "audio"),
+    ],
+)
+def test_columns_are_named_for_people(column: str, text: str, kind: str):
+    assert (label(column), family(column)) == (text, kind)
+
+
+def test_what_no_feature_set_has_is_no_column():
+    with pytest.raises(KeyError, match="popularity_squared"):
+        label("popularity_squared")
