@@ -201,6 +201,23 @@ class TrackingConfig(Section):
     registered_model: str = Field(min_length=1)
 
 
+class LocalCacheConfig(Section):
+    """Where the results of data and feature stages are kept, and how large the folder may become."""
+
+    name: Literal["local"]
+    folder: str = Field(min_length=1)
+    max_gb: float = Field(gt=0)
+
+
+class NoCacheConfig(Section):
+    """Every stage is made anew."""
+
+    name: Literal["off"]
+
+
+CacheConfig = Annotated[LocalCacheConfig | NoCacheConfig, Field(discriminator="name")]
+
+
 class OutputsConfig(Section):
     """What is written to the run folder beyond the record."""
 
@@ -318,6 +335,7 @@ class RunConfig(Section):
     cv: int | None = Field(ge=2)
     baselines: Literal["quick", "full"] | None
     outputs: OutputsConfig
+    cache: CacheConfig
     tracking: TrackingConfig
 
     def digest(self, *groups: str) -> str:

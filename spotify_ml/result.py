@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 from spotify_ml.data.etl import CleanTracks
 from spotify_ml.data.quality import QualityReport
-from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.evaluate import Evaluation
@@ -27,7 +27,7 @@ class Result:
         Of figures of the test rows, by metric, how sure they are.
     """
 
-    raw: RawTracks
+    raw: RawFile
     tracks: CleanTracks
     quality: QualityReport
     split: Split
@@ -55,7 +55,7 @@ class Result:
         """Return the counts of a run under their metric names; ``rows/train`` is what the final model is fitted on."""
         trees = {} if self.fitted.n_trees is None else {"model/trees": float(self.fitted.n_trees)}
         return {
-            "rows/raw": len(self.raw.frame),
+            "rows/raw": self.quality.raw_rows,
             "rows/clean": len(self.tracks.frame),
             "rows/train": len(self.split.fitting),
             "rows/val": len(self.split.validation),

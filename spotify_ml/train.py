@@ -46,15 +46,13 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     drawing = FigureProcess()
     import skops.io  # noqa: F401
 
-    from spotify_ml.data.etl import clean
-    from spotify_ml.data.quality import quality_report
-    from spotify_ml.data.sources import read_tracks
-    from spotify_ml.data.splits import split_tracks
+    from spotify_ml.data.cache import StageCache
+    from spotify_ml.data.prepare import prepare_split, prepare_tracks
     from spotify_ml.evaluation.baselines import full_baselines
     from spotify_ml.evaluation.bootstrap import bootstrap_metrics
     from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
-    from spotify_ml.features.factory import build_matrices
+    from spotify_ml.features.prepare import prepare_matrices
     from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
@@ -69,14 +67,13 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()
+        cache = StageCache.of(config.cache)
         with clock.stage("etl"):
-            raw = read_tracks(config.data)
-            tracks = clean(raw.frame, config.cleaning.name)
-            quality = quality_report(raw, tracks)
+            raw, tracks, quality = prepare_tracks(config, cache)
         with clock.stage("split"):
-            split = split_tracks(tracks.frame, config.split, config.seed)
+            split = prepare_split(config, raw, tracks.frame, cache)
         with clock.stage("features"):
-            matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
+            matrices = prepare_matrices(config, raw, tracks.frame, split, cache)
         with clock.stage("fit"):
             fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         with clock.stage("evaluate"):

@@ -16,6 +16,12 @@ from spotify_ml.paths import PACKAGE, PROJECT
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a test makes is not kept for the runs of whoever tests."""
+    os.environ["SPOTIFY_CACHE_PATH"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def sample() -> RawTracks:
     """The 6,000 bundled tracks."""

@@ -2,7 +2,9 @@
 
 import csv
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,22 @@ _HINTS = {
     "file": "check data.path=…; a relative path is taken from the current folder",
     "sample": "the bundled sample is part of the package; reinstall it",
 }
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file of raw tracks.
+
+    Attributes
+    ----------
+    path : Path
+        Where it was read.
+    sha256 : str
+        Digest of the bytes that were read.
+    """
+
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -57,9 +75,33 @@ def read_tracks(config: DataConfig) -> RawTracks:
     DataError
         If the file is absent, no table, or breaks the schema; all violations are listed together.
     """
-    tracks, violations = inspect_tracks(config)
+    return parse_tracks(*read_file(config))
+
+
+def read_file(config: DataConfig) -> tuple[RawFile, bytes]:
+    """Read the bytes of the file that a configuration names, once: what is hashed is what is parsed.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or empty, cannot be read, or is written to meanwhile.
+    """
+    path = Path(config.path)
+    content = _content(path, _HINTS[config.name])
+    return RawFile(path, hashlib.sha256(content).hexdigest()), content
+
+
+def parse_tracks(file: RawFile, content: bytes) -> RawTracks:
+    """Parse and check the raw tracks in a file's bytes.
+
+    Raises
+    ------
+    DataError
+        As `read_tracks`.
+    """
+    tracks, violations = _inspect(file, content)
     if violations:
-        raise _broken(Path(config.path), violations)
+        raise _broken(file.path, violations)
     return tracks
 
 
@@ -71,8 +113,11 @@ def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
     DataError
         If the file is absent or no table, or none of its rows keeps to the schema.
     """
-    path = Path(config.path)
-    content = _content(path, _HINTS[config.name])
+    return _inspect(*read_file(config))
+
+
+def _inspect(file: RawFile, content: bytes) -> tuple[RawTracks, list[Violation]]:
+    path = file.path
     if content.startswith(_PARQUET_MAGIC):
         frame, violations = check_values(_parquet_table(content, path))
     else:
@@ -83,7 +128,7 @@ def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
         frame = frame[sound].reset_index(drop=True)
     if frame.empty:
         raise _broken(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
-    return RawTracks(frame, path.resolve(), hashlib.sha256(content).hexdigest()), violations
+    return RawTracks(frame, path.resolve(), file.sha256), violations
 
 
 def _broken(path: Path, violations: list[Violation]) -> DataError:
@@ -93,16 +138,27 @@ def _broken(path: Path, violations: list[Violation]) -> DataError:
 
 def _content(path: Path, hint: str) -> bytes:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            before = _state(file.fileno())
+            content = file.read()
+            changed = _state(file.fileno()) != before
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; {hint}") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
+    if changed:
+        raise DataError(f"{path} was written to while it was read; run again when it is complete")
     if not content:
         raise DataError(f"{path} is empty; {hint}")
     return content
+
+
+def _state(descriptor: int) -> tuple[int, int] | None:
+    """Return what changes when a file is written to; a pipe is written to all the time."""
+    status = os.fstat(descriptor)
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _parquet_table(content: bytes, path: Path) -> pa.Table:

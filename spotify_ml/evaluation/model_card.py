@@ -248,7 +248,7 @@ model.predict(tracks)  # a DataFrame of raw rows, in the columns of the dataset
 def _data(config: RunConfig, result: Result) -> str:
     raw, tracks = result.raw, result.tracks.frame
     return (
-        f"`{raw.path.name}` (`data={config.data.name}`), {len(raw.frame):,} rows, sha256 `{raw.sha256}`. "
+        f"`{raw.path.name}` (`data={config.data.name}`), {result.quality.raw_rows:,} rows, sha256 `{raw.sha256}`. "
         f"{_OWN_FILE if config.data.name == 'file' else _ATTRIBUTION}\n\n"
         f"Cleaning (`cleaning={config.cleaning.name}`): {_CLEANING[config.cleaning.name]}; {len(tracks):,} rows."
     )

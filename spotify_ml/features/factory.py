@@ -189,7 +189,7 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:
         selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
-    return Matrices(*selecting[:2], *final, partial(train_folds, name, inputs, split, seed))
+    return Matrices(*selecting[:2], *final, partial(train_folds, name, tracks, split, seed))
 
 
 def train_folds(
@@ -204,6 +204,7 @@ def train_folds(
         Number of folds; fewer where there are fewer groups.
     """
     folds = assign_folds(split.groups[split.train], n_folds, seed)
+    inputs = with_categories(tracks)
     for fold in range(folds.max() + 1):
         seen, unseen = split.train[folds != fold], split.train[folds == fold]
-        yield fit_features(name, tracks, split.groups, seen, unseen, seed)[:2]
+        yield fit_features(name, inputs, split.groups, seen, unseen, seed)[:2]

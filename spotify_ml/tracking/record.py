@@ -18,7 +18,7 @@ from mlflow.utils.time import get_current_time_millis
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
-from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.sources import RawFile
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
@@ -126,12 +126,12 @@ class RunRecord:
         """Set tags of the run."""
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in _cut(tags).items()])
 
-    def log_datasets(self, raw: RawTracks, parts: dict[str, np.ndarray]) -> None:
+    def log_datasets(self, raw: RawFile, parts: dict[str, np.ndarray]) -> None:
         """Log each part as an input of the run.
 
         Parameters
         ----------
-        raw : RawTracks
+        raw : RawFile
             Where the rows come from.
         parts : dict of str to ndarray of int
             Positions of each part's rows in the clean tracks. With the file's digest and the kind of cleaning they

@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spotify_ml.config import DataConfig
+from spotify_ml.data import sources
 from spotify_ml.data.schema import EXAMPLES, NAMES, NUMERIC
 from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
 from spotify_ml.errors import DataError
@@ -655,3 +658,42 @@ def test_full_dataset_reads_the_same_from_csv(full, full_csv):
     raw = read_tracks(DataConfig(name="full", path=str(full_csv)))
     assert raw.sha256 == PUBLIC_CSV_SHA256
     pd.testing.assert_frame_equal(raw.frame, full.frame)
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(
+    csv_text: str, file: File, monkeypatch: pytest.MonkeyPatch
+):
+    path, look = file(csv_text), os.fstat
+
+    def look_and_append(descriptor: int) -> os.stat_result:
+        before = look(descriptor)
+        with path.open("a") as end:
+            end.write(csv_text.splitlines(keepends=True)[1])
+        return before
+
+    monkeypatch.setattr(sources.os, "fstat", look_and_append)
+    assert "while it was read" in rejected(path)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(
+    csv_text: str, file: File, tracks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    path, look = file(csv_text), os.fstat
+
+    def look_and_replace(descriptor: int) -> os.stat_result:
+        other = tmp_path / "other.csv"
+        other.write_text(csv_text.splitlines(keepends=True)[0])
+        other.replace(path)
+        return look(descriptor)
+
+    monkeypatch.setattr(sources.os, "fstat", look_and_replace)
+    assert len(read(path)) == len(tracks)
+
+
+def test_a_pipe_is_read_to_its_end(csv_text: str, tracks: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=[csv_text])
+    writer.start()
+    assert len(read(path)) == len(tracks)
+    writer.join()

@@ -1,0 +1,167 @@
+"""What the stages of a run gave, kept on disk under all that decided it, and used again where that is equal."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from spotify_ml.config import CacheConfig, LocalCacheConfig
+from spotify_ml.errors import OutputError
+from spotify_ml.files import partial_name, staged
+from spotify_ml.paths import PACKAGE
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+_MANIFEST = "entry.json"
+# The code that makes what is kept, and the libraries that it makes it with.
+_CODE = ("data", "features")
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+_BYTES_PER_GB = 10**9
+
+
+class StageCache:
+    """A folder of entries, each a folder with the files of one stage's result.
+
+    An entry appears when it is complete, and is never changed. It is used if it was made of equal data by equal
+    settings and equal code, and if its files are still what they were. A folder that cannot be written is not an error:
+    the run makes its stages itself, and says so once.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the entries are; None: there are none, and every stage is made.
+    max_bytes : int
+        How large all entries together may become; those that were not used for the longest time go first.
+    """
+
+    def __init__(self, folder: Path | None, max_bytes: int = 0) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    @classmethod
+    def of(cls, config: CacheConfig) -> Self:
+        """Return the cache that a configuration asks for."""
+        if isinstance(config, LocalCacheConfig):
+            return cls(Path(config.folder), int(config.max_gb * _BYTES_PER_GB))
+        return cls(None)
+
+    def get(
+        self,
+        stage: str,
+        decided_by: Mapping[str, Any],
+        make: Callable[[], Value],
+        write: Callable[[Value, Path], None],
+        read: Callable[[Path], Value],
+    ) -> Value:
+        """Return what a stage gives: from its entry, or made, and kept as one.
+
+        Parameters
+        ----------
+        stage : str
+            Its name.
+        decided_by : mapping of str to JSON
+            Everything that the result depends on, beside the code.
+        make : callable
+            Gives the result.
+        write : callable
+            Writes a result as files of an empty folder.
+        read : callable
+            Gives the result again from such a folder, without any difference.
+        """
+        if self._folder is None:
+            return make()
+        origin = {"stage": stage, **decided_by, "code": code_digest()}
+        entry = self._folder / f"{stage}-{_digest(origin)}"
+        if entry.is_dir():
+            if _is_whole(entry, origin):
+                # Another process may take it away, and a folder that is only read cannot be marked as used.
+                with contextlib.suppress(FileNotFoundError):
+                    value = read(entry)
+                    with contextlib.suppress(OSError):
+                        os.utime(entry)
+                    return value
+            else:
+                log.warning("cache: %s is damaged; it is removed, and made again", entry)
+                _remove(entry)
+        value = make()
+        self._keep(entry, origin, lambda folder: write(value, folder))
+        return value
+
+    def _keep(self, entry: Path, origin: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+        try:
+            with staged(entry) as folder:
+                folder.mkdir()
+                write(folder)
+                manifest = json.dumps({"origin": origin, "sha256": _sums(folder)}, indent=2)
+                (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
+        except OutputError as error:
+            # Of two runs at once, the second finds the entry there.
+            if not entry.is_dir():
+                log.warning("cache: %s; this run goes on without it", error)
+                self._folder = None
+            return
+        self._evict(entry.parent)
+
+    def _evict(self, folder: Path) -> None:
+        """Remove what has no room, the least recently used first; what killed processes left behind ages as well."""
+        kept = 0
+        # Other processes evict as well.
+        with contextlib.suppress(OSError):
+            for entry in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+                size = sum(path.stat().st_size for path in entry.rglob("*"))
+                if kept + size <= self._max_bytes:
+                    kept += size
+                else:
+                    _remove(entry)
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return a digest of the code of data and features, of the libraries it uses, and of Python."""
+    sources = [path for package in _CODE for path in sorted((PACKAGE / package).glob("*.py"))]
+    code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in sources}
+    return _digest([code, {name: version(name) for name in _LIBRARIES}, platform.python_version(), platform.machine()])
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _is_whole(entry: Path, origin: Mapping[str, Any]) -> bool:
+    try:
+        manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest == {"origin": origin, "sha256": _sums(entry)})
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of an entry but its manifest."""
+    paths = sorted(path for path in folder.iterdir() if path.name != _MANIFEST)
+    # Hashing releases the interpreter.
+    with ThreadPoolExecutor() as pool:
+        return {path.name: digest for path, digest in zip(paths, pool.map(_sha256, paths), strict=True)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(entry: Path) -> None:
+    """Remove an entry such that no process sees a part of it."""
+    doomed = partial_name(entry, os.getpid())
+    with contextlib.suppress(OSError):
+        entry.rename(doomed)
+        shutil.rmtree(doomed)

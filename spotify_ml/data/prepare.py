@@ -1,0 +1,98 @@
+"""The first stages of a run, made or taken from the cache: clean tracks, their quality report, and their split."""
+
+import json
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from spotify_ml.config import RunConfig
+from spotify_ml.data.cache import StageCache
+from spotify_ml.data.etl import CleanTracks, clean
+from spotify_ml.data.quality import QualityReport, quality_report
+from spotify_ml.data.sources import RawFile, parse_tracks, read_file
+from spotify_ml.data.splits import Split, split_tracks
+
+_TABLE, _REPORT = "tracks.arrow", "report.json"
+_POSITIONS = ("train", "validation", "test", "groups")
+
+
+def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
+    """Read and clean the tracks of a run, and describe the raw ones; equal bytes are parsed once.
+
+    Returns
+    -------
+    RawFile
+        Where the raw tracks are, by the absolute path.
+    CleanTracks
+        What cleaning made of them.
+    QualityReport
+        Of the raw tracks.
+
+    Raises
+    ------
+    DataError
+        If the file is absent, no table, or breaks the schema.
+    """
+    file, content = read_file(config.data)
+
+    def make() -> tuple[CleanTracks, QualityReport]:
+        raw = parse_tracks(file, content)
+        tracks = clean(raw.frame, config.cleaning.name)
+        return tracks, quality_report(raw, tracks)
+
+    decided_by = {"data": file.sha256, "cleaning": config.cleaning.name}
+    tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks)
+    # Equal bytes may have been read under another name.
+    return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
+
+
+def prepare_split(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, cache: StageCache) -> Split:
+    """Split the clean tracks of a run.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty.
+    """
+    make = partial(split_tracks, tracks, config.split, config.seed)
+    return cache.get("split", split_origin(config, raw), make, _write_split, _read_split)
+
+
+def split_origin(config: RunConfig, raw: RawFile) -> dict[str, Any]:
+    """Return everything that decides the clean tracks of a run and their split, beside the code."""
+    return {
+        "data": raw.sha256,
+        "cleaning": config.cleaning.name,
+        "split": config.split.model_dump(),
+        "seed": config.seed,
+    }
+
+
+def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None:
+    tracks, quality = made
+    # In one batch, text is used where the file is mapped, without a copy.
+    table = pa.Table.from_pandas(tracks.frame, preserve_index=False).combine_chunks()
+    with pa.ipc.new_file(folder / _TABLE, table.schema) as writer:
+        writer.write_table(table)
+    report = {"dropped": tracks.dropped, "quality": asdict(quality)}
+    (folder / _REPORT).write_text(json.dumps(report), encoding="utf-8")
+
+
+def _read_tracks(folder: Path) -> tuple[CleanTracks, QualityReport]:
+    frame = pa.ipc.open_file(pa.memory_map(str(folder / _TABLE))).read_all().to_pandas()
+    report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+    return CleanTracks(frame, report["dropped"]), QualityReport(**report["quality"])
+
+
+def _write_split(split: Split, folder: Path) -> None:
+    for name in _POSITIONS:
+        np.save(folder / f"{name}.npy", getattr(split, name))
+
+
+def _read_split(folder: Path) -> Split:
+    return Split(**{name: np.load(folder / f"{name}.npy") for name in _POSITIONS})
