@@ -7,6 +7,7 @@ from typing import Any
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
+from spotify_ml.evaluation.coverage import write_coverage
 from spotify_ml.evaluation.drawing import FigureData, FigureProcess
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
@@ -31,7 +32,12 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
         # Both choices of XGBoost's parameters are the same estimator.
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
-        write_model(models, name, fitted.final, matrices.transformer, evaluation.importance, metadata)
+        importance = evaluation.importance
+        write_model(
+            models, name, fitted.final, matrices.transformer, importance, metadata, result.prediction_intervals
+        )
+        if result.prediction_intervals is not None:
+            write_coverage(models, result.coverage)
 
 
 def _figure_data(config: RunConfig, result: Result) -> FigureData:

@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import pandas as pd
+
 from spotify_ml.data.etl import CleanTracks
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.bootstrap import Interval
+from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.features.factory import Matrices
 from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.intervals import PredictionIntervals
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class Result:
         The figures of the baselines that are models; empty where they were not asked for.
     intervals : dict of str to Interval
         Of figures of the test rows, by metric, how sure they are.
+    prediction_intervals : PredictionIntervals or None
+        How far the predictions of a regression may be off.
+    coverage : DataFrame
+        How often they hold the popularity of test rows, as `spotify_ml.evaluation.coverage.interval_coverage` returns
+        it; without rows of a classification.
     """
 
     raw: RawFile
@@ -37,6 +46,8 @@ class Result:
     folds: list[dict[str, float]]
     baselines: dict[str, float]
     intervals: dict[str, Interval]
+    prediction_intervals: PredictionIntervals | None
+    coverage: pd.DataFrame
 
     def metrics(self) -> dict[str, float]:
         """Return every figure under its MLflow name; of folds, their mean and spread."""
@@ -49,7 +60,15 @@ class Result:
             for metric, interval in self.intervals.items()
             for end in ("lower", "upper")
         }
-        return {**self.sizes(), **self.evaluation.metrics, **ends, **self.baselines, **dict(sorted(folds.items()))}
+        covered = coverage_metrics(self.coverage)
+        return {
+            **self.sizes(),
+            **self.evaluation.metrics,
+            **ends,
+            **covered,
+            **self.baselines,
+            **dict(sorted(folds.items())),
+        }
 
     def sizes(self) -> dict[str, float]:
         """Return the counts of a run under their metric names; ``rows/train`` is what the final model is fitted on."""

@@ -50,6 +50,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.data.prepare import prepare_split, prepare_tracks
     from spotify_ml.evaluation.baselines import full_baselines
     from spotify_ml.evaluation.bootstrap import bootstrap_metrics
+    from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
     from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
     from spotify_ml.features.prepare import prepare_matrices
@@ -80,6 +81,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
+            reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
+            genres = tracks.frame["track_genre"].iloc[split.test]
+            coverage = interval_coverage(reach, evaluation.predicted, evaluation.actual, genres)
         folds, baselines = [], {}
         if config.cv is not None:
             with clock.stage("cv"):
@@ -87,7 +91,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         if (config.baselines or ("quick" if parent is None else "full")) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
-        result = Result(raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines, intervals)
+        result = Result(
+            raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines, intervals, reach, coverage
+        )
         with clock.stage("outputs"):
             write_outputs(folder, config, result, figures)
         register = parent is None if config.register_model is None else config.register_model

@@ -14,9 +14,11 @@ from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.errors import OutputError, SpotifyMLError
+from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import load_estimator, predict_matrix
 
 FEATURES_FILE = "features.skops"
+INTERVALS_FILE = "intervals.json"
 IMPORTANCE_FILE = "feature_importance.csv"
 METADATA_FILE = "model_metadata.json"
 # Points of popularity: float32 rounding is below it, a wrong model far above.
@@ -37,12 +39,15 @@ class ModelFiles:
         The estimator once more, as scikit-learn's users expect it.
     metadata : Path
         How the model came to be, and its classes if it has any.
+    intervals : Path or None
+        How far a regression may be off, as JSON.
     """
 
     features: Path
     estimator: Path
     joblib: Path
     metadata: Path
+    intervals: Path | None
 
 
 def write_model(
@@ -52,6 +57,7 @@ def write_model(
     features: ColumnTransformer,
     importance: pd.DataFrame,
     metadata: dict[str, Any],
+    intervals: PredictionIntervals | None = None,
 ) -> None:
     """Write a fitted model in every format.
 
@@ -69,6 +75,8 @@ def write_model(
         As in `Evaluation`.
     metadata : dict
         Everything JSON about how the model came to be.
+    intervals : PredictionIntervals, optional
+        How far a regression may be off; written as JSON.
 
     Raises
     ------
@@ -86,6 +94,8 @@ def write_model(
     else:
         skops.io.dump(estimator, folder / f"{name}_popularity_model.skops")
     skops.io.dump(features, folder / FEATURES_FILE)
+    if intervals is not None:
+        intervals.write(folder / INTERVALS_FILE)
     importance.to_csv(folder / IMPORTANCE_FILE, index=False)
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
 
@@ -94,7 +104,10 @@ def model_files(folder: Path) -> ModelFiles:
     """Return the files that `write_model` wrote."""
     (pickled,) = folder.glob("*_popularity_model.joblib")
     estimator = next(path for suffix in (".json", ".skops") if (path := pickled.with_suffix(suffix)).is_file())
-    return ModelFiles(folder / FEATURES_FILE, estimator, pickled, folder / METADATA_FILE)
+    intervals = folder / INTERVALS_FILE
+    return ModelFiles(
+        folder / FEATURES_FILE, estimator, pickled, folder / METADATA_FILE, intervals if intervals.is_file() else None
+    )
 
 
 def check_agreement(folder: Path, features: pd.DataFrame, registered: Any, classes: tuple[str, ...] = ()) -> float:

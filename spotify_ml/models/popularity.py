@@ -15,8 +15,9 @@ from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
+from spotify_ml.models.explanation import check_reasons, reasons
+from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
 
-LOWEST, HIGHEST = 0.0, 100.0
 # XGBoost gives every thread so many rows at a time.
 _BLOCK_ROWS = 64
 # What a saved model may consist of: the libraries that models come from, and the containers of their state.
@@ -35,17 +36,32 @@ class PopularityModel:
         Fitted on what the features give.
     classes : sequence of str
         The classes of a classification, in the order of their codes; none for a regression.
+    intervals : PredictionIntervals, optional
+        How far a regression may be off.
     """
 
-    def __init__(self, features: ColumnTransformer, estimator: Any, classes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        features: ColumnTransformer,
+        estimator: Any,
+        classes: tuple[str, ...] = (),
+        intervals: PredictionIntervals | None = None,
+    ) -> None:
         self.features = features
         self.estimator = estimator
         self.classes = tuple(classes)
+        self.intervals = intervals
         # For one row they take a third of the time, and only the reference pipeline's features ask for them.
         self._derives = not set(features.feature_names_in_) <= {*AUDIO, *TEXT}
 
     @classmethod
-    def load(cls, features_path: Path, estimator_path: Path, classes: tuple[str, ...] = ()) -> Self:
+    def load(
+        cls,
+        features_path: Path,
+        estimator_path: Path,
+        classes: tuple[str, ...] = (),
+        intervals_path: Path | None = None,
+    ) -> Self:
         """Load a model from its files, without unpickling anything.
 
         Parameters
@@ -56,10 +72,20 @@ class PopularityModel:
             The estimator, as XGBoost JSON or as skops.
         classes : sequence of str
             The classes of a classification.
+        intervals_path : Path, optional
+            How far a regression may be off, as JSON.
         """
-        return cls(_load_skops(features_path), load_estimator(estimator_path), classes)
+        intervals = None if intervals_path is None else PredictionIntervals.read(intervals_path)
+        return cls(_load_skops(features_path), load_estimator(estimator_path), classes, intervals)
 
-    def predict(self, rows: pd.DataFrame, *, out_of_range: OutOfRange = "refuse") -> np.ndarray | pd.DataFrame:
+    def predict(
+        self,
+        rows: pd.DataFrame,
+        *,
+        out_of_range: OutOfRange = "refuse",
+        interval: float | None = None,
+        explain: int | None = None,
+    ) -> np.ndarray | pd.DataFrame:
         """Predict popularity, or the probability of each class.
 
         Parameters
@@ -69,6 +95,10 @@ class PopularityModel:
             ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
+        interval : float, optional
+            With what confidence, between 0 and 1, popularity is to lie within an interval that is given as well.
+        explain : int, optional
+            How many of the features that moved each prediction most to give as well.
 
         Returns
         -------
@@ -76,23 +106,54 @@ class PopularityModel:
             From 0 to 100, of a regression.
         DataFrame of float64, shape (n_rows, n_classes)
             One column per class, of a classification.
+        DataFrame, shape (n_rows, n_columns)
+            Of a regression that is asked for more: ``popularity``, with `interval` ``lower`` and ``upper``, and with
+            `explain` what `spotify_ml.models.explanation.reasons` returns.
 
         Raises
         ------
         DataError
             If an audio column is absent, or holds what is not numeric or out of range.
         ConfigError
-            If `out_of_range` is neither.
+            If a keyword has no such value, or asks for what this model cannot give.
         """
         if out_of_range not in get_args(OutOfRange):
             raise ConfigError(f"out_of_range={out_of_range!r}: there are {', '.join(get_args(OutOfRange))}")
+        self._check_asked(interval, explain)
+        few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
+        estimator = self._single_thread if few else self.estimator
         if len(rows) == 0:
+            matrix = np.empty((0, len(self._feature_names)))
             predicted = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
             matrix = self._matrix(scoring_rows(rows, out_of_range))
-            few = len(matrix) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
-            predicted = predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
-        return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes)) if self.classes else predicted
+            predicted = predict_matrix(estimator, matrix, self.classes)
+        if self.classes:
+            return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes))
+        if interval is None and explain is None:
+            return predicted
+        columns: dict[str, Any] = {"popularity": predicted}
+        if interval is not None and self.intervals is not None:
+            columns["lower"], columns["upper"] = self.intervals.bounds(predicted, interval)
+        if explain is not None:
+            columns |= reasons(estimator, matrix, self._feature_names, explain)
+        return pd.DataFrame(columns, index=rows.index)
+
+    def _check_asked(self, interval: float | None, explain: int | None) -> None:
+        asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}
+        if asked and self.classes:
+            names = " and ".join(f"{name}={value}" for name, value in asked.items())
+            raise ConfigError(f"{names}: of a regression alone; this model gives the probabilities of classes")
+        if interval is not None:
+            check_confidence(interval)
+            if self.intervals is None:
+                raise ConfigError(f"interval={interval}: this model was saved without prediction intervals")
+        if explain is not None:
+            check_reasons(self.estimator, explain, len(self._feature_names))
+
+    @cached_property
+    def _feature_names(self) -> list[str]:
+        return list(self.features.get_feature_names_out())
 
     @cached_property
     def _single_thread(self) -> Booster:

@@ -7,17 +7,19 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature, infer_signature
-from mlflow.types import ColSpec, DataType, ParamSchema, Schema, TensorSpec
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from spotify_ml.config import EnsembleConfig, RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
-from spotify_ml.models.files import model_files
+from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import SUMS_FILE, write_sums
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
@@ -58,13 +60,12 @@ def log_model(client: MlflowClient, config: RunConfig, models: Path, example: pd
         Raw rows; the first few become the input example.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        files = model_files(models)
         # The sample would travel with every version.
         code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
-            artifacts={name: str(getattr(files, name)) for name in ("features", "estimator", "metadata")},
+            artifacts=_artifacts(model_files(models)),
             code_paths=[str(code)],
             signature=_signature(class_names(config.task)),
             input_example=example.head(_EXAMPLE_ROWS),
@@ -105,6 +106,11 @@ def register(
     return int(version.version)
 
 
+def _artifacts(files: ModelFiles) -> dict[str, str]:
+    paths = {name: getattr(files, name) for name in ("features", "estimator", "metadata", "intervals")}
+    return {name: str(path) for name, path in paths.items() if path is not None}
+
+
 def _not_code(folder: str, names: list[str]) -> list[str]:
     """Name what does not belong into a model's code: everything but Python sources."""
     return [
@@ -129,8 +135,22 @@ def _signature(classes: tuple[str, ...]) -> ModelSignature:
     return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_params())
 
 
-def _params() -> ParamSchema | None:
+def _params() -> ParamSchema:
     """Return every keyword of the prediction that has a default: what a caller, or a request, may set."""
+    types = get_type_hints(PopularityModel.predict)
     keywords = inspect.signature(PopularityModel.predict).parameters.values()
-    defaults = {keyword.name: keyword.default for keyword in keywords if keyword.default is not keyword.empty}
-    return infer_signature(params=defaults).params if defaults else None
+    # MLflow cannot infer the type of a None, but takes it as a default of any.
+    return ParamSchema(
+        [
+            ParamSpec(keyword.name, _mlflow_type(types[keyword.name]), keyword.default)
+            for keyword in keywords
+            if keyword.default is not keyword.empty
+        ]
+    )
+
+
+def _mlflow_type(hint: Any) -> DataType:
+    """Return the type of a keyword's values: of a choice, that of its members; of an optional one, that of any."""
+    kinds = {type(value) if get_origin(hint) is Literal else value for value in get_args(hint) or (hint,)}
+    (kind,) = kinds - {NoneType}
+    return {str: DataType.string, int: DataType.long, float: DataType.double}[kind]

@@ -27,7 +27,9 @@ class PopularityPyfunc(PythonModel):
         if (folder / SUMS_FILE).is_file():
             check_files(folder)
         metadata = json.loads(paths["metadata"].read_text(encoding="utf-8"))
-        self.model = PopularityModel.load(paths["features"], paths["estimator"], tuple(metadata["classes"]))
+        self.model = PopularityModel.load(
+            paths["features"], paths["estimator"], tuple(metadata["classes"]), paths.get("intervals")
+        )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """Predict the popularity of raw rows, 0 to 100, or the probability of each class.

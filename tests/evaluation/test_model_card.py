@@ -15,6 +15,7 @@ from spotify_ml.data.quality import quality_report
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
+from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.model_card import FILES, Origin, model_card, write_model_card
 from spotify_ml.features.factory import build_matrices
@@ -50,7 +51,10 @@ def result(sample: RawTracks, config: RunConfig) -> Result:
     evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
     scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
     intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
-    return Result(raw, tracks, quality_report(raw, tracks), split, matrices, fitted, evaluation, [], {}, intervals)
+    quality, reach = quality_report(raw, tracks), calibrate_intervals(config.task, fitted, matrices, split.groups)
+    genres = tracks.frame["track_genre"].iloc[split.test]
+    coverage = interval_coverage(reach, evaluation.predicted, evaluation.actual, genres)
+    return Result(raw, tracks, quality, split, matrices, fitted, evaluation, [], {}, intervals, reach, coverage)
 
 
 @pytest.fixture(scope="module")
