@@ -21,11 +21,10 @@ WORDS = {
     "compilation": r"<hits>|best of|greatest|collection|essential|anthology|playlist|vibes|party|summer|<vol>",
     "soundtrack": r"soundtrack|original motion|<ost>|<from>|<theme>|musical",
 }
-# What a word is made of. RE2 builds its classes of all of Unicode anew in every call, which takes longer than to look
-# through a few names; most names are ASCII and need none of them.
-_ASCII_WORD, _WORD = r"A-Za-z0-9_", r"\pL\pN_"
+# What a word is made of; no pattern has another letter beyond ASCII, so that one character may stand for all of those.
+_WORD, _ANY_LETTER = "A-Za-z0-9_ë", "_"
+_PATTERNS = [words.replace("<", f"(?:^|[^{_WORD}])").replace(">", f"(?:$|[^{_WORD}])") for words in WORDS.values()]
 _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
-_NOT_LATIN = r"[^\p{Latin}\p{Common}\p{Inherited}]"
 _DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
 _TEXTS = {"track_name": "title", "album_name": "album"}
 COLUMNS = ["track_name", "album_name", "artists"]
@@ -89,6 +88,37 @@ def _text(column: pd.Series) -> pa.Array:
     return (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).fill_null("")
 
 
+class _Characters:
+    """What characters are, each looked up once.
+
+    RE2 builds its classes of all of Unicode anew in every call, which takes longer than to look through many names.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self.marks: set[str] = set()
+        self.not_latin: set[str] = set()
+        self.letters: dict[int, str] = {}
+
+    def learn(self, texts: list[str]) -> None:
+        """Look up the characters of texts, as far as they are new."""
+        new = sorted(set().union(*texts) - self._known)
+        if new:
+            self.marks.update(_matching(new, r"\pM"))
+            self.not_latin.update(_matching(new, r"[^\p{Latin}\p{Common}\p{Inherited}]"))
+            letters = _matching(new, r"[\pL\pN]") - _matching(new, f"[{_WORD}]")
+            self.letters.update((ord(letter), _ANY_LETTER) for letter in letters)
+            self._known.update(new)
+
+
+def _matching(characters: list[str], pattern: str) -> set[str]:
+    texts = pa.array(characters, pa.string())
+    return set(texts.filter(pc.match_substring_regex(texts, pattern)).to_pylist())
+
+
+_characters = _Characters()
+
+
 def _descriptions(texts: pa.Array) -> np.ndarray:
     """Return the values of `_DESCRIPTIONS`, shape (n_texts, 11)."""
     matrix = np.empty((len(texts), len(_DESCRIPTIONS)), dtype=np.float32)
@@ -101,29 +131,25 @@ def _descriptions(texts: pa.Array) -> np.ndarray:
 
 
 def _described(texts: pa.Array) -> list[pa.Array]:
-    lower = _composed(pc.utf8_lower(texts))
-    return [*_words_and_year(texts, lower, _WORD), pc.count_substring_regex(lower, _NOT_LATIN)]
+    lower = pc.utf8_lower(texts).to_pylist()
+    _characters.learn(lower)
+    # A letter and its accent become one character; Arrow's own NFC takes them apart.
+    lower = [text if _characters.marks.isdisjoint(text) else unicodedata.normalize("NFC", text) for text in lower]
+    _characters.learn(lower)
+    simple = pa.array([text.translate(_characters.letters) for text in lower], pa.string())
+    n_not_latin = pa.array([sum(map(_characters.not_latin.__contains__, text)) for text in lower])
+    return [*_words_and_year(texts, simple, pa.array(lower, pa.string())), n_not_latin]
 
 
 def _described_ascii(texts: pa.Array) -> list[pa.Array]:
-    return [*_words_and_year(texts, pc.ascii_lower(texts), _ASCII_WORD), pa.array(np.zeros(len(texts)))]
+    lower = pc.ascii_lower(texts)
+    return [*_words_and_year(texts, lower, lower), pa.array(np.zeros(len(texts)))]
 
 
-def _words_and_year(texts: pa.Array, lower: pa.Array, word: str) -> list[pa.Array]:
+def _words_and_year(texts: pa.Array, simple: pa.Array, lower: pa.Array) -> list[pa.Array]:
     return [
         pc.utf8_length(texts),
         pc.count_substring_regex(texts, r"\S+"),
-        *(pc.match_substring_regex(lower, _pattern(words, word)) for words in WORDS.values()),
+        *(pc.match_substring_regex(simple, pattern) for pattern in _PATTERNS),
         pc.struct_field(pc.extract_regex(lower, _YEAR), "year").cast(pa.float32()),
     ]
-
-
-def _composed(texts: pa.Array) -> pa.Array:
-    """Write a letter and its accent as one character; Arrow's own NFC takes them apart."""
-    apart = pc.match_substring_regex(texts, r"\pM")
-    composed = [unicodedata.normalize("NFC", text) for text in texts.filter(apart).to_pylist()]
-    return pc.replace_with_mask(texts, apart, pa.array(composed, texts.type))
-
-
-def _pattern(words: str, word: str) -> str:
-    return words.replace("<", f"(?:^|[^{word}])").replace(">", f"(?:$|[^{word}])")
