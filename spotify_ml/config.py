@@ -405,6 +405,14 @@ class ProfileConfig(Section):
     output: str = Field(min_length=1)
 
 
+class CompareConfig(Section):
+    """``conf/compare.yaml``: which runs to compare, and the page to write."""
+
+    runs: list[str] = Field(max_length=26)
+    output: str = Field(min_length=1)
+    tracking: TrackingConfig
+
+
 class RelocateConfig(Section):
     """``conf/relocate.yaml``: which store to let load again."""
 

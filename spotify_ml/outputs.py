@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
 from spotify_ml.evaluation.coverage import write_coverage
 from spotify_ml.evaluation.drawing import FigureData, FigureProcess
+from spotify_ml.evaluation.predictions import scored_rows, write_predictions
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
 from spotify_ml.models.targets import class_names, task_target
@@ -16,7 +19,7 @@ from spotify_ml.result import Result
 
 
 def write_outputs(folder: Path, config: RunConfig, result: Result, figures: FigureProcess) -> None:
-    """Write ``config.json``, ``data/`` and ``models/`` below the run folder, and have ``figures/`` drawn meanwhile."""
+    """Write the files of a run below its folder, and have ``figures/`` drawn meanwhile."""
     matrices, fitted, evaluation = result.matrices, result.fitted, result.evaluation
     figures.draw(folder / "figures", _figure_data(config, result))
     with staged(folder / "config.json") as file:
@@ -27,6 +30,9 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
         if config.outputs.data:
             parts = {"train": matrices.fitting.features, "test": matrices.test.features}
             write_data(data, result.tracks.frame, parts)
+    with staged(folder / "predictions") as predictions:
+        predictions.mkdir()
+        write_predictions(predictions, _scored_rows(config, result))
     with staged(folder / "models") as models:
         models.mkdir()
         # Both choices of XGBoost's parameters are the same estimator.
@@ -38,6 +44,11 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
         )
         if result.prediction_intervals is not None:
             write_coverage(models, result.coverage)
+
+
+def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
+    predicted, classes = result.evaluation.predicted, class_names(config.task)
+    return scored_rows(result.tracks.frame, result.split, config.split.name, predicted, classes)
 
 
 def _figure_data(config: RunConfig, result: Result) -> FigureData:

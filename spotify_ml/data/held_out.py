@@ -111,6 +111,38 @@ def coarsest(splits: Iterable[str]) -> str:
     return max(splits, key=_BY_SIZE.index)
 
 
+def novelty(tracks: pd.DataFrame, split: Split, kind: str) -> np.ndarray:
+    """Return how new every test row is to a model: the split of the largest groups that keeps it from fitted rows.
+
+    Parameters
+    ----------
+    tracks : DataFrame
+        Clean tracks.
+    split : Split
+        The rows of each part.
+    kind : {"random", "recording", "album", "artist"}
+        What the split kept apart.
+
+    Returns
+    -------
+    ndarray of str, shape (n_test,)
+        ``artist``: no track of its first artist was fitted on; ``album``: no track of its album, but others of the
+        artist; ``recording``: no copy of it, but others of the album; ``random``: a copy of it was.
+    """
+    kinds = np.full(len(split.test), _BY_SIZE.index(kind))
+    # What larger groups keep apart, smaller ones do as well.
+    groups = None if kind == "random" else split.groups
+    for code in range(_BY_SIZE.index(kind) + 1, len(_BY_SIZE)):
+        groups = group_codes(tracks, _BY_SIZE[code], groups)
+        kinds[~np.isin(groups[split.test], groups[split.fitting])] = code
+    return np.array(_BY_SIZE)[kinds]
+
+
+def as_new_as(novelties: pd.Series, kind: str) -> pd.Series:
+    """Return which rows a split would have kept from all fitted rows, by their `novelty`."""
+    return novelties.isin(_BY_SIZE[_BY_SIZE.index(kind) :])
+
+
 def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which tracks are new to models: no track of their group is among those that a model was fitted on.
 

@@ -132,7 +132,7 @@ def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: s
     return rows[kept], rows[cut]
 
 
-def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
+def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = None) -> np.ndarray:
     """Return the group of every row: connected components of what must stay together.
 
     Parameters
@@ -143,6 +143,9 @@ def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
         ``recording`` joins rows with the same nine audio features, or the same case-folded artists and title;
         ``album`` also those with the same first artist and album; ``artist`` also those with the same first
         artist. ``random`` joins nothing.
+    finer : ndarray of int, shape (n_rows,), optional
+        The groups of the same tracks by a split of smaller groups, where they are known: only what else belongs
+        together is then looked up.
 
     Returns
     -------
@@ -150,16 +153,20 @@ def group_codes(tracks: pd.DataFrame, split: str) -> np.ndarray:
     """
     if split == "random":
         return np.arange(len(tracks))
-    keys = [
-        tracks.groupby(list(FINGERPRINT), sort=False).ngroup().to_numpy(),
-        _joint_codes(tracks["artists"].str.casefold(), tracks["track_name"].str.casefold()),
-    ]
+    keys = [finer] if finer is not None else _recording_keys(tracks)
     if split != "recording":
         first_artist = tracks["artists"].str.partition(LIST_SEPARATOR)[0]
         keys.append(
             _joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist)
         )
     return _connected(keys, len(tracks))
+
+
+def _recording_keys(tracks: pd.DataFrame) -> list[np.ndarray]:
+    return [
+        tracks.groupby(list(FINGERPRINT), sort=False).ngroup().to_numpy(),
+        _joint_codes(tracks["artists"].str.casefold(), tracks["track_name"].str.casefold()),
+    ]
 
 
 def _joint_codes(*columns: pd.Series) -> np.ndarray:

@@ -10,7 +10,7 @@ from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.report import title
 
 # Of these, less is better.
-_ERRORS = ("rmse", "mae", "log_loss")
+ERRORS = ("rmse", "mae", "log_loss")
 _HIGHEST = {"regression": 100.0, "classification": 1.0}
 _SUM_TOLERANCE = 1e-6
 
@@ -120,7 +120,7 @@ def judge(
 
 def better_of(metric: str, values: dict[str, float]) -> str:
     """Return the name with the better value of a metric."""
-    return (min if metric in _ERRORS else max)(values, key=lambda name: values[name])
+    return (min if metric in ERRORS else max)(values, key=lambda name: values[name])
 
 
 def _better(gate: GateConfig, comparison: Comparison) -> Condition:
@@ -129,7 +129,7 @@ def _better(gate: GateConfig, comparison: Comparison) -> Condition:
         return Condition("better", False, f"{name} is undefined for these tracks")
     difference = comparison.figures[gate.metric]["difference"]
     least, improvement = difference.lower, difference.value
-    if gate.metric in _ERRORS:
+    if gate.metric in ERRORS:
         least, improvement = -difference.upper, -difference.value
     said = (
         f"{name} improves by {improvement:+.4f}, with {gate.confidence:.0%} confidence by at least {least:+.4f}; "

@@ -13,9 +13,11 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 54rem; margin: 2.5rem auto; padding: 0 1.2rem; }}
+body {{ font: 16px/1.55 system-ui, sans-serif; color: #222; margin: 2.5rem auto; padding: 0 1.2rem; }}
+body {{ max-width: {width}; }}
 h1 {{ font-size: 1.6rem; color: #1f5fa8; }}
 h2 {{ font-size: 1.15rem; margin-top: 2.2rem; padding-bottom: .2rem; border-bottom: 1px solid #ddd; }}
+h3 {{ font-size: 1rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem 1.4rem .3rem 0; border-bottom: 1px solid #eee; text-align: left; }}
 th {{ color: #666; font-weight: 600; }}
@@ -31,7 +33,7 @@ pre code {{ padding: 0; background: none; overflow-wrap: normal; }}
 """
 
 
-def write_page(path: Path, markdown: str) -> None:
+def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
     """Write Markdown as an HTML page, whose title is the first heading.
 
     Parameters
@@ -40,6 +42,8 @@ def write_page(path: Path, markdown: str) -> None:
         Where to; it is whole or not there.
     markdown : str
         With tables; HTML in it is shown as text, not obeyed. Images that are to be seen are `inlined`.
+    width : str
+        The most that the page takes of the window, in CSS's terms.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def write_page(path: Path, markdown: str) -> None:
     title = markdown.lstrip().partition("\n")[0].removeprefix("# ")
     body = mistune.create_markdown(plugins=["table"])(markdown)
     with staged(path) as file:
-        file.write_text(_PAGE.format(title=html.escape(title), body=body), encoding="utf-8")
+        file.write_text(_PAGE.format(title=html.escape(title), body=body, width=width), encoding="utf-8")
 
 
 def inlined(png: bytes, description: str) -> str:

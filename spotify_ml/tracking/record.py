@@ -22,6 +22,7 @@ from spotify_ml.data.sources import RawFile
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
+from spotify_ml.evaluation.predictions import FILE as PREDICTIONS
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
@@ -261,6 +262,7 @@ def record_result(
         run.log_datasets(result.raw, parts)
         run.log_files(folder, ["config.json"], None)
         run.log_files(folder / "data", list(REPORTS), "data")
+        run.log_files(folder / "predictions", [PREDICTIONS], "predictions")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
         model = run.log_model(models, test_rows)
         registered = mlflow.pyfunc.load_model(model.uri).predict(test_rows)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.config import CleaningConfig, DataConfig, SplitConfig
-from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
+from spotify_ml.data.held_out import as_new_as, coarsest, novelty, read_split, same_data, unseen_rows
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import FINGERPRINT, group_codes
 from spotify_ml.errors import DataError
@@ -65,6 +65,17 @@ def test_the_coarsest_groups_join_what_all_others_do(finer: str, larger: str):
     assert joined in (finer, larger)
     inner, outer = pd.Series(group_codes(tracks, finer)), group_codes(tracks, joined)
     assert pd.Series(outer).groupby(inner).nunique().eq(1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_novelty_names_the_largest_groups_that_keep_a_row_from_fitted_ones(kind: str):
+    chosen = read_split(DATA, TRACKS, split_config(kind), 1)
+    found = novelty(chosen.frame, chosen.split, kind)
+    assert len(set(found)) == {"random": 4, "recording": 3, "album": 2, "artist": 1}[kind]
+    for larger in ("recording", "album", "artist"):
+        new, _ = unseen_rows(chosen.test, [chosen.fitting], larger)
+        assert list(np.flatnonzero(as_new_as(pd.Series(found), larger))) == list(new)
+    assert as_new_as(pd.Series(found), "random").all()
 
 
 def test_no_row_is_left_out_without_reason():

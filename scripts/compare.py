@@ -1,0 +1,82 @@
+"""Compare runs: one page that says which is better, whether the difference is real, and what differs.
+
+::
+
+    python scripts/compare.py 3f2a 9c81                                  # two runs, to comparison.html
+    python scripts/compare.py models:/spotify-popularity@champion models:/spotify-popularity@challenger
+    python scripts/compare.py 3f2a 9c81 07bd output=reports/three.md     # the second and third against the first
+    python scripts/compare.py 3f2a 9c81 tracking=server                  # on a tracking server
+
+Runs are compared on the test rows that they share, paired, by a bootstrap of whole groups. Of different splits only
+those count that are test rows of both and as new to one as to the other; if they are too few, the page says so.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from spotify_ml import paths
+from spotify_ml.command import run_command
+
+paths.register_resolvers()
+
+_FORMATS = (".html", ".md")
+_FEWEST = 2
+
+
+def as_overrides(arguments: list[str]) -> list[str]:
+    """Return command line arguments with the named runs as the override ``runs=[…]``.
+
+    A run is what is neither ``key=value``, nor an option, nor an option's value.
+    """
+    follows_option = [False, *(each.startswith("-") for each in arguments)]
+    is_run = [
+        not after_option and "=" not in each and not each.startswith(("-", "~"))
+        for each, after_option in zip(arguments, follows_option, strict=False)
+    ]
+    runs = ",".join(_quoted(each) for each, named in zip(arguments, is_run, strict=True) if named)
+    others = [each for each, named in zip(arguments, is_run, strict=True) if not named]
+    return [*others, f"runs=[{runs}]"] if runs else others
+
+
+def _quoted(text: str) -> str:
+    """Return a text as Hydra's grammar quotes it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
+def run(composed: DictConfig) -> None:
+    """Read the named runs, write the page, and print the answer."""
+    from spotify_ml.config import CompareConfig, validate_as
+    from spotify_ml.errors import ConfigError
+
+    config = validate_as(composed, CompareConfig)
+    if len(config.runs) < _FEWEST:
+        raise ConfigError("name two runs or more: python scripts/compare.py RUN_OR_VERSION RUN_OR_VERSION")
+    output = Path(config.output).resolve()
+    if output.suffix not in _FORMATS or output.is_dir():
+        raise ConfigError(f"config: output={config.output}: name a page to write that ends in .html or .md")
+
+    from spotify_ml.evaluation.page import write_page
+    from spotify_ml.evaluation.run_report import compare_runs, run_report
+    from spotify_ml.files import staged
+    from spotify_ml.tracking.run_reader import read_runs
+
+    runs = read_runs(config.tracking, config.runs)
+    verdicts = compare_runs(runs)
+    report = run_report(runs, verdicts)
+    if output.suffix == ".md":
+        with staged(output) as file:
+            file.write_text(report, encoding="utf-8")
+    else:
+        write_page(output, report, width="90rem")
+    print("\n".join(each.sentence for each in verdicts))
+    print(output)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = as_overrides(sys.argv[1:])
+    run_command(run, schema="CompareConfig")
