@@ -82,8 +82,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
             reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
-            genres = tracks.frame["track_genre"].iloc[split.test]
-            coverage = interval_coverage(reach, evaluation.predicted, evaluation.actual, genres)
+            coverage = interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame)
         folds, baselines = [], {}
         if config.cv is not None:
             with clock.stage("cv"):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.genres import FEWEST_TRACKS
-from spotify_ml.features.factory import Matrices
+from spotify_ml.features.factory import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import predict_matrix
@@ -39,11 +39,11 @@ def calibrate_intervals(
         return None
     rows, matrix = matrices.validation, matrices.validation.matrix()
     predicted = predict_matrix(fitted.selected, matrix)
-    return PredictionIntervals.calibrate(rows.target, predicted)
+    return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
 
 
 def interval_coverage(
-    intervals: PredictionIntervals | None, predicted: np.ndarray, popularity: np.ndarray, genres: pd.Series
+    intervals: PredictionIntervals | None, part: Part, predicted: np.ndarray, tracks: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the share of rows within their interval, and the mean width, of all rows and by genre.
 
@@ -51,10 +51,13 @@ def interval_coverage(
     ----------
     intervals : PredictionIntervals or None
         None gives a table without rows.
-    predicted, popularity : ndarray of float, shape (n_rows,)
-        What is predicted of each row, and what is to lie within the interval.
-    genres : Series of str, shape (n_rows,)
-        The ``;``-joined genres of every row, which counts for each of them. Those of few rows are left out.
+    part : Part
+        Features and popularity of the rows.
+    predicted : ndarray of float, shape (n_rows,)
+        Their predicted popularity.
+    tracks : DataFrame
+        The clean tracks that the part is indexed by. One of several genres counts for each of them; genres of few rows
+        are left out.
 
     Returns
     -------
@@ -63,11 +66,13 @@ def interval_coverage(
     """
     if intervals is None:
         return pd.DataFrame(columns=_COLUMNS)
+    matrix, popularity = part.matrix(), part.target
+    genres = tracks["track_genre"].iloc[part.features.index].str.split(LIST_SEPARATOR).to_numpy()
     tables = []
     for level in LEVELS:
-        lower, upper = intervals.bounds(predicted, level)
+        lower, upper = intervals.bounds(matrix, predicted, level)
         rows = pd.DataFrame({"coverage": (lower <= popularity) & (popularity <= upper), "width": upper - lower})
-        own_genres = rows.assign(genre=genres.str.split(LIST_SEPARATOR).to_numpy()).explode("genre")
+        own_genres = rows.assign(genre=genres).explode("genre")
         by_genre = pd.concat([rows.assign(genre=ALL), own_genres]).groupby("genre", sort=False)
         table = by_genre[["coverage", "width"]].mean().assign(n_rows=by_genre.size(), level=level)
         tables.append(table[(table["n_rows"] >= FEWEST_TRACKS) | (table.index == ALL)].reset_index())

@@ -134,7 +134,7 @@ class PopularityModel:
             return predicted
         columns: dict[str, Any] = {"popularity": predicted}
         if interval is not None and self.intervals is not None:
-            columns["lower"], columns["upper"] = self.intervals.bounds(predicted, interval)
+            columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
         if explain is not None:
             columns |= reasons(estimator, matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)

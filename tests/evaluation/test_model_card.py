@@ -52,8 +52,7 @@ def result(sample: RawTracks, config: RunConfig) -> Result:
     scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
     intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
     quality, reach = quality_report(raw, tracks), calibrate_intervals(config.task, fitted, matrices, split.groups)
-    genres = tracks.frame["track_genre"].iloc[split.test]
-    coverage = interval_coverage(reach, evaluation.predicted, evaluation.actual, genres)
+    coverage = interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame)
     return Result(raw, tracks, quality, split, matrices, fitted, evaluation, [], {}, intervals, reach, coverage)
 
 
