@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from spotify_ml.errors import DataError, did_you_mean
 OutOfRange = Literal["refuse", "clip"]
 
 _NAMES = tuple(column.name for column in COLUMNS if column.name in AUDIO or column.kind is Kind.TEXT)
+# pandas looks a dtype up by its name for longer than it takes to cast a few values.
+_TEXT = pd.StringDtype(na_value=np.nan)
 _AUDIO = tuple(column for column in COLUMNS if column.name in AUDIO)
 _IS_FLAG = np.array([column.kind is Kind.FLAG for column in _AUDIO])
 _IS_WHOLE = _IS_FLAG | np.array([column.kind is Kind.INTEGER for column in _AUDIO])
@@ -69,12 +71,15 @@ class CheckedRows:
             refused |= problem.where
         return refused
 
-    def frame(self) -> pd.DataFrame:
+    def columns(self) -> dict[str, Any]:
         """Return the audio and text columns in schema order; absent text is empty."""
         columns = dict(zip(AUDIO, self.audio, strict=True))
-        empty = pd.array([None] * self.audio.shape[1], dtype="str") if len(self.text) < len(TEXT) else None
-        values = {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
-        return pd.DataFrame(values, copy=False)
+        empty = pd.array([None] * self.audio.shape[1], dtype=_TEXT) if len(self.text) < len(TEXT) else None
+        return {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
+
+    def frame(self) -> pd.DataFrame:
+        """Return the columns as a table."""
+        return pd.DataFrame(self.columns(), copy=False)
 
 
 def check_columns(names: Sequence[str], origin: str = "rows to score") -> None:
@@ -128,7 +133,7 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
             problems += found
             if clipped_here:
                 clipped[_AUDIO[position].name] = clipped_here
-    text = {name: rows[name].astype("str").array for name in TEXT if name in rows.columns}
+    text = {name: rows[name].astype(_TEXT).array for name in TEXT if name in rows.columns}
     return CheckedRows(audio, text, problems, clipped)
 
 
@@ -139,7 +144,7 @@ def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
             values.array if isinstance(values.dtype, np.dtype) else values.array.to_numpy(np.float64, na_value=np.nan)
         )
         return np.asarray(given, dtype=np.float64), None
-    text = values.astype("str").str.strip().str.lower()
+    text = values.astype(_TEXT).str.strip().str.lower()
     missing = text.isna() | text.isin(["", "nan"])
     numbers = pd.to_numeric(text.replace({"true": "1", "false": "0"}).mask(missing), errors="coerce")
     floats = numbers.to_numpy(np.float64, na_value=np.nan)
@@ -147,15 +152,10 @@ def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
     return floats, unreadable if unreadable.any() else None
 
 
-def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> pd.DataFrame:
-    """Return raw rows as a model takes them: the audio columns as numbers and whatever text there is.
+def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
+    """Return raw rows as a model takes them, without problems.
 
     Parameters are those of `check_rows`.
-
-    Returns
-    -------
-    DataFrame
-        The audio and text columns, in schema order; absent text columns are empty.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> pd.
     checked = check_rows(rows, out_of_range)
     if checked.problems:
         raise DataError("rows to score: " + ", ".join(_describe(problem, rows) for problem in checked.problems))
-    return checked.frame()
+    return checked
 
 
 def _describe(problem: Problem, rows: pd.DataFrame) -> str:

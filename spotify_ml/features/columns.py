@@ -1,6 +1,6 @@
 """Numeric columns of tracks as a float matrix: raw, interactions and one-hot levels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -41,7 +41,7 @@ class NumericColumns(_Columns):
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the columns of tracks, shape (n_tracks, n_columns)."""
         check_is_fitted(self)
-        return X[list(self.feature_names_in_)].to_numpy(dtype=np.float32)
+        return _stacked([X[name] for name in self.feature_names_in_])
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns."""
@@ -50,14 +50,22 @@ class NumericColumns(_Columns):
         return names
 
 
-def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame) -> np.ndarray:
+def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame | Mapping[str, Any]) -> np.ndarray:
     """Return what ``features.transform(tracks)`` gives, as float32, shape (n_tracks, n_features).
 
     scikit-learn selects, checks and wraps for every step anew, which takes longer than the steps do for a few rows, and
-    joins their results by another copy. The steps of this package take their columns by name.
+    joins their results by another copy. The steps of this package take their columns by name, from whatever has them.
+
+    Parameters
+    ----------
+    features : ColumnTransformer
+        Fitted.
+    tracks : DataFrame, or mapping of str to array
+        The columns that the features ask for, and maybe others.
     """
     slices = features.output_indices_
-    matrix = np.empty((len(tracks), max(part.stop for part in slices.values())), dtype=np.float32)
+    n_tracks = len(tracks[features.feature_names_in_[0]])
+    matrix = np.empty((n_tracks, max(part.stop for part in slices.values())), dtype=np.float32)
     for name, transformer, _ in features.transformers_:
         if name != "remainder":
             matrix[:, slices[name]] = transformer.transform(tracks)
@@ -92,7 +100,7 @@ class Interactions(_Columns):
         """Return the columns named by `INTERACTIONS`, shape (n_tracks, 10)."""
         check_is_fitted(self)
         columns = ("energy", "danceability", "valence", "acousticness", "duration_min")
-        energy, danceability, valence, acousticness, minutes = (X[name].to_numpy() for name in columns)
+        energy, danceability, valence, acousticness, minutes = (np.asarray(X[name]) for name in columns)
         features = (
             energy * danceability,
             valence * energy,

@@ -8,13 +8,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
+from spotify_ml.features.keys import distinct_values
 
 _ALLOWED = str.maketrans("[]<", "()(")
 
 
 def genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
     """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
-    codes, distinct = pd.factorize(X["track_genre"])
+    codes, distinct = distinct_values(X["track_genre"])
     return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
 
 

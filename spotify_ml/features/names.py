@@ -1,5 +1,7 @@
 """What the words of a title and an album name tell: how they are built, and what kind of release they announce."""
 
+import math
+import re
 import unicodedata
 from typing import Self
 
@@ -25,6 +27,11 @@ WORDS = {
 _WORD, _ANY_LETTER = "A-Za-z0-9_ë", "_"
 _PATTERNS = [words.replace("<", f"(?:^|[^{_WORD}])").replace(">", f"(?:$|[^{_WORD}])") for words in WORDS.values()]
 _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
+# The same for Python, which is the faster up to so many names; its `$` would look past a last line break.
+_FEW_NAMES = 64
+_COMPILED = [re.compile(pattern.replace("$", r"\Z")) for pattern in _PATTERNS]
+_COMPILED_YEAR = re.compile(_YEAR, re.ASCII)
+_NOT_SPACE = re.compile(r"[^\t\n\f\r ]+")
 _DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
 _TEXTS = {"track_name": "title", "album_name": "album"}
 COLUMNS = ["track_name", "album_name", "artists"]
@@ -64,13 +71,13 @@ class NameFeatures(TransformerMixin, BaseEstimator):
         names = {name: _text(X[name]) for name in COLUMNS}
         encoded = [names[name].dictionary_encode() for name in _TEXTS]
         descriptions = _descriptions(pa.concat_arrays([texts.dictionary for texts in encoded]))
-        matrix = np.empty((len(X), len(_TEXTS) * len(_DESCRIPTIONS) + 2), dtype=np.float32)
+        artists = names["artists"]
+        matrix = np.empty((len(artists), len(_TEXTS) * len(_DESCRIPTIONS) + 2), dtype=np.float32)
         first = 0
         for position, texts in enumerate(encoded):
             own = slice(position * len(_DESCRIPTIONS), (position + 1) * len(_DESCRIPTIONS))
             matrix[:, own] = descriptions[first + texts.indices.to_numpy()]
             first += len(texts.dictionary)
-        artists = names["artists"]
         are_named = pc.not_equal(artists, "")
         matrix[:, -2] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
         same = pc.and_(pc.equal(names["track_name"], names["album_name"]), pc.not_equal(names["track_name"], ""))
@@ -121,6 +128,10 @@ _characters = _Characters()
 
 def _descriptions(texts: pa.Array) -> np.ndarray:
     """Return the values of `_DESCRIPTIONS`, shape (n_texts, 11)."""
+    if len(texts) <= _FEW_NAMES:
+        lower, simple, n_not_latin = _simplified(texts)
+        described = list(map(_described_name, texts.to_pylist(), lower, simple, n_not_latin))
+        return np.array(described, dtype=np.float32).reshape(-1, len(_DESCRIPTIONS))
     matrix = np.empty((len(texts), len(_DESCRIPTIONS)), dtype=np.float32)
     is_ascii = pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)
     for where, describe in ((is_ascii, _described_ascii), (~is_ascii, _described)):
@@ -131,14 +142,20 @@ def _descriptions(texts: pa.Array) -> np.ndarray:
 
 
 def _described(texts: pa.Array) -> list[pa.Array]:
+    lower, simple, n_not_latin = _simplified(texts)
+    columns = _words_and_year(texts, pa.array(simple, pa.string()), pa.array(lower, pa.string()))
+    return [*columns, pa.array(n_not_latin)]
+
+
+def _simplified(texts: pa.Array) -> tuple[list[str], list[str], list[int]]:
+    """Return texts in lower case, the same with one character for all letters, and how many are not Latin."""
     lower = pc.utf8_lower(texts).to_pylist()
     _characters.learn(lower)
     # A letter and its accent become one character; Arrow's own NFC takes them apart.
     lower = [text if _characters.marks.isdisjoint(text) else unicodedata.normalize("NFC", text) for text in lower]
     _characters.learn(lower)
-    simple = pa.array([text.translate(_characters.letters) for text in lower], pa.string())
-    n_not_latin = pa.array([sum(map(_characters.not_latin.__contains__, text)) for text in lower])
-    return [*_words_and_year(texts, simple, pa.array(lower, pa.string())), n_not_latin]
+    simple = [text.translate(_characters.letters) for text in lower]
+    return lower, simple, [sum(map(_characters.not_latin.__contains__, text)) for text in lower]
 
 
 def _described_ascii(texts: pa.Array) -> list[pa.Array]:
@@ -153,3 +170,10 @@ def _words_and_year(texts: pa.Array, simple: pa.Array, lower: pa.Array) -> list[
         *(pc.match_substring_regex(simple, pattern) for pattern in _PATTERNS),
         pc.struct_field(pc.extract_regex(lower, _YEAR), "year").cast(pa.float32()),
     ]
+
+
+def _described_name(text: str, lower: str, simple: str, n_not_latin: int) -> list[float]:
+    year = _COMPILED_YEAR.search(lower)
+    words = [pattern.search(simple) is not None for pattern in _COMPILED]
+    n_words = len(_NOT_SPACE.findall(text))
+    return [len(text), n_words, *words, float(year["year"]) if year else math.nan, n_not_latin]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
+from spotify_ml.features.keys import distinct_values
 
 STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
 # Spotify's scale starts at 0, where most of what nobody hears stands; 1 is as good as that.
@@ -37,17 +38,19 @@ class KeyColumn:
     values: np.ndarray
 
     @classmethod
-    def of(cls, column: pd.Series) -> Self:
+    def of(cls, column: Any) -> Self:
         """Return the keys of a column; an empty value is none."""
-        codes, distinct = pd.factorize(column)
+        codes, distinct = distinct_values(column)
         values = np.asarray(distinct, dtype=object)
-        codes[np.isin(codes, np.flatnonzero(values == ""))] = -1
+        (empty,) = np.nonzero(values == "")
+        if len(empty):
+            codes[np.isin(codes, empty)] = -1
         return cls(codes, values)
 
     def replaced(self, values: Sequence[str]) -> Self:
         """Return the same rows with other keys, one for each of `values`, of which several may be equal or empty."""
-        positions, distinct = pd.factorize(np.array([value or None for value in values], dtype=object))
-        return type(self)(np.append(positions, -1)[self.codes], distinct)
+        positions, distinct = distinct_values(np.array([value or None for value in values], dtype=object))
+        return type(self)(np.append(positions, -1)[self.codes], np.asarray(distinct, dtype=object))
 
     @cached_property
     def hashes(self) -> np.ndarray:
@@ -199,21 +202,18 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
             sums[rows] = totals[:, :_SUMS]
             highest[rows], lowest[rows] = totals[:, _SUMS:].T
         count, total, squares, dead = sums.T
-        statistics = np.full((n_rows, len(STATISTICS)), np.nan, dtype=np.float32)
+        statistics = np.empty((n_rows, len(STATISTICS)), dtype=np.float32)
         weight = count + self.smoothing
-        statistics[:, 0] = np.divide(
-            total + self.smoothing * prior, weight, out=np.array(prior, dtype=np.float64), where=weight > 0
-        )
-        statistics[:, 1] = count
-        known = count > 0
-        n_known = count[known]
-        mean = total[known] / n_known
-        # Rounding leaves a hair above or below zero where all are equal.
-        variance = np.where(highest[known] > lowest[known], squares[known] / n_known - mean**2, 0)
-        statistics[known, 2] = np.sqrt(np.maximum(variance, 0))
-        statistics[known, 3] = dead[known] / n_known
-        statistics[known, 4] = highest[known]
-        statistics[known, 5] = lowest[known]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistics[:, 0] = np.where(weight > 0, (total + self.smoothing * prior) / weight, prior)
+            statistics[:, 1] = count
+            # Rounding leaves a hair above or below zero where all are equal.
+            variance = np.where(highest > lowest, squares / count - (total / count) ** 2, 0)
+            statistics[:, 2] = np.sqrt(np.maximum(variance, 0))
+            statistics[:, 3] = dead / count
+        statistics[:, 4] = highest
+        statistics[:, 5] = lowest
+        statistics[count == 0, 2:] = np.nan
         return statistics
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -293,7 +293,7 @@ def _members(column: KeyColumn, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in column.values]
     lengths = np.array([len(members) for members in lists], dtype=np.intp)
     names = np.array([name for members in lists for name in members], dtype=object)
-    hashes = pd.util.hash_array(names)
+    hashes = pd.util.hash_array(names, categorize=False)
     starts = np.cumsum(lengths) - lengths
     # The members of every row's list, one list after the other.
     repeated = lengths[codes]

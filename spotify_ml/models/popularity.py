@@ -10,7 +10,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
-from spotify_ml.data.contract import OutOfRange, scoring_rows
+from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.errors import ConfigError
@@ -162,9 +162,9 @@ class PopularityModel:
         booster.set_param({"nthread": 1})
         return booster
 
-    def _matrix(self, rows: pd.DataFrame) -> np.ndarray:
-        needed = {column for _, _, columns in self.features.transformers_ for column in columns}
-        return transform_columns(self.features, rows if needed <= set(rows.columns) else add_derived_columns(rows))
+    def _matrix(self, rows: CheckedRows) -> np.ndarray:
+        # A table of columns costs more than the features do of a few rows.
+        return transform_columns(self.features, add_derived_columns(rows.frame()) if self._derives else rows.columns())
 
 
 def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:

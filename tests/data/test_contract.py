@@ -33,18 +33,18 @@ FORMS = {
 def test_rows_are_the_same_in_every_form(rows: pd.DataFrame, form: str):
     checked = check_rows(FORMS[form](rows))
     assert checked.problems == []
-    pd.testing.assert_frame_equal(checked.frame(), scoring_rows(rows))
+    pd.testing.assert_frame_equal(checked.frame(), scoring_rows(rows).frame())
 
 
 def test_rows_are_typed_in_schema_order(rows: pd.DataFrame):
-    scored = scoring_rows(rows)
+    scored = scoring_rows(rows).frame()
     assert set(scored.columns) == {*AUDIO, *TEXT}
     np.testing.assert_array_equal(scored[list(AUDIO)], rows[list(AUDIO)].astype(float))
     assert (scored["artists"] == rows["artists"]).all()
 
 
 def test_text_may_be_absent(rows: pd.DataFrame):
-    assert scoring_rows(rows[list(AUDIO)])[list(TEXT)].isna().all(axis=None)
+    assert scoring_rows(rows[list(AUDIO)]).frame()[list(TEXT)].isna().all(axis=None)
 
 
 def test_every_absent_column_is_named_with_the_nearest_that_is_there(rows: pd.DataFrame):
@@ -57,7 +57,7 @@ def test_every_absent_column_is_named_with_the_nearest_that_is_there(rows: pd.Da
 def test_a_missing_number_is_no_problem(rows: pd.DataFrame, empty: object):
     values = rows["tempo"].astype(object)
     values.iloc[3] = empty
-    scored = scoring_rows(rows.assign(tempo=values))
+    scored = scoring_rows(rows.assign(tempo=values)).frame()
     assert scored.index[scored["tempo"].isna()].tolist() == [3]
 
 

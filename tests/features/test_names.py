@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -21,6 +23,20 @@ LISTING = [
     *(f"album_{name}" for name in DESCRIPTIONS.split()),
     "n_artists",
     "title_is_album",
+]
+# Where patterns, letters and white space of Python and of RE2 could differ.
+ODD = [
+    "live\n",
+    "\nlive",
+    "a\x0bb c",
+    "Noël 1999",
+    "é1999",
+    "1999é",
+    "²live",
+    "live‿",
+    "e\u0301dit",
+    "עברית (Live)",
+    "1990 2000",
 ]
 YEARS = ["title_year", "album_year"]
 
@@ -225,8 +241,8 @@ def test_year_is_the_first_one_of_four_digits_from_1900_to_2099(name, year):
     ],
 )
 def test_length_is_in_characters_and_words_are_counted(name, length, words):
-    for given in (of_title(name), of_album(name)):
-        assert (given["length"], given["words"]) == (length, words)
+    for text in (of_title(name), of_album(name)):
+        assert (text["length"], text["words"]) == (length, words)
 
 
 @pytest.mark.parametrize(
@@ -289,9 +305,9 @@ def test_title_is_album_where_they_are_equal(title, album, same):
 
 @pytest.mark.parametrize("empty", [None, ""])
 def test_empty_names_have_no_words_and_no_year(empty):
-    for given in (of_title(empty), of_album(empty)):
-        assert np.isnan(given["year"])
-        assert (given.drop("year") == 0)[["length", "words", *WORDS, "not_latin"]].all()
+    for text in (of_title(empty), of_album(empty)):
+        assert np.isnan(text["year"])
+        assert (text.drop("year") == 0)[["length", "words", *WORDS, "not_latin"]].all()
 
 
 def test_columns_without_any_name_are_fine():
@@ -359,6 +375,15 @@ def test_rows_are_described_each_for_itself(tracks):
     alone = np.vstack([features.transform(rows.iloc[[row]]) for row in some])
     np.testing.assert_array_equal(alone, together[some])
     assert features.transform(rows.iloc[:0]).shape == (0, 26)
+
+
+@given(st.lists(st.text() | st.sampled_from(ODD), min_size=1, max_size=5))
+def test_few_names_are_described_as_many_are(titles):
+    few = pd.DataFrame(dict.fromkeys(COLUMNS, pd.array(titles, dtype="str")))
+    others = pd.DataFrame(dict.fromkeys(COLUMNS, pd.array([f"title {number}" for number in range(70)], dtype="str")))
+    features = NameFeatures().fit(few)
+    many = features.transform(pd.concat([few, others], ignore_index=True))
+    np.testing.assert_array_equal(features.transform(few), many[: len(few)])
 
 
 def test_what_is_given_is_left_as_it_is(tracks):

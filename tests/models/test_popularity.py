@@ -133,7 +133,7 @@ def test_numbers_out_of_range_are_refused_or_clipped(written: Written):
 
 
 def test_the_steps_give_what_scikit_learn_gives(written: Written):
-    tracks = add_derived_columns(scoring_rows(written.rows))
+    tracks = add_derived_columns(scoring_rows(written.rows).frame())
     features = written.matrices.transformer
     expected = np.asarray(features.transform(tracks), dtype=np.float32)
     np.testing.assert_array_equal(transform_columns(features, tracks), expected)
