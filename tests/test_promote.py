@@ -376,9 +376,13 @@ def test_changed_files_are_neither_promoted_nor_gone_back_to(store: Store):
         for overrides in ([f"version={WEAK}", "force=true"], ["rollback=true"]):
             with pytest.raises(ModelError, match=r"features.skops was changed"):
                 store.promote(*overrides)
+        assert store.champion() == STRONG
+        store.crown(WEAK)
+        with pytest.raises(ModelError, match=r"features.skops was changed.* rollback=true.* take its alias away"):
+            store.promote(f"version={STRONG}")
     finally:
         path.write_bytes(content)
-    assert store.champion() == STRONG
+    assert store.champion() == WEAK
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A version beside the champion, or the baselines: loaded, freshly scored on tracks new to both, and judged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -11,7 +12,7 @@ from mlflow import MlflowClient
 from spotify_ml.config import PromoteConfig
 from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.schema import NAMES, TARGET
-from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.errors import ConfigError, DataError, ModelError, TrackingError
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.gate import Condition, Verdict, better_of, judge
 from spotify_ml.evaluation.metrics import task_metrics
@@ -67,11 +68,14 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
         predict different things, or one of them cannot be loaded.
     """
     uri = config.tracking.uri
-    rivals = [version] if champion is None else [version, champion]
-    provenances = [read_provenance(client, each, uri) for each in rivals]
+    provenances = [read_provenance(client, version, uri)]
+    models = [load_version(version, uri)]
+    if champion is not None:
+        with _champion_errors(champion):
+            provenances.append(read_provenance(client, champion, uri))
+            models.append(load_version(champion, uri))
     task = _common_task(config, provenances)
     tracks = _compared_tracks(config, provenances)
-    models = [load_version(each, uri) for each in rivals]
     contenders = _score(models, tracks.frame)
     if champion is None:
         contenders.append(_baseline(config, task, provenances[0], tracks.frame))
@@ -89,6 +93,18 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
     )
     conditions = judge(config.gate, comparison, provenances[0].format_difference, changes)
     return Verdict(comparison, tracks.said, [tracks.condition, *conditions])
+
+
+@contextmanager
+def _champion_errors(champion: Version) -> Iterator[None]:
+    """Say what can be done about a champion whose run or files are damaged or gone."""
+    try:
+        yield
+    except (ModelError, TrackingError) as error:
+        raise type(error)(
+            f"{error}; no version can be compared with this champion: go back to the one before with rollback=true, or "
+            f"take its alias away: MlflowClient().delete_registered_model_alias('{champion.name}', 'champion')"
+        ) from error
 
 
 def _common_task(config: PromoteConfig, provenances: Sequence[Provenance]) -> Task:
