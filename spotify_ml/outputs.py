@@ -10,18 +10,19 @@ import pandas as pd
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
 from spotify_ml.evaluation.coverage import write_coverage
-from spotify_ml.evaluation.drawing import FigureData, FigureProcess
+from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.predictions import scored_rows, write_predictions
+from spotify_ml.evaluation.tables import figure_data
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
-from spotify_ml.models.targets import class_names, task_target
+from spotify_ml.models.targets import class_names
 from spotify_ml.result import Result
 
 
 def write_outputs(folder: Path, config: RunConfig, result: Result, figures: FigureProcess) -> None:
     """Write the files of a run below its folder, and have ``figures/`` drawn meanwhile."""
-    matrices, fitted, evaluation = result.matrices, result.fitted, result.evaluation
-    figures.draw(folder / "figures", _figure_data(config, result))
+    matrices, fitted = result.matrices, result.fitted
+    figures.draw(folder / "figures", figure_data(config, result))
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
@@ -38,7 +39,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
         # Both choices of XGBoost's parameters are the same estimator.
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
-        importance = evaluation.importance
+        importance = result.explanation.importance
         write_model(
             models, name, fitted.final, matrices.transformer, importance, metadata, result.prediction_intervals
         )
@@ -49,14 +50,6 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
 def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     predicted, classes = result.evaluation.predicted, class_names(config.task)
     return scored_rows(result.tracks.frame, result.split, config.split.name, predicted, classes)
-
-
-def _figure_data(config: RunConfig, result: Result) -> FigureData:
-    fitted, evaluation = result.fitted, result.evaluation
-    shares = dict(zip(evaluation.importance["feature"], evaluation.importance["importance"], strict=True))
-    actual = task_target(config.task, evaluation.actual)
-    classes = class_names(config.task)
-    return FigureData(fitted.learning_curve, fitted.n_trees, actual, evaluation.predicted, shares, classes)
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
+from spotify_ml.evaluation.explain import Explanation
 from spotify_ml.features.factory import Matrices
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
@@ -34,6 +35,8 @@ class Result:
     coverage : DataFrame
         How often they hold the popularity of test rows, as `spotify_ml.evaluation.coverage.interval_coverage` returns
         it; without rows of a classification.
+    explanation : Explanation
+        What the predictions come from.
     """
 
     raw: RawFile
@@ -48,6 +51,7 @@ class Result:
     intervals: dict[str, Interval]
     prediction_intervals: PredictionIntervals | None
     coverage: pd.DataFrame
+    explanation: Explanation
 
     def metrics(self) -> dict[str, float]:
         """Return every figure under its MLflow name; of folds, their mean and spread."""
@@ -66,6 +70,7 @@ class Result:
             **self.evaluation.metrics,
             **ends,
             **covered,
+            **self.explanation.metrics(),
             **self.baselines,
             **dict(sorted(folds.items())),
         }

@@ -53,6 +53,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
     from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
+    from spotify_ml.evaluation.explain import explain
     from spotify_ml.features.prepare import prepare_matrices
     from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
@@ -83,6 +84,8 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
             reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
             coverage = interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame)
+        with clock.stage("explain"):
+            explanation = explain(fitted, matrices, config.task, config.seed)
         folds, baselines = [], {}
         if config.cv is not None:
             with clock.stage("cv"):
@@ -91,7 +94,19 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
         result = Result(
-            raw, tracks, quality, split, matrices, fitted, evaluation, folds, baselines, intervals, reach, coverage
+            raw,
+            tracks,
+            quality,
+            split,
+            matrices,
+            fitted,
+            evaluation,
+            folds,
+            baselines,
+            intervals,
+            reach,
+            coverage,
+            explanation,
         )
         with clock.stage("outputs"):
             write_outputs(folder, config, result, figures)

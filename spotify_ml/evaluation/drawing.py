@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 import numpy as np
+import pandas as pd
 
 from spotify_ml.errors import OutputError
 from spotify_ml.files import partial_name
@@ -17,7 +18,7 @@ from spotify_ml.files import partial_name
 
 @dataclass(frozen=True)
 class FigureData:
-    """What the figures of a run show.
+    """What the figures of a run show; a table without rows is not drawn.
 
     Attributes
     ----------
@@ -29,8 +30,21 @@ class FigureData:
         Popularity of the test rows, or the codes of their classes.
     predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
         Their predicted popularity, or the probability of each class.
-    importance : dict of str to float
-        Share of the whole by feature, most important first.
+    error : float
+        RMSE, or log loss, of the test rows.
+    calibration : DataFrame
+        As of `spotify_ml.evaluation.calibration.calibration_table`, or of `class_calibration_table`.
+    genres, bands, known_tracks : DataFrame
+        As of `spotify_ml.evaluation.errors.errors_by`, indexed by what people call the kinds.
+    coverage : DataFrame
+        Of intervals, as in `spotify_ml.result.Result`.
+    importance : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`, with ``feature`` in plain names.
+    families : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`.
+    contributions, values : DataFrame
+        What features added to the predictions of some test rows, in points, and the values they did it by; most
+        important first, under plain names.
     classes : tuple of str
         The classes of a classification; none for a regression.
     """
@@ -39,7 +53,16 @@ class FigureData:
     n_trees: int | None
     actual: np.ndarray
     predicted: np.ndarray
-    importance: dict[str, float]
+    error: float
+    calibration: pd.DataFrame
+    genres: pd.DataFrame
+    bands: pd.DataFrame
+    known_tracks: pd.DataFrame
+    coverage: pd.DataFrame
+    importance: pd.DataFrame
+    families: pd.DataFrame
+    contributions: pd.DataFrame
+    values: pd.DataFrame
     classes: tuple[str, ...] = ()
 
 

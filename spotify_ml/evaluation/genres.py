@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.models.targets import Task, class_names, task_target
+from spotify_ml.evaluation.errors import row_errors
+from spotify_ml.models.targets import Task
 
 # Below this a genre's error says more about its few tracks than about the genre.
 FEWEST_TRACKS = 30
@@ -38,12 +39,7 @@ def genre_errors(
         Indexed by ``genre``: ``tracks``, and ``rmse``, ``mae`` and ``bias`` (predicted less actual) of a regression,
         worst by ``rmse``; ``log_loss`` and ``accuracy`` of a classification, worst by ``log_loss``.
     """
-    target = task_target(task, popularity)
-    if class_names(task):
-        own = np.clip(predicted[np.arange(len(target)), target], np.finfo(predicted.dtype).eps, 1)
-        rows = {"log_loss": -np.log(own), "accuracy": predicted.argmax(axis=1) == target}
-    else:
-        rows = {"rmse": (predicted - target) ** 2, "mae": np.abs(predicted - target), "bias": predicted - target}
+    rows = row_errors(task, popularity, predicted)
     table = pd.DataFrame({"genre": genres.str.split(LIST_SEPARATOR).to_numpy(), **rows}).explode("genre")
     groups = table.groupby("genre")
     errors = groups[list(rows)].mean().astype(np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from spotify_ml.config import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
+from spotify_ml.evaluation.errors import BAND_LABELS
 from spotify_ml.evaluation.genres import FEWEST_TRACKS, genre_errors
 from spotify_ml.evaluation.page import table, write_page
 from spotify_ml.files import staged
@@ -60,7 +61,6 @@ _NOT_FOR = """Not for:
 - **Judging music or artists.** Popularity belongs to one release id on one platform, not to a song: re-releases and
   compilation copies of hits stand at 0.
 - **Decisions about people**: whom to sign, pay, promote or play."""
-_BAND_LABELS = ("popularity 0", "above 0 to 33", "above 33 to 66", "above 66")
 _PREDICTORS = {
     "train": "train",
     "val": "validation",
@@ -192,7 +192,7 @@ def _bands(config: RunConfig, result: Result) -> str:
     counts = np.bincount(band_codes(actual), minlength=len(BANDS)).tolist()
     rows = [
         [label, f"{count:,}", *(f"{metrics[f'test_{band}/{name}']:.1f}" for name in ("rmse", "mae")), f"{bias:+.1f}"]
-        for band, label, count in zip(BANDS, _BAND_LABELS, counts, strict=True)
+        for band, label, count in zip(BANDS, BAND_LABELS, counts, strict=True)
         if (bias := metrics.get(f"test_{band}/bias")) is not None
     ]
     bands = table(["test tracks", "number", "RMSE", "MAE", "bias"], rows)

@@ -18,6 +18,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate
+from spotify_ml.evaluation.importance import feature_importance
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
 from spotify_ml.features.factory import Matrices, build_matrices
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
@@ -215,8 +216,8 @@ def test_baselines_are_scored_on_the_test_rows(
 
 
 def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: Matrices):
-    for (model, _), (_, evaluation) in evaluated.items():
-        table = evaluation.importance
+    for (model, task), (fitted, _) in evaluated.items():
+        table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
         assert sorted(table["feature"]) == sorted(matrices.fitting.features.columns)
         assert table["importance"].sum() == pytest.approx(1, abs=1e-5)
         assert (table["importance"] >= 0).all()
@@ -229,20 +230,19 @@ def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: 
 def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, matrices: Matrices):
     names = matrices.fitting.features.columns
     for model in ("xgboost", "random_forest", "linear"):
-        fitted, evaluation = evaluated[model, task]
+        fitted, _ = evaluated[model, task]
         if model == "linear":
             coefficients = np.abs(np.atleast_2d(fitted.final[-1].coef_)).mean(axis=0)
             expected = coefficients / coefficients.sum()
         else:
             expected = fitted.final.feature_importances_
-        found = evaluation.importance.set_index("feature")["importance"]
+        table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
+        found = table.set_index("feature")["importance"]
         np.testing.assert_allclose(found[names], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "task"), [kind for kind in KINDS if kind[1] != "popular"])
-def test_the_feature_that_says_everything_is_the_most_important(
-    model: str, task: str, matrices: Matrices, tracks: pd.DataFrame
-):
+def test_the_feature_that_says_everything_is_the_most_important(model: str, task: str, matrices: Matrices):
     parts = {
         name: type(part)(part.features.iloc[:, :4].assign(tell=part.target.astype(np.float32)), part.target)
         for name, part in (
@@ -255,17 +255,17 @@ def test_the_feature_that_says_everything_is_the_most_important(
     telling = Matrices(**parts, transformer=matrices.transformer, train_folds=matrices.train_folds)
     config = configuration(model, task)
     fitted = fit_estimators(config.model, config.task, telling, SEED)
-    table = evaluate(fitted, telling, tracks, config.task).importance
+    table = feature_importance(fitted, telling.validation, config.task)
     assert table["feature"].iloc[0] == "tell"
     assert table["importance"].iloc[0] > 0.5
 
 
-def test_permuted_importance_is_measured_with_the_first_fit(matrices: Matrices, tracks: pd.DataFrame):
+def test_permuted_importance_is_measured_with_the_first_fit(matrices: Matrices):
     """The final fit knows the validation rows; one that never looks at a feature finds none important."""
     config = configuration("hist_gradient_boosting", "regression")
     fitted = fit_estimators(config.model, config.task, matrices, SEED)
     blind, _ = constants(matrices, "regression")
-    table = evaluate(FittedEstimators(blind, fitted.final), matrices, tracks, config.task).importance
+    table = feature_importance(FittedEstimators(blind, fitted.final), matrices.validation, config.task)
     assert (table["importance"] == 0).all()
-    table = evaluate(FittedEstimators(fitted.selected, blind), matrices, tracks, config.task).importance
+    table = feature_importance(FittedEstimators(fitted.selected, blind), matrices.validation, config.task)
     assert table["importance"].sum() == pytest.approx(1)

@@ -1,34 +1,62 @@
-"""Tests of the figures: sound pictures, whatever the data, drawn by a process of their own."""
+"""Tests of the figures: sound pictures whose titles are true, whatever the data, drawn by a process of their own."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 
 from spotify_ml.errors import OutputError
+from spotify_ml.evaluation.calibration import calibration_table
+from spotify_ml.evaluation.draw_errors import draw_calibration, draw_learning_curve, draw_residuals, draw_residuals_qq
+from spotify_ml.evaluation.draw_explanations import draw_family_importance, draw_importance, draw_shap_dependence
+from spotify_ml.evaluation.draw_kinds import (
+    draw_coverage,
+    draw_errors_by_band,
+    draw_errors_by_genre,
+    draw_errors_by_known_tracks,
+)
 from spotify_ml.evaluation.drawing import FigureData, FigureProcess
-from spotify_ml.evaluation.figures import save_figures
+from spotify_ml.evaluation.figures import figures, save_figures
+from spotify_ml.evaluation.tables import figure_data
+from tests.evaluation.conftest import ResultOf
 
-NAMES = {"learning_curve.png", "predicted_vs_actual.png", "feature_importance.png"}
-CURVE = {"train": [30.0, 25.0, 20.0, 18.0], "val": [31.0, 27.0, 26.0, 26.5]}
+NAMES = {
+    "learning_curve.png",
+    "predicted_vs_actual.png",
+    "residuals.png",
+    "residuals_qq.png",
+    "calibration.png",
+    "error_by_genre.png",
+    "error_by_band.png",
+    "error_by_known_tracks.png",
+    "interval_coverage.png",
+    "feature_importance.png",
+    "importance_by_family.png",
+    "shap_bar.png",
+    "shap_beeswarm.png",
+    "shap_dependence.png",
+}
+CONTRIBUTIONS = {"shap_bar.png", "shap_beeswarm.png", "shap_dependence.png"}
 
 
-def data(
-    actual: np.ndarray,
-    predicted: np.ndarray,
-    n_features: int = 30,
-    curve: dict[str, list[float]] = CURVE,
-    n_trees: int = 3,
-) -> FigureData:
-    shares = np.arange(n_features, 0, -1, dtype=float) / n_features
-    importance = {f"feature {number}": share for number, share in enumerate(shares.tolist())}
-    return FigureData(curve, n_trees, actual, predicted, importance)
+@pytest.fixture(scope="module")
+def shown(result_of: ResultOf) -> FigureData:
+    return figure_data(*result_of())
 
 
-def values(n_rows: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 100, n_rows)
+def drawn(folder: Path, data: FigureData) -> set[str]:
+    """Draw, look whether all are pictures with something in them, and return their names."""
+    save_figures(folder, data)
+    for path in folder.iterdir():
+        pixels = picture(path)
+        assert pixels.shape[:2] == (450, 700)
+        assert np.ptp(pixels[..., :3]) > 0.5
+    return {path.name for path in folder.iterdir()}
 
 
 def picture(path: Path) -> np.ndarray:
@@ -37,64 +65,183 @@ def picture(path: Path) -> np.ndarray:
     return mpl.image.imread(path)
 
 
+def errors(error: float, bias: float | None = None, **kinds: int) -> pd.DataFrame:
+    """A table of errors, the given one in its first kind and one point less in every other."""
+    table = pd.DataFrame({"tracks": pd.Series(kinds), "error": [error, *[error - 1] * (len(kinds) - 1)]})
+    table = table.assign(lower=table["error"] - 1, upper=np.nan)
+    return table if bias is None else table.assign(bias=bias)
+
+
+def title_of(figure: Any) -> str:
+    return " ".join(figure.get_suptitle().split())
+
+
+# --- pictures
+
+
+@pytest.fixture(scope="module")
+def usual(shown: FigureData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the figures of `shown`."""
+    folder = tmp_path_factory.mktemp("usual") / "figures"
+    assert drawn(folder, shown) == NAMES
+    return folder
+
+
+def test_figures_show_the_data(usual: Path, result_of: ResultOf, tmp_path: Path):
+    config, result = result_of("features=audio", "cleaning=rows", "split=artist")
+    assert drawn(tmp_path / "figures", figure_data(config, result)) == NAMES
+    for name in NAMES:
+        assert (picture(usual / name) != picture(tmp_path / "figures" / name)).any()
+
+
+def test_a_model_without_trees_has_no_figures_of_them(result_of: ResultOf, tmp_path: Path):
+    names = drawn(tmp_path / "figures", figure_data(*result_of("model=linear", "features=reference")))
+    assert names == NAMES - CONTRIBUTIONS - {"learning_curve.png"}
+
+
+def test_classes_have_figures_of_their_own(result_of: ResultOf, tmp_path: Path):
+    names = drawn(tmp_path / "figures", figure_data(*result_of("features=reference", "task=classification")))
+    regression = {"predicted_vs_actual.png", "residuals.png", "residuals_qq.png", "interval_coverage.png"}
+    assert names == NAMES - regression - CONTRIBUTIONS | {"confusion_matrix.png"}
+
+
+def odd(shown: FigureData, actual: np.ndarray, predicted: np.ndarray, kinds: pd.DataFrame) -> FigureData:
+    return replace(
+        shown,
+        learning_curve={"train": [9.0], "val": [9.5]},
+        n_trees=1,
+        actual=actual,
+        predicted=predicted,
+        calibration=calibration_table(actual, predicted, np.zeros(len(actual), int)),
+        genres=kinds,
+        bands=kinds,
+        known_tracks=kinds,
+        coverage=shown.coverage[shown.coverage["genre"] == "all"],
+        importance=shown.importance.head(1).assign(importance=0.0, gain=0.0, cover=0.0, weight=0.0),
+        families=shown.families.head(1).assign(importance=0.0, std=0.0),
+        contributions=shown.contributions.iloc[:1, :2] * 0,
+        values=shown.values.iloc[:1, :2] * np.nan,
+    )
+
+
 @pytest.mark.parametrize(
-    "shown",
+    ("actual", "predicted"),
     [
-        pytest.param(data(values(500, 0), values(500, 1)), id="usual"),
-        pytest.param(data(values(2, 0), values(2, 1), curve={"train": [9.0], "val": [9.5]}, n_trees=1), id="one tree"),
-        pytest.param(data(np.array([0.0, 100.0]), np.array([100.0, 0.0])), id="the ends of the range"),
-        pytest.param(data(np.full(9, 5.0), np.full(9, 5.0)), id="constant"),
-        pytest.param(data(values(50, 0), values(50, 1), n_features=1), id="one feature"),
+        pytest.param([0.0, 100.0], [100.0, 0.0], id="the ends of the range"),
+        pytest.param([5.0] * 9, [5.0] * 9, id="all the same, and right"),
+        pytest.param([0.0, 1.0, 60.0], [33.0] * 3, id="all predicted the same"),
+        pytest.param([7.0], [9.0], id="one track"),
     ],
 )
-def test_figures_are_pictures_with_something_in_them(shown: FigureData, tmp_path: Path):
-    save_figures(tmp_path / "figures", shown)
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == NAMES
-    for path in (tmp_path / "figures").iterdir():
-        pixels = picture(path)
-        assert min(pixels.shape[:2]) > 300
-        assert np.ptp(pixels[..., :3]) > 0.5
+def test_odd_data_make_sound_figures(shown: FigureData, actual: list[float], predicted: list[float], tmp_path: Path):
+    data = odd(shown, np.array(actual), np.array(predicted), errors(0.0, 0.0, **{"$x$ <[genre]> _^": 1}))
+    assert drawn(tmp_path / "figures", data) == NAMES
 
 
-def test_figures_show_the_data(tmp_path: Path):
-    curves = [CURVE, {part: errors[::-1] for part, errors in CURVE.items()}]
-    for number, curve in enumerate(curves):
-        shown = data(values(500, number), values(500, number + 2), n_features=20 + number, curve=curve)
-        save_figures(tmp_path / str(number), shown)
+def test_what_there_is_not_is_not_drawn(shown: FigureData):
+    none = pd.DataFrame()
+    data = replace(shown, genres=none, coverage=none, families=none, contributions=none, values=none)
+    absent = {"error_by_genre.png", "interval_coverage.png", "importance_by_family.png"} | CONTRIBUTIONS
+    assert {f"{name}.png" for name, _ in figures(data)} == NAMES - absent
+
+
+# --- titles
+
+
+def test_titles_say_what_the_tables_say():
+    table = errors(12.34, -7.7, rock=40, soul=30, jazz=30)
+    assert title_of(draw_errors_by_genre(table, 9)) == "RMSE is 12.3 in rock, 11.3 in jazz; over all test tracks 9.0"
+    assert "the one genre" in title_of(draw_errors_by_genre(table.head(1), 9))
+    band = errors(12.34, -7.7, **{"above 66": 40, "popularity 0": 3})
+    assert title_of(draw_errors_by_band(band, 9)) == (
+        "Furthest off are tracks of popularity above 66: RMSE 12.3, on average 7.7 too low"
+    )
+    assert title_of(draw_errors_by_band(errors(0.5, **{"popularity 0": 3}), 0.5)) == (
+        "All are tracks of popularity 0: Log loss 0.50"
+    )
+    known = errors(8.0, 1.0, **{"0": 4, "over 50": 3})
+    assert title_of(draw_errors_by_known_tracks(known, 9)) == (
+        "RMSE is 8.0 on artists with 0 known tracks, 7.0 on those with over 50"
+    )
+    assert title_of(draw_errors_by_known_tracks(known.head(1), 9)).startswith("All test tracks are by artists with 0")
+
+
+def test_a_curve_that_still_falls_is_not_called_lowest():
+    curve = {"train": [30.0, 25.0, 20.0], "val": [31.0, 27.0, 26.0]}
+    assert "lowest at 2 trees: RMSE 27.00" in title_of(draw_learning_curve(curve, 2, classes=False))
+    assert "still falls at the last of 3 trees: log loss 26.00" in title_of(draw_learning_curve(curve, 3, classes=True))
+
+
+def test_titles_of_errors_are_true():
+    predicted = np.repeat([10.0, 50.0], 500)
+    error = np.concatenate([np.linspace(-1, 1, 500), np.linspace(-10, 10, 500)])
+    title = title_of(
+        draw_residuals(predicted - error, predicted, calibration_table(predicted - error, predicted, np.arange(1000)))
+    )
+    assert title == "80% of the errors span 1.6 points where about 10 is predicted, 16.0 points where about 50 is"
+    heavy = np.concatenate([np.zeros(960), np.full(20, 40.0), np.full(20, -40.0)])
+    title = title_of(draw_residuals_qq(50 - heavy, np.full(1000, 50.0)))
+    assert title.startswith("1% of the errors are more than 40 points from their mean")
+    assert title.endswith(f"more than {2.576 * heavy.std():.0f}")
+    assert title_of(draw_residuals_qq(predicted, predicted)) == "All errors are the same"
+    table = pd.DataFrame({"tracks": 5, "predicted": [10.0, 60.0], "actual": [11.0, 57.0], "margin": 1.0})
+    assert "at most 3.0 points: too high where 60 is predicted" in title_of(draw_calibration(table))
+
+
+def test_titles_of_features_are_true():
+    table = pd.DataFrame({"importance": [0.2, 0.5], "std": 0.1}, index=pd.Index(["audio", "album"], name="family"))
+    assert title_of(draw_family_importance(table, classes=False)) == (
+        "Shuffling the album columns costs 0.500 of R², more than those of any other family"
+    )
+    assert "raises log loss by 0.200, and there are no others" in title_of(
+        draw_family_importance(table.head(1), classes=True)
+    )
+    unused = pd.DataFrame({"feature": ["tempo"], "importance": [0.0]})
+    assert title_of(draw_importance(unused)) == "The model uses no feature"
+    added, values = (pd.DataFrame({"tempo": np.linspace(*ends, 100)}) for ends in ((-5, 5), (60, 160)))
+    assert title_of(draw_shap_dependence(added, values)) == (
+        "“tempo” adds −4.5 points in its lowest tenth (up to 70), +4.5 in its highest (from 150)"
+    )
+    assert "much the same" in title_of(draw_shap_dependence(added, values * 0))
+
+
+def test_coverage_names_the_worst_and_best_genre(shown: FigureData):
+    own = shown.coverage[(shown.coverage["level"] == 0.9) & (shown.coverage["genre"] != "all")]
+    title = title_of(draw_coverage(shown.coverage))
+    assert own["genre"][own["coverage"].idxmin()] in title
+    assert own["genre"][own["coverage"].idxmax()] in title
+
+
+# --- the process
+
+
+def test_another_process_draws_the_same_pictures(shown: FigureData, usual: Path, tmp_path: Path):
+    with FigureProcess() as process:
+        process.draw(tmp_path / "figures", shown)
+        process.wait()
     for name in NAMES:
-        one, two = (picture(tmp_path / folder / name) for folder in "01")
-        assert one.shape != two.shape or (one != two).any()
+        np.testing.assert_array_equal(picture(usual / name), picture(tmp_path / "figures" / name))
 
 
-def test_another_process_draws_the_same_pictures(tmp_path: Path):
-    shown = data(values(500, 0), values(500, 1))
-    save_figures(tmp_path / "here", shown)
-    with FigureProcess() as figures:
-        figures.draw(tmp_path / "there", shown)
-        figures.wait()
-    for name in NAMES:
-        np.testing.assert_array_equal(*(picture(tmp_path / folder / name) for folder in ("here", "there")))
-
-
-def test_figures_that_cannot_be_written_are_one_clear_error(tmp_path: Path):
+def test_figures_that_cannot_be_written_are_one_clear_error(shown: FigureData, tmp_path: Path):
     (tmp_path / "file").touch()
-    with FigureProcess() as figures:
-        figures.draw(tmp_path / "file" / "figures", data(values(9, 0), values(9, 1)))
+    with FigureProcess() as process:
+        process.draw(tmp_path / "file" / "figures", shown)
         with pytest.raises(OutputError, match=r"file/figures cannot be drawn: .* cannot be written"):
-            figures.wait()
+            process.wait()
 
 
-def test_a_process_that_is_gone_says_so_when_waited_for(tmp_path: Path):
-    with FigureProcess() as figures:
-        figures._process.kill()
-        figures._process.wait()
-        figures.draw(tmp_path / "figures", data(values(500_000, 0), values(500_000, 1)))
+def test_a_process_that_is_gone_says_so_when_waited_for(shown: FigureData, tmp_path: Path):
+    with FigureProcess() as process:
+        process._process.kill()
+        process._process.wait()
+        process.draw(tmp_path / "figures", replace(shown, actual=np.zeros(500_000)))
         with pytest.raises(OutputError, match="cannot be drawn: exit code -9"):
-            figures.wait()
+            process.wait()
     assert not (tmp_path / "figures").exists()
 
 
 def test_a_run_that_ends_early_ends_the_process():
-    with pytest.raises(RuntimeError, match="early"), FigureProcess() as figures:
+    with pytest.raises(RuntimeError, match="early"), FigureProcess() as process:
         raise RuntimeError("early")
-    assert figures._process.poll() is not None
+    assert process._process.poll() is not None

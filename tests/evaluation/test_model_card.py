@@ -1,7 +1,6 @@
 """Tests of the model card: it says what the run knows, for every choice of the configuration."""
 
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -10,18 +9,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from spotify_ml.config import CleaningConfig, FeatureSet, RunConfig, SplitConfig, validate
-from spotify_ml.data.etl import clean
-from spotify_ml.data.quality import quality_report
-from spotify_ml.data.sources import RawTracks
-from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
-from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
-from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.model_card import FILES, Origin, model_card, write_model_card
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.result import Result
+from tests.evaluation.conftest import ResultOf
 
 register_resolvers()
 
@@ -42,23 +34,9 @@ def configuration(*overrides: str) -> RunConfig:
         return validate(compose("train", [*FAST, *overrides]))
 
 
-def result(sample: RawTracks, config: RunConfig) -> Result:
-    raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
-    tracks = clean(raw.frame, config.cleaning.name)
-    split = split_tracks(tracks.frame, config.split, config.seed)
-    matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
-    fitted = fit_estimators(config.model, config.task, matrices, config.seed)
-    evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
-    scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
-    intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
-    quality, reach = quality_report(raw, tracks), calibrate_intervals(config.task, fitted, matrices, split.groups)
-    coverage = interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame)
-    return Result(raw, tracks, quality, split, matrices, fitted, evaluation, [], {}, intervals, reach, coverage)
-
-
 @pytest.fixture(scope="module")
-def regression(sample: RawTracks) -> Result:
-    return result(sample, configuration())
+def regression(result_of: ResultOf) -> Result:
+    return result_of("features=reference")[1]
 
 
 def section(card: str, heading: str) -> str:
@@ -124,9 +102,8 @@ def test_a_file_of_ones_own_is_given_no_licence(regression: Result):
     assert "2022" not in card
 
 
-def test_classes_are_named_and_have_no_bands(sample: RawTracks):
-    config = configuration("task=classification", "task.label=category")
-    card = model_card(config, result(sample, config), ORIGIN)
+def test_classes_are_named_and_have_no_bands(result_of: ResultOf):
+    card = model_card(*result_of("features=reference", "task=classification"), ORIGIN)
     assert "(Low Popularity, Medium Popularity, High Popularity)" in card
     assert "## By popularity" not in card
     assert re.search(r"\| \*\*test\*\* \| \*\*\d\.\d{3}\*\* \(\d\.\d{3} to \d\.\d{3}\) \|", card)

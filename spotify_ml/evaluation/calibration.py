@@ -1,0 +1,78 @@
+"""Whether predictions are right on average: by tenths of them, or by the probability that they give."""
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.evaluation.errors import grouped_means
+
+_TENTHS = 10
+_SPREAD = {"low": 0.1, "middle": 0.5, "high": 0.9}
+
+
+def tenths(values: np.ndarray) -> np.ndarray:
+    """Return which tenth of the values each is in, lowest first; equal values are in the same, so some may be empty.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_rows,)
+
+    Returns
+    -------
+    ndarray of int, shape (n_rows,)
+        From 0, each of which occurs.
+    """
+    edges = np.quantile(values, np.arange(1, _TENTHS) / _TENTHS)
+    _, codes = np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)
+    return codes
+
+
+def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Return what tenths of the predictions come to.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray of float, shape (n_rows,)
+        Popularity, 0 to 100.
+    groups : ndarray of int, shape (n_rows,)
+        The group of every row; rows of a group err alike.
+
+    Returns
+    -------
+    DataFrame
+        One row per tenth, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width
+        of the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and
+        about which the middle 80 % of the errors lie (predicted less actual).
+    """
+    codes = tenths(predicted)
+    counts, means, margins = grouped_means(actual, codes, groups)
+    given = np.bincount(codes, weights=predicted) / counts
+    table = pd.DataFrame({"tracks": counts, "predicted": given, "actual": means, "margin": margins})
+    errors = pd.Series(predicted - actual).groupby(codes)
+    return table.assign(**{name: errors.quantile(share) for name, share in _SPREAD.items()})
+
+
+def class_calibration_table(codes: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Return how often classes come true, by their probability in steps of a tenth.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        The class of every row.
+    probabilities : ndarray of float, shape (n_rows, n_classes)
+        Summing to 1 over the classes.
+    classes : tuple of str
+        Their names.
+
+    Returns
+    -------
+    DataFrame
+        One row per class and step that occurs: ``class``, ``tracks``, the mean ``predicted`` probability, and
+        ``actual``, how often it came true.
+    """
+    tables = []
+    for code, name in enumerate(classes):
+        probability = probabilities[:, code]
+        steps = np.minimum((probability * _TENTHS).astype(int), _TENTHS - 1)
+        rows = pd.DataFrame({"tracks": 1, "predicted": probability, "actual": codes == code}).groupby(steps)
+        tables.append(rows.agg({"tracks": "sum", "predicted": "mean", "actual": "mean"}).assign(**{"class": name}))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,88 @@
+"""What the predictions of a run come from: the worth of features and families, and what each added on test rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from xgboost import XGBModel
+
+from spotify_ml.evaluation.importance import family_importance, feature_importance
+from spotify_ml.features.factory import Matrices, Part
+from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.explanation import contributions, is_explainable
+from spotify_ml.models.targets import Task, class_names
+
+_FEWEST_ROWS, _MOST_ROWS = 100, 300
+# Splits times squared depth times rows, which is what TreeSHAP takes: about a second on two cores.
+_WORK = 6e8
+# What a depth without a limit is taken for.
+_DEEP = 16
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the predictions of a run come from.
+
+    Attributes
+    ----------
+    importance : DataFrame
+        One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
+        also ``gain``, ``weight`` and ``cover``; with contributions also ``contribution``, the mean size of what the
+        feature adds to a prediction, in points.
+    families : DataFrame
+        As of `spotify_ml.evaluation.importance.family_importance`.
+    contributions : DataFrame or None
+        What every feature added to the prediction of some test rows, in points; indexed and named as the features.
+        None where the model does not know, and of a classification, whose classes have log-odds each, and no points.
+    """
+
+    importance: pd.DataFrame
+    families: pd.DataFrame
+    contributions: pd.DataFrame | None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the importance of families and its spread under their metric names."""
+        return {
+            f"importance/{name}{suffix}": float(value)
+            for column, suffix in (("importance", ""), ("std", "_std"))
+            for name, value in self.families[column].items()
+        }
+
+
+def explain(fitted: FittedEstimators, matrices: Matrices, task: Task, seed: int) -> Explanation:
+    """Say what the predictions of a run's test rows come from.
+
+    Parameters
+    ----------
+    fitted : FittedEstimators
+        The two fits.
+    matrices : Matrices
+        Features and popularity of each part.
+    task : RegressionConfig or ClassificationConfig
+        What is predicted.
+    seed : int
+        Decides which test rows are looked at.
+    """
+    importance = feature_importance(fitted, matrices.validation, task)
+    families = family_importance(fitted.final, matrices.test, task, seed)
+    if class_names(task) or not is_explainable(fitted.final):
+        return Explanation(importance, families, None)
+    added = _contributions(fitted.final, matrices.test, _n_rows(fitted.final, importance), seed)
+    sizes = added.abs().mean()
+    importance = importance.assign(contribution=sizes[importance["feature"]].to_numpy())
+    return Explanation(importance, families, added)
+
+
+def _contributions(estimator: Any, test: Part, n_rows: int, seed: int) -> pd.DataFrame:
+    rows = np.random.default_rng(seed).permutation(len(test.target))[:n_rows]
+    added = contributions(estimator, test.matrix()[rows])[:, :-1]
+    return pd.DataFrame(added, index=test.features.index[rows], columns=test.features.columns)
+
+
+def _n_rows(estimator: Any, importance: pd.DataFrame) -> int:
+    """Return how many rows to look at: fewer of a larger model, whose rows take longer."""
+    if not isinstance(estimator, XGBModel):
+        return _FEWEST_ROWS
+    work = importance["weight"].sum() * (estimator.max_depth or _DEEP) ** 2
+    return int(np.clip(_WORK / max(work, 1), _FEWEST_ROWS, _MOST_ROWS))

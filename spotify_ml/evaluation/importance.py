@@ -1,0 +1,120 @@
+"""What features are worth: each to the estimator, and families of them to its predictions."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss, r2_score
+from sklearn.pipeline import Pipeline
+from xgboost import XGBModel
+
+from spotify_ml.features.factory import Part
+from spotify_ml.features.labels import FAMILIES, family
+from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.targets import Task, class_names, task_target
+
+_PERMUTED_ROWS = 1000
+_REPEATS = 5
+_SHUFFLED_ROWS = 2000
+
+
+def feature_importance(fitted: FittedEstimators, validation: Part, task: Task) -> pd.DataFrame:
+    """Return what each feature is worth to the estimator.
+
+    Parameters
+    ----------
+    fitted : FittedEstimators
+        The two fits.
+    validation : Part
+        The rows by which features of an estimator that knows nothing of their importance are judged.
+    task : RegressionConfig or ClassificationConfig
+        What is predicted.
+
+    Returns
+    -------
+    DataFrame
+        One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
+        also ``gain``, ``weight`` and ``cover``.
+    """
+    final = fitted.final
+    if isinstance(final, XGBModel):
+        booster = final.get_booster()
+        scores = {kind: booster.get_score(importance_type=kind) for kind in ("gain", "weight", "cover")}
+        table = pd.DataFrame(scores, index=booster.feature_names).fillna(0.0)
+        table.insert(0, "importance", final.feature_importances_)
+    else:
+        raw = _raw_importance(fitted.selected, final, validation, task)
+        table = pd.DataFrame({"importance": raw / (raw.sum() or 1.0)}, index=validation.features.columns)
+    return table.sort_values("importance", ascending=False, kind="stable").rename_axis("feature").reset_index()
+
+
+def family_importance(estimator: Any, test: Part, task: Task, seed: int) -> pd.DataFrame:
+    """Return how much worse rows are predicted when the columns of a family are those of other rows.
+
+    All columns of a family change places together, so that what they say of each other stays true, and none of them
+    stands in for another; the estimator is not fitted again (Breiman 2001, section 10, by families).
+
+    Parameters
+    ----------
+    estimator : estimator
+        Never fitted on `test`.
+    test : Part
+        The rows; of more than 2,000, so many are drawn.
+    task : RegressionConfig or ClassificationConfig
+        What is predicted.
+    seed : int
+        Decides which rows are drawn and change places.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``family``, in the order of `FAMILIES`, those without a column left out: ``importance``, the loss of
+        R² or the rise of the log loss, as the mean of five permutations, and ``std``, their standard deviation. Empty
+        where the rows have no R².
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(test.target))[:_SHUFFLED_ROWS]
+    matrix, target = test.matrix()[rows], task_target(task, test.target)[rows]
+    if not class_names(task) and np.ptp(target) == 0:
+        return pd.DataFrame({"importance": [], "std": []}, index=pd.Index([], name="family"))
+    families = np.array([family(str(name)) for name in test.features.columns])
+    present = [name for name in FAMILIES if name in families]
+    found = _score(estimator, matrix, target, task)
+    losses = np.empty((len(present), _REPEATS))
+    for repeat in range(_REPEATS):
+        order = rng.permutation(len(rows))
+        for position, name in enumerate(present):
+            columns = families == name
+            shuffled = matrix.copy()
+            shuffled[:, columns] = matrix[order][:, columns]
+            losses[position, repeat] = found - _score(estimator, shuffled, target, task)
+    return pd.DataFrame(
+        {"importance": losses.mean(axis=1), "std": losses.std(axis=1, ddof=1)}, index=pd.Index(present, name="family")
+    )
+
+
+def _score(estimator: Any, X: np.ndarray, y: np.ndarray, task: Task) -> float:
+    """Return R², or the negative log loss: higher is better."""
+    classes = class_names(task)
+    predicted = predict_matrix(estimator, X, classes)
+    return float(-log_loss(y, predicted, labels=range(len(classes))) if classes else r2_score(y, predicted))
+
+
+def _raw_importance(selected: Any, final: Any, validation: Part, task: Task) -> np.ndarray:
+    """Return what an estimator knows of its features' importance, or how much worse it gets without each of them."""
+    known = getattr(final, "feature_importances_", None)
+    if known is not None:
+        return np.asarray(known, dtype=np.float64)
+    if isinstance(final, Pipeline):
+        # Of scaled features, the size of a coefficient says how much it moves.
+        return np.abs(np.atleast_2d(final[-1].coef_)).mean(axis=0)
+
+    def score(estimator: Any, X: np.ndarray, y: np.ndarray) -> float:
+        return _score(estimator, X, y, task)
+
+    # The validation rows are new to the first fit alone.
+    X, y = validation.matrix()[:_PERMUTED_ROWS], task_target(task, validation.target)[:_PERMUTED_ROWS]
+    drop = permutation_importance(selected, X, y, scoring=score, n_repeats=1, random_state=0).importances_mean
+    return np.maximum(drop, 0)

@@ -1,0 +1,64 @@
+"""What small runs on real tracks come to, for the tests of what is said and drawn of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.config import RunConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.quality import quality_report
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.evaluation.bootstrap import bootstrap_metrics
+from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
+from spotify_ml.evaluation.evaluate import evaluate
+from spotify_ml.evaluation.explain import explain
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.result import Result
+
+register_resolvers()
+
+FAST = ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
+ResultOf = Callable[..., tuple[RunConfig, Result]]
+
+
+@pytest.fixture(scope="session")
+def result_of(sample: RawTracks) -> ResultOf:
+    """Overrides to a configuration and what it comes to on 2,500 of the tracks."""
+
+    @cache
+    def run(*overrides: str) -> tuple[RunConfig, Result]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            fast = [] if any(each.startswith("model=") for each in overrides) else FAST
+            config = validate(compose("train", [*fast, *overrides]))
+        raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
+        tracks = clean(raw.frame, config.cleaning.name)
+        split = split_tracks(tracks.frame, config.split, config.seed)
+        matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
+        fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+        evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+        scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
+        intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
+        reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
+        return config, Result(
+            raw,
+            tracks,
+            quality_report(raw, tracks),
+            split,
+            matrices,
+            fitted,
+            evaluation,
+            [],
+            {},
+            intervals,
+            reach,
+            interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame),
+            explain(fitted, matrices, config.task, config.seed),
+        )
+
+    return run
