@@ -439,6 +439,7 @@ class PredictConfig(Section):
     on_error: Literal["fail", "skip", "null"]
     out_of_range: Literal["refuse", "clip"]
     interval: float | None = Field(gt=0, lt=1)
+    explain: int | None = Field(ge=1)
     tracking: TrackingConfig
 
 

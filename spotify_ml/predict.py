@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -44,7 +45,9 @@ def run(composed: DictConfig) -> None:
     with store_errors(config.tracking.uri):
         version = find_version(client, config.model_uri)
         model = load_version(version, config.tracking.uri)
-    scorer = Scorer(model, version.number, model.classes, config.on_error, config.out_of_range)
+    asked = config.model_dump(include={"interval", "explain"}, exclude_none=True)
+    predict = partial(model.predict, params=asked)
+    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range)
     # What was imported is there to stay: let no later collection walk it.
     gc.freeze()
     gc.enable()
@@ -52,7 +55,7 @@ def run(composed: DictConfig) -> None:
     with tqdm(unit=" rows", unit_scale=True, disable=None, file=sys.stderr) as bar:
         if source is not None and target is not None and source.is_dir():
             settings = {"model": f"{version.uri} of run {version.run_id}"}
-            settings |= config.model_dump(include={"on_error", "out_of_range"})
+            settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
             score_folder(source, target, scorer, tally, bar.update, settings)
         else:
             score_file(source, target, scorer, tally, bar.update)
@@ -67,12 +70,10 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     DataError
         If there is no such input.
     ConfigError
-        If there can be no such output, or intervals are asked for.
+        If there can be no such output.
     """
     source = None if config.input == STANDARD else Path(config.input)
     target = None if config.output == STANDARD else Path(config.output)
-    if config.interval is not None:
-        raise ConfigError(f"config: interval={config.interval:g}: this version gives no prediction intervals yet")
     if source is not None and not source.exists():
         raise DataError(
             f"{source} does not exist; check input=…, where a relative path is taken from the current folder"

@@ -60,7 +60,6 @@ REFUSED = {
     "a folder into a pipe": (["input=rows", "output=-"], ConfigError, "a folder is scored into a folder"),
     "no side file": (["input=-", "output=-", "on_error=skip"], ConfigError, "name a file with output=…"),
     "a file in the way": (["input=-", "output=rows.csv/x.csv"], ConfigError, "rows.csv is no folder"),
-    "intervals": (["input=-", "output=-", "interval=0.9"], ConfigError, "no prediction intervals yet"),
 }
 
 

@@ -1,8 +1,11 @@
 """What scoring does with a batch of rows: the columns it adds, and what it counts."""
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,21 +18,14 @@ OnError = Literal["fail", "skip", "null"]
 PREDICTED, VERSION = "popularity_predicted", "model_version"
 
 
-class Model(Protocol):
-    """What scores rows; see `spotify_ml.tracking.registry.ScoringModel`."""
-
-    def predict(self, rows: pd.DataFrame, /) -> np.ndarray | pd.DataFrame:
-        """Return popularity, shape (n_rows,), or the probability of each class, shape (n_rows, n_classes)."""
-
-
 @dataclass(frozen=True)
 class Scorer:
     """A model, and what to do with rows that it does not take.
 
     Attributes
     ----------
-    model : Model
-        Scores checked rows.
+    predict : callable
+        Checked rows to what `spotify_ml.models.popularity.PopularityModel.predict` returns of them.
     version : int
         Of the registered model.
     classes : tuple of str
@@ -40,27 +36,46 @@ class Scorer:
         Whether a number outside the range of its column makes a row bad, or is moved to the nearest bound.
     """
 
-    model: Model
+    predict: Callable[[pd.DataFrame], np.ndarray | pd.DataFrame]
     version: int
     classes: tuple[str, ...]
     on_error: OnError
     out_of_range: OutOfRange
 
-    @property
+    @cached_property
     def added(self) -> pa.Schema:
-        """The columns that scoring adds."""
-        names = [f"probability_{name}" for name in self.classes] or [PREDICTED]
-        return pa.schema([*((name, pa.float64()) for name in names), (VERSION, pa.int64())])
+        """The columns that scoring adds: those that the model gives of no rows."""
+        return self._table(self.predict(pd.DataFrame(columns=list(AUDIO)))).schema
 
     def score(self, rows: pd.DataFrame, bad: np.ndarray) -> pa.Table:
-        """Return the added columns of checked rows; those of a bad row are empty."""
-        predictions = np.full((len(rows), len(self.classes) or 1), np.nan)
-        good = ~bad
-        if good.any():
-            predicted = np.asarray(self.model.predict(rows if good.all() else rows[good]))
-            predictions[good] = predicted.reshape(-1, predictions.shape[1])
-        columns = [pa.array(column, from_pandas=True) for column in predictions.T]
-        return pa.table([*columns, pa.array(np.full(len(rows), self.version))], schema=self.added)
+        """Return the added columns of checked rows; those of a bad row, but the version, are empty."""
+        if not bad.any():
+            return self._table(self.predict(rows))
+        table = self._table(self.predict(rows[~bad]))
+        in_place = table.take(pa.array(np.cumsum(~bad) - 1, mask=bad))
+        return in_place.set_column(len(self.added) - 1, VERSION, self._versions(len(rows)))
+
+    def _table(self, predicted: np.ndarray | pd.DataFrame) -> pa.Table:
+        if isinstance(predicted, np.ndarray):
+            columns = {PREDICTED: pa.array(predicted, pa.float64())}
+        else:
+            columns = {self._name(name): _arrow(values) for name, values in predicted.items()}
+        return pa.table({**columns, VERSION: self._versions(len(predicted))})
+
+    def _name(self, column: object) -> str:
+        if self.classes:
+            return f"probability_{column}"
+        return PREDICTED if column == "popularity" else f"popularity_{column}"
+
+    def _versions(self, n_rows: int) -> pa.Array:
+        return pa.array(np.full(n_rows, self.version, dtype=np.int64))
+
+
+def _arrow(values: pd.Series) -> pa.Array:
+    """Return a column of numbers, or of lists as JSON: CSV has no others."""
+    if values.dtype == object:
+        return pa.array([json.dumps(value, ensure_ascii=False) for value in values], pa.string())
+    return pa.array(values.to_numpy(np.float64))
 
 
 @dataclass

@@ -102,9 +102,11 @@ class ScoringModel:
         if absent:
             names = ", ".join(name + did_you_mean(name, map(str, frame.columns)) for name in absent)
             raise DataError(f"rows to score lack the columns {names}; give every audio column of a raw track")
-        unknown = set(params or ()) - {param.name for param in (known.params if known else ())}
+        taken = [param.name for param in (known.params if known else ())]
+        unknown = sorted(set(params or ()) - set(taken))
         if unknown:
-            raise DataError(f"{self.version.uri} knows no {', '.join(sorted(unknown))}; a newer version may")
+            takes = f"it takes {', '.join(taken)}" if taken else "it takes no parameters"
+            raise DataError(f"{self.version.uri} knows no {', '.join(unknown)}: {takes}; a version trained since may")
         used = frame[[name for name in inputs.input_names() if name in frame.columns]]
         # MLflow's own `predict` would walk through every value of a column of any type: 15 µs a row, to no end.
         scorer = self.model.unwrap_python_model()

@@ -22,7 +22,7 @@ def _many_batches(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def scorer(model: PopularityModel) -> Scorer:
-    return Scorer(model, 7, (), "fail", "refuse")
+    return Scorer(model.predict, 7, (), "fail", "refuse")
 
 
 def write(rows: pd.DataFrame, path: Path) -> Path:
@@ -55,7 +55,7 @@ def test_every_row_is_scored_in_its_place(rows: pd.DataFrame, scorer: Scorer, tm
     scored = read(tmp_path / target)
     assert list(scored.columns) == [*rows.columns, "popularity_predicted", "model_version"]
     pd.testing.assert_frame_equal(scored[list(rows.columns)], rows, check_dtype=False)
-    np.testing.assert_array_equal(scored["popularity_predicted"], scorer.model.predict(rows))
+    np.testing.assert_array_equal(scored["popularity_predicted"], scorer.predict(rows))
     assert set(scored["model_version"]) == {7}
     assert (tally.n_rows, tally.n_bad, dict(tally.missing), dict(tally.clipped)) == (300, 0, {}, {})
 
@@ -68,7 +68,7 @@ def test_the_lines_of_a_csv_stay_as_they_are(rows: pd.DataFrame, scorer: Scorer,
 
 
 def test_a_classification_gives_a_column_a_class(rows: pd.DataFrame, classifier: PopularityModel, tmp_path: Path):
-    scorer = Scorer(classifier, 1, classifier.classes, "null", "refuse")
+    scorer = Scorer(classifier.predict, 1, classifier.classes, "null", "refuse")
     source = write(rows.assign(energy=[7.0, *rows["energy"][1:]]), tmp_path / "rows.csv")
     score(source, tmp_path / "scored.parquet", scorer)
     scored = read(tmp_path / "scored.parquet")
@@ -107,7 +107,7 @@ def test_bad_rows_are_set_aside_with_the_reason(broken: pd.DataFrame, scorer: Sc
     tally = score(source, tmp_path / target, replace(scorer, on_error="skip"))
     assert (tally.n_rows, tally.n_bad, dict(tally.missing)) == (301, 4, {"tempo": 1})
     good = broken.drop(broken.index[[4, 99, 249]])
-    np.testing.assert_array_equal(read(tmp_path / target)["popularity_predicted"], scorer.model.predict(good))
+    np.testing.assert_array_equal(read(tmp_path / target)["popularity_predicted"], scorer.predict(good))
     aside = rejected_path(tmp_path / target).read_bytes().split(b"\n")
     assert aside == [
         b"row,reason," + lines[0],
@@ -132,7 +132,7 @@ def test_bad_rows_are_kept_without_a_prediction(broken: pd.DataFrame, scorer: Sc
     predicted = read(tmp_path / target)["popularity_predicted"]
     assert predicted.index[predicted.isna()].tolist() == [4, 99, 249]
     good = broken.drop(broken.index[[4, 99, 249]])
-    np.testing.assert_array_equal(predicted.dropna(), scorer.model.predict(good))
+    np.testing.assert_array_equal(predicted.dropna(), scorer.predict(good))
 
 
 def test_a_row_of_other_length_cannot_be_kept(rows: pd.DataFrame, scorer: Scorer, tmp_path: Path):
@@ -150,7 +150,7 @@ def test_values_out_of_range_are_clipped_for_the_model_alone(rows: pd.DataFrame,
     scored = read(tmp_path / "scored.parquet")
     assert dict(tally.clipped) == {"energy": 1}
     assert scored["energy"].iloc[0] == 9
-    expected = scorer.model.predict(loud.assign(energy=[1.0, *rows["energy"][1:]]))
+    expected = scorer.predict(loud.assign(energy=[1.0, *rows["energy"][1:]]))
     np.testing.assert_array_equal(scored["popularity_predicted"], expected)
 
 

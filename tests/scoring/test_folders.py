@@ -16,7 +16,7 @@ class Job:
     """A folder of three files, and one for what becomes of them."""
 
     def __init__(self, rows: pd.DataFrame, model: PopularityModel, folder: Path) -> None:
-        self.scorer = Scorer(model, 7, (), "fail", "refuse")
+        self.scorer = Scorer(model.predict, 7, (), "fail", "refuse")
         self.source, self.target = folder / "rows", folder / "scored"
         self.source.mkdir()
         rows.head(100).to_csv(self.source / "a.csv", index=False)

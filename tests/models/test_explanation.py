@@ -1,0 +1,121 @@
+"""Tests of reasons: they add up to the prediction, come largest first, and are only given where they are known."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.config import SplitConfig, validate
+from spotify_ml.data.etl import clean
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
+from spotify_ml.errors import ConfigError
+from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.features.labels import label
+from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
+from spotify_ml.paths import CONF, register_resolvers
+
+register_resolvers()
+
+SUM = 1e-3
+
+
+@pytest.fixture(scope="module")
+def matrices(sample: RawTracks) -> Matrices:
+    tracks = clean(sample.frame, "tracks").frame
+    split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
+    return build_matrices("audio", tracks, split, 42)
+
+
+def fit(matrices: Matrices, *overrides: str) -> FittedEstimators:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate(compose("train", ["features=audio", *overrides]))
+    return fit_estimators(config.model, config.task, matrices, config.seed)
+
+
+@pytest.fixture(scope="module")
+def xgboost(matrices: Matrices) -> FittedEstimators:
+    return fit(matrices, "model.n_estimators=80", "model.learning_rate=0.3", "model.n_jobs=1")
+
+
+FAMILIES = {
+    "lightgbm": ["model=lightgbm", "model.n_estimators=20", "model.n_jobs=1"],
+    "catboost": ["model=catboost", "model.iterations=20"],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contributions_of_other_libraries_add_up(matrices: Matrices, family: str):
+    pytest.importorskip(family)
+    final, matrix = fit(matrices, *FAMILIES[family]).final, matrices.test.matrix()
+    added = contributions(final, matrix)
+    assert added.shape == (len(matrix), matrix.shape[1] + 1)
+    np.testing.assert_allclose(added.sum(axis=1), final.predict(matrix), atol=SUM)
+
+
+def test_contributions_add_up_to_what_each_fit_predicts(matrices: Matrices, xgboost: FittedEstimators):
+    matrix = matrices.test.matrix()
+    # The first fit stopped early, and has more trees than it predicts with.
+    assert xgboost.n_trees < 80
+    for estimator in (xgboost.selected, xgboost.final):
+        np.testing.assert_allclose(contributions(estimator, matrix).sum(axis=1), estimator.predict(matrix), atol=SUM)
+    booster = xgboost.final.get_booster()
+    np.testing.assert_array_equal(contributions(booster, matrix), contributions(xgboost.final, matrix))
+
+
+def points(listed: list[dict[str, Any]]) -> list[float]:
+    return [reason["points"] for reason in listed]
+
+
+@pytest.mark.parametrize("n_reasons", [1, 5, 14])
+def test_base_reasons_and_others_add_up_to_the_prediction(
+    matrices: Matrices, xgboost: FittedEstimators, n_reasons: int
+):
+    matrix, names = matrices.test.matrix(), list(matrices.test.features.columns)
+    given = reasons(xgboost.final, matrix, names, n_reasons)
+    sums = given["base"] + [sum(points(listed)) for listed in given["reasons"]] + given["others"]
+    np.testing.assert_allclose(sums, xgboost.final.predict(matrix), atol=SUM)
+    assert (np.abs(given["others"]).max() < SUM) == (n_reasons == 14)
+    for listed in given["reasons"]:
+        assert len(listed) == n_reasons
+        assert points(listed) == sorted(points(listed), key=abs, reverse=True)
+
+
+def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Matrices, xgboost: FittedEstimators):
+    matrix, names = matrices.test.matrix()[:20], list(matrices.test.features.columns)
+    matrix[:, names.index("tempo")] = np.nan
+    given = reasons(xgboost.final, matrix, names, len(names))
+    added = contributions(xgboost.final, matrix)
+    assert json.loads(json.dumps(given["reasons"], allow_nan=False)) == given["reasons"]
+    for row, listed in enumerate(given["reasons"]):
+        by_name = {reason["feature"]: reason for reason in listed}
+        assert by_name["tempo"]["value"] is None
+        for column, name in enumerate(names):
+            assert by_name[label(name)]["points"] == pytest.approx(added[row, column], abs=1e-4)
+            if name != "tempo":
+                assert by_name[label(name)]["value"] == pytest.approx(matrix[row, column], rel=1e-5)
+
+
+def test_no_rows_have_no_reasons(matrices: Matrices, xgboost: FittedEstimators):
+    names = list(matrices.test.features.columns)
+    given = reasons(xgboost.final, matrices.test.matrix()[:0], names, 3)
+    assert [len(values) for values in given.values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("n_reasons", [-1, 0, 15, 2.5, "5", True])
+def test_a_number_of_reasons_that_there_cannot_be_is_refused(xgboost: FittedEstimators, n_reasons: object):
+    with pytest.raises(ConfigError, match=rf"explain={n_reasons}: give how many of the 14 features"):
+        check_reasons(xgboost.final, n_reasons, 14)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model=linear"], ["model=extra_trees", "model.n_estimators=2", "model.n_jobs=1"]]
+)
+def test_a_model_that_does_not_know_its_reasons_says_which_do(matrices: Matrices, overrides: list[str]):
+    final = fit(matrices, *overrides).final
+    assert not is_explainable(final)
+    with pytest.raises(ConfigError, match=rf"{type(final).__name__}, does not know .* xgboost, lightgbm or catboost"):
+        check_reasons(final, 5, 14)
