@@ -5,22 +5,26 @@ import inspect
 import io
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mlflow
+import mlflow.utils.environment
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from spotify_ml.config import EnsembleConfig, RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.models.files import ModelFiles, model_files
-from spotify_ml.models.integrity import SUMS_FILE, write_sums
+from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
 from spotify_ml.paths import PACKAGE
@@ -30,7 +34,7 @@ _EXAMPLE_ROWS = 3
 
 
 @dataclass(frozen=True)
-class LoggedModel:
+class SavedModel:
     """A model in the store.
 
     Attributes
@@ -45,13 +49,20 @@ class LoggedModel:
     sums_sha256: str
 
 
-def log_model(client: MlflowClient, config: RunConfig, models: Path, example: pd.DataFrame) -> LoggedModel:
-    """Log the model that scores raw rows, within MLflow's active run.
+def log_model(
+    client: MlflowClient, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame
+) -> SavedModel:
+    """Save the model that scores raw rows under a logged model of a run.
+
+    It is what ``mlflow.pyfunc.log_model`` does, less the time that this spends on reading the run's metrics one by one,
+    on what the caller knows (git, requirements), and on loading the model.
 
     Parameters
     ----------
     client : MlflowClient
         Of the store.
+    logged : LoggedModel
+        Created by the run, and still pending.
     config : RunConfig
         Says which family and classes the model has.
     models : Path
@@ -59,26 +70,58 @@ def log_model(client: MlflowClient, config: RunConfig, models: Path, example: pd
     example : DataFrame
         Raw rows; the first few become the input example.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        # The sample would travel with every version.
-        code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
-            artifacts=_artifacts(model_files(models)),
-            code_paths=[str(code)],
-            signature=_signature(class_names(config.task)),
-            input_example=example.head(_EXAMPLE_ROWS),
-            pip_requirements=model_requirements(_families(config)),
-        )
-        stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(Path(scratch) / "stored")))
-        sums_sha256 = write_sums(stored)
-        client.log_model_artifact(info.model_id, str(stored / SUMS_FILE))
-    return LoggedModel(str(info.model_uri), sums_sha256)
+    model_id = str(logged.model_id)
+    client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
+    try:
+        with tempfile.TemporaryDirectory() as scratch, _without_looking_at_installed_files():
+            # The sample would travel with every version.
+            code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
+            folder = Path(scratch) / "model"
+            mlflow.pyfunc.save_model(
+                folder,
+                mlflow_model=Model(
+                    logged.artifact_location, logged.source_run_id, model_uuid=model_id, model_id=model_id
+                ),
+                python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
+                artifacts=_artifacts(model_files(models)),
+                code_paths=[str(code)],
+                signature=_signature(class_names(config.task)),
+                input_example=example.head(_EXAMPLE_ROWS),
+                pip_requirements=model_requirements(_families(config)),
+            )
+            sums_sha256 = write_sums(folder)
+            client.log_model_artifacts(model_id, str(folder))
+    except BaseException:
+        client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return SavedModel(str(logged.model_uri), sums_sha256)
+
+
+@contextlib.contextmanager
+def _without_looking_at_installed_files() -> Iterator[None]:
+    """Let MLflow not compare requirements with what is installed, which they are taken from: it reads 20,000 paths."""
+    warn = mlflow.utils.environment.warn_dependency_requirement_mismatches
+    mlflow.utils.environment.warn_dependency_requirement_mismatches = lambda requirements: None
+    try:
+        yield
+    finally:
+        mlflow.utils.environment.warn_dependency_requirement_mismatches = warn
+
+
+def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
+    """Load a saved model from the store, and predict raw rows by it.
+
+    The first few go through MLflow's own checks, as those of any caller; of the others these would look at every value.
+    """
+    loaded = mlflow.pyfunc.load_model(model.uri, suppress_warnings=True)
+    checked, others = rows.head(_EXAMPLE_ROWS), rows.iloc[_EXAMPLE_ROWS:]
+    predicted = loaded.predict(checked), loaded.unwrap_python_model().predict(None, others)
+    return np.concatenate([np.asarray(part) for part in predicted])
 
 
 def register(
-    client: MlflowClient, model: LoggedModel, config: RunConfig, facts: dict[str, str], description: str
+    client: MlflowClient, model: SavedModel, config: RunConfig, facts: dict[str, str], description: str
 ) -> int:
     """Register a logged model, give it the alias ``challenger``, and return its version.
 
@@ -86,7 +129,7 @@ def register(
     ----------
     client : MlflowClient
         Of the store.
-    model : LoggedModel
+    model : SavedModel
         What to register.
     config : RunConfig
         What it was made with: the tags by which the UI finds it.

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param, RunTag
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.time import get_current_time_millis
 
@@ -29,7 +28,7 @@ from spotify_ml.report import Summary
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
-from spotify_ml.tracking.model import LoggedModel, log_model, register
+from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
 from spotify_ml.tracking.provenance import rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
@@ -81,10 +80,10 @@ class RunRecord:
         for start in range(0, len(params), PARAMS_PER_CALL):
             self._client.log_batch(self.run_id, params=params[start : start + PARAMS_PER_CALL])
 
-    def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log figures under their own names."""
-        now = get_current_time_millis()
-        self._log_points([Metric(name, value, now, 0) for name, value in metrics.items()])
+    def log_metrics(self, metrics: dict[str, float], model: LoggedModel | None = None) -> None:
+        """Log figures under their own names, of the run and, where there is one, of its model."""
+        now, model_id = get_current_time_millis(), None if model is None else model.model_id
+        self._log_points([Metric(name, value, now, 0, model_id) for name, value in metrics.items()])
 
     def log_learning_curve(self, curve: dict[str, list[float]]) -> None:
         """Log the error after every tree (thinned) as the metric history ``learning_curve/<part>_<error>``."""
@@ -159,29 +158,27 @@ class RunRecord:
         for name in names:
             self._client.log_artifact(self.run_id, str(folder / name), artifact_folder)
 
-    def log_model(self, models: Path, example: pd.DataFrame) -> LoggedModel:
-        """Log the model that scores raw rows.
+    def create_model(self) -> LoggedModel:
+        """Create the run's model in the store, with the settings it is made with and no files yet."""
+        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.flat().items()}
+        source = {name: value for name, value in self._tags.items() if name.startswith("mlflow.source.")}
+        return self._client.create_logged_model(self._experiment_id, "model", self.run_id, source, params)
+
+    def log_model(self, model: LoggedModel, models: Path, example: pd.DataFrame) -> SavedModel:
+        """Save the model that scores raw rows.
 
         Parameters
         ----------
+        model : LoggedModel
+            As created before.
         models : Path
             The folder with the model's files.
         example : DataFrame
             Raw rows; the first few become the input example.
         """
-        with self._active():
-            return log_model(self._client, self._config, models, example)
+        return log_model(self._client, model, self._config, models, example)
 
-    @contextmanager
-    def _active(self) -> Iterator[None]:
-        """Make this MLflow's active run for a while; its own context manager would end the run."""
-        mlflow.start_run(run_id=self.run_id)
-        try:
-            yield
-        finally:
-            mlflow.end_run(RunStatus.to_string(RunStatus.RUNNING))
-
-    def log_model_card(self, folder: Path, result: Result, model: LoggedModel) -> str:
+    def log_model_card(self, folder: Path, result: Result, model: SavedModel) -> str:
         """Write the model card as ``model_card/`` below a folder, log it as an artifact, and return its Markdown."""
         versions = {name.removeprefix("version."): number for name, number in self._tags.items() if "version." in name}
         changed = self._tags.get("git.dirty") == "true"
@@ -192,7 +189,7 @@ class RunRecord:
         self._client.log_artifacts(self.run_id, str(folder / "model_card"), "model_card")
         return card
 
-    def register(self, model: LoggedModel, facts: dict[str, str], card: str) -> int:
+    def register(self, model: SavedModel, facts: dict[str, str], card: str) -> int:
         """Register a logged model as ``challenger``, with its card and tags to find it by, and return its version."""
         code = {name: value for name, value in self._tags.items() if name.startswith("git.")}
         description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
@@ -255,7 +252,8 @@ def record_result(
     test_rows = tracks.loc[result.matrices.test.features.index, [name for name in NAMES if name != TARGET]]
     with clock.stage("record"):
         run.log_tags({"data.sha256": result.raw.sha256})
-        run.log_metrics(metrics)
+        logged = run.create_model()
+        run.log_metrics(metrics, logged)
         run.log_learning_curve(curve)
         run.log_folds(result.folds)
         parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
@@ -264,10 +262,9 @@ def record_result(
         run.log_files(folder / "data", list(REPORTS), "data")
         run.log_files(folder / "predictions", [PREDICTIONS], "predictions")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
-        model = run.log_model(models, test_rows)
-        registered = mlflow.pyfunc.load_model(model.uri).predict(test_rows)
+        model = run.log_model(logged, models, test_rows)
         metrics["formats/largest_difference"] = check_agreement(
-            models, result.matrices.test.features, registered, run.classes
+            models, result.matrices.test.features, predict_as_stored(model, test_rows), run.classes
         )
         card = run.log_model_card(folder, result, model)
         figures.wait()

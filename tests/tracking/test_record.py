@@ -30,6 +30,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.report import Summary
+from spotify_ml.tracking.model import log_model
 from spotify_ml.train import train
 
 pytestmark = pytest.mark.slow
@@ -232,6 +233,24 @@ def test_logged_model_has_signature_and_input_example(recorded: Recorded, model_
     assert set(info.signature.inputs.required_input_names()) == set(AUDIO)
     example = mlflow.models.Model.load(str(model_folder)).load_input_example(str(model_folder))
     pd.testing.assert_frame_equal(example, recorded.test_rows.head(len(example)), check_dtype=False)
+
+
+def test_the_model_in_the_store_has_the_settings_and_figures_of_its_run(recorded: Recorded):
+    model = recorded.client.get_logged_model(recorded.summary.model_uri.removeprefix("models:/"))
+    assert (model.name, model.status, model.source_run_id) == ("model", "READY", recorded.summary.run_id)
+    assert model.params == recorded.run.data.params
+    figures = {metric.key: metric.value for metric in model.metrics}
+    assert figures["test/r2"] == recorded.run.data.metrics["test/r2"]
+    assert figures.items() <= recorded.run.data.metrics.items()
+    assert [output.model_id for output in recorded.run.outputs.model_outputs] == [model.model_id]
+
+
+def test_a_model_that_cannot_be_saved_is_marked_so(recorded: Recorded, tmp_path: Path):
+    run = recorded.run.info
+    logged = recorded.client.create_logged_model(run.experiment_id, source_run_id=run.run_id)
+    with pytest.raises(ValueError, match="unpack"):
+        log_model(recorded.client, logged, recorded.config, tmp_path / "no files", recorded.test_rows)
+    assert recorded.client.get_logged_model(logged.model_id).status == "FAILED"
 
 
 def test_metadata_and_importance_speak_of_the_same_run(recorded: Recorded):
