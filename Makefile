@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-slow lint format profile ui promote serve relocate data clean
+.PHONY: help setup train evaluate test test-slow lint format profile notebooks ui promote serve relocate data clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ evaluate: $(VENV)/installed  ## judge the model by all four splits beside its ba
 profile: $(VENV)/installed  ## look at the raw tracks before any model: profile.html; ARGS=data=full
 	@$(BIN)/python scripts/profile.py $(ARGS)
 
+# Each kernel would warn that it is talked to over TCP, which is this machine's own loopback.
+notebooks: $(VENV)/installed-notebooks  ## run the notebooks, which record two runs: outputs/notebooks/*.html
+	$(BIN)/jupyter nbconvert --to html --execute --ExecutePreprocessor.extra_arguments=--log-level=ERROR \
+		--output-dir outputs/notebooks notebooks/*.ipynb
+
 ui: $(VENV)/installed  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db $(ARGS)
 
@@ -64,4 +69,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-notebooks: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[notebooks]'
 	@touch $@

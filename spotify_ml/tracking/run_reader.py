@@ -80,7 +80,7 @@ def finished_runs(tracking: TrackingConfig, count: int) -> pd.DataFrame:
         {
             "run_id": run.info.run_id,
             "name": run.info.run_name,
-            "started": _started(run),
+            "started": _started(run).replace(microsecond=0),
             **{group: run.data.params.get(f"{group}.name") for group in ("split", "features", "model")},
             **{metric: run.data.metrics.get(metric) for metric in metrics},
         }

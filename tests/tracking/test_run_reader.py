@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sklearn.metrics import r2_score
 from spotify_ml.config import RunConfig, TrackingConfig, validate
 from spotify_ml.errors import DataError, TrackingError
 from spotify_ml.evaluation.run_report import compare_runs, run_report
-from spotify_ml.paths import CONF
+from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.report import Summary
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
@@ -162,3 +164,28 @@ def test_the_latest_finished_runs_are_listed_without_what_is_no_model(recorded: 
     elsewhere = recorded.tracking.model_copy(update={"experiment": "spotify-popularit"})
     with pytest.raises(TrackingError, match=r"no experiment 'spotify-popularit' \(did you mean 'spotify-popularity'"):
         finished_runs(elsewhere, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_the_command_writes_one_page_that_needs_no_other(recorded: Recorded, suffix: str, tmp_path: Path):
+    page = tmp_path / "reports" / f"page.{suffix}"
+    names = [recorded.full.run_id[:6], recorded.audio.run_name]
+    command = [sys.executable, str(PROJECT / "scripts" / "compare.py"), *names, f"output=reports/page.{suffix}"]
+    done = subprocess.run(
+        [*command, f"tracking.uri={recorded.tracking.uri}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    answer, written = done.stdout.splitlines()
+    assert answer.startswith(f"A ({recorded.full.run_name}) is better than B ({recorded.audio.run_name}) by ")
+    assert written == str(page)
+    text = page.read_text(encoding="utf-8")
+    assert answer in text
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,)', text)
+    assert str(tmp_path) not in text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["reports"]
