@@ -1,5 +1,6 @@
 """The pictures of a run; run as a module, it draws what `drawing` sends."""
 
+import gc
 import pickle
 import signal
 import sys
@@ -82,6 +83,8 @@ def main() -> None:
     """Draw what comes on standard input; nothing comes where the run ended early."""
     # Ctrl-C reaches the whole group of processes; the run decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Figures are full of cycles, which take longer to look for than they are in the way of so short a process.
+    gc.disable()
     try:
         folder, data = pickle.load(sys.stdin.buffer)  # noqa: S301 - the pipe of the process that started this one
     except EOFError:
