@@ -150,7 +150,7 @@ class CsvInput:
 
     def __init__(self, file: Any, origin: str) -> None:
         self.origin = origin
-        self._blocks = _blocks(file, origin)
+        self._blocks = row_blocks(file, origin)
         first = next(self._blocks, b"")
         if not first.strip():
             raise DataError(f"{origin} is empty; give rows to score")
@@ -285,7 +285,7 @@ def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _blocks(file: Any, origin: str) -> Iterator[bytes]:
+def row_blocks(file: Any, origin: str) -> Iterator[bytes]:
     """Yield the bytes of a CSV in blocks that end where a row ends: at a line end outside of quotes."""
     held = b""
     while True:

@@ -101,7 +101,7 @@ def parse_tracks(file: RawFile, content: bytes) -> RawTracks:
     """
     tracks, violations = _inspect(file, content)
     if violations:
-        raise _broken(file.path, violations)
+        raise schema_error(file.path, violations)
     return tracks
 
 
@@ -127,11 +127,12 @@ def _inspect(file: RawFile, content: bytes) -> tuple[RawTracks, list[Violation]]
         sound[np.concatenate([violation.rows for violation in violations])] = False
         frame = frame[sound].reset_index(drop=True)
     if frame.empty:
-        raise _broken(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
+        raise schema_error(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
     return RawTracks(frame, path.resolve(), file.sha256), violations
 
 
-def _broken(path: Path, violations: list[Violation]) -> DataError:
+def schema_error(path: Path, violations: list[Violation]) -> DataError:
+    """Return the error that lists everything that breaks the schema in a file."""
     listing = "\n  ".join(map(str, violations))
     return DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
 

@@ -75,8 +75,18 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     """
     if len(tracks) < _PARTS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
-    groups = group_codes(tracks, config.name)
-    everything = np.arange(len(tracks))
+    return split_groups(group_codes(tracks, config.name), config, seed)
+
+
+def split_groups(groups: np.ndarray, config: SplitConfig, seed: int) -> Split:
+    """Do as `split_tracks` does where the group of every track is known, as of `group_codes`.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty.
+    """
+    everything = np.arange(len(groups))
     rest, test = _cut(
         everything, groups, config.test_size, seed, f"split={config.name} split.test_size={config.test_size}"
     )
@@ -159,7 +169,7 @@ def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = Non
         keys.append(
             _joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist)
         )
-    return _connected(keys, len(tracks))
+    return connected_groups(keys, len(tracks))
 
 
 def _recording_keys(tracks: pd.DataFrame) -> list[np.ndarray]:
@@ -178,8 +188,16 @@ def _joint_codes(*columns: pd.Series) -> np.ndarray:
     return np.where(np.any([code < 0 for code in codes], axis=0), -1, numbered)
 
 
-def _connected(keys: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """Connect rows that share the value of any key, by a graph of rows and key values."""
+def connected_groups(keys: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """Return the group of every row, numbered as they appear: rows that share the value of any key are connected.
+
+    Parameters
+    ----------
+    keys : list of ndarray of int, shape (n_rows,)
+        The number of each row's value of a key; -1 joins nothing.
+    n_rows : int
+        Number of rows.
+    """
     rows, values, offset = [], [], n_rows
     for key in keys:
         known = np.flatnonzero(key >= 0)

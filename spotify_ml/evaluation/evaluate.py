@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
 from spotify_ml.features.factory import Matrices, Part
@@ -33,6 +34,22 @@ class Evaluation:
     predicted: np.ndarray
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What an estimator says of some rows.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_rows,)
+        Their positions in the clean tracks.
+    values : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
+        Their predicted popularity, or the probability of each class.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
 def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame, task: Task) -> Evaluation:
     """Score every part of a run.
 
@@ -50,27 +67,49 @@ def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame,
     task : RegressionConfig or ClassificationConfig
         What is predicted.
     """
-    fitting, validation, test = matrices.fitting, matrices.validation, matrices.test
-    n_features = fitting.features.shape[1]
-    predicted = _predict(fitted.final, test, task)
-    fitting_tracks, test_tracks = (tracks.iloc[part.features.index] for part in (fitting, test))
-    baselines = quick_baselines(task, fitting_tracks, fitting.target, test_tracks)
+    scored = (
+        _predicted(fitted.final, matrices.fitting, task),
+        _predicted(fitted.selected, matrices.validation, task),
+        _predicted(fitted.final, matrices.test, task),
+    )
+    return evaluate_predictions(*scored, matrices.fitting.features.shape[1], tracks, task)
+
+
+def evaluate_predictions(
+    train: Predicted, validation: Predicted, test: Predicted, n_features: int, tracks: pd.DataFrame, task: Task
+) -> Evaluation:
+    """Score predictions of every part of a run, and the baselines on its test rows.
+
+    Parameters
+    ----------
+    train, validation, test : Predicted
+        The rows of each part, as `evaluate` has them predicted.
+    n_features : int
+        How many the predictions were made of.
+    tracks : DataFrame
+        The clean tracks that the rows are positions in.
+    task : RegressionConfig or ClassificationConfig
+        What is predicted.
+    """
+    popularity = tracks[TARGET].to_numpy(dtype=np.float64)
+    baselines = quick_baselines(task, tracks.iloc[train.rows], popularity[train.rows], tracks.iloc[test.rows])
     scored = {
-        "train": (fitting, _predict(fitted.final, fitting, task), n_features),
-        "val": (validation, _predict(fitted.selected, validation, task), n_features),
-        "test": (test, predicted, n_features),
-        "baseline_mean": (test, baselines["baseline_mean"], 0),
-        "baseline_genre": (test, baselines["baseline_genre"], 1),
+        "train": (train.rows, train.values, n_features),
+        "val": (validation.rows, validation.values, n_features),
+        "test": (test.rows, test.values, n_features),
+        "baseline_mean": (test.rows, baselines["baseline_mean"], 0),
+        "baseline_genre": (test.rows, baselines["baseline_genre"], 1),
     }
     metrics = {
         f"{name}/{metric}": value
-        for name, (part, predictions, width) in scored.items()
-        for metric, value in task_metrics(task, part.target, predictions, width).items()
+        for name, (rows, predicted, width) in scored.items()
+        for metric, value in task_metrics(task, popularity[rows], predicted, width).items()
     }
+    actual = popularity[test.rows]
     if not class_names(task):
-        metrics |= {f"test_{name}": value for name, value in band_metrics(test.target, predicted).items()}
-    return Evaluation(metrics, test.target, predicted)
+        metrics |= {f"test_{name}": value for name, value in band_metrics(actual, test.values).items()}
+    return Evaluation(metrics, actual, test.values)
 
 
-def _predict(estimator: Any, part: Part, task: Task) -> np.ndarray:
-    return predict_matrix(estimator, part.matrix(), class_names(task))
+def _predicted(estimator: Any, part: Part, task: Task) -> Predicted:
+    return Predicted(part.features.index.to_numpy(), predict_matrix(estimator, part.matrix(), class_names(task)))

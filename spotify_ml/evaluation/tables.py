@@ -35,8 +35,7 @@ def figure_data(config: RunConfig, result: Result) -> FigureData:
         What it came to.
     """
     evaluation, tracks, split = result.evaluation, result.tracks.frame, result.split
-    test = result.matrices.test.features.index.to_numpy()
-    fitting = result.matrices.fitting.features.index.to_numpy()
+    test, fitting = split.test, split.fitting
     classes, groups = class_names(config.task), split.groups[test]
     target = task_target(config.task, evaluation.actual)
     errors = row_errors(config.task, evaluation.actual, evaluation.predicted)

@@ -82,7 +82,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         groups : ndarray of int, shape (n_tracks,), optional
             Only `fit_transform` needs them.
         """
-        keys = _keys(X)
+        keys = key_columns(X)
         self.levels_ = {
             name: self._level(level).fit([keys[column] for column in level.columns], y)
             for name, level in LEVELS.items()
@@ -98,7 +98,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         groups : ndarray of int, shape (n_tracks,), optional
             What must not be told about itself; by default every track is its own group.
         """
-        keys = _keys(X)
+        keys = key_columns(X)
         statistics: dict[str, np.ndarray] = {}
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
         for name, level in LEVELS.items():
@@ -111,7 +111,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
         check_is_fitted(self)
-        keys = _keys(X)
+        keys = key_columns(X)
         statistics: dict[str, np.ndarray] = {}
         for name, level in LEVELS.items():
             prior = None if level.fallback is None else statistics[level.fallback][:, 0]
@@ -128,7 +128,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         return np.array([f"{name}_{statistic}" for name in LEVELS for statistic in STATISTICS], dtype=object)
 
 
-def _keys(X: pd.DataFrame) -> dict[str, KeyColumn]:
+def key_columns(X: pd.DataFrame) -> dict[str, KeyColumn]:
     """Return the columns that make keys: what is equal is hashed once, for all levels."""
     artists = KeyColumn.of(X["artists"])
     codes, genres = genre_lists(X)

@@ -1,6 +1,7 @@
 """Numeric columns of tracks as a float matrix: raw, interactions and one-hot levels."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -50,7 +51,11 @@ class NumericColumns(_Columns):
         return names
 
 
-def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame | Mapping[str, Any]) -> np.ndarray:
+def transform_columns(
+    features: ColumnTransformer,
+    tracks: pd.DataFrame | Mapping[str, Any],
+    known: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> np.ndarray:
     """Return what ``features.transform(tracks)`` gives, as float32, shape (n_tracks, n_features).
 
     scikit-learn selects, checks and wraps for every step anew, which takes longer than the steps do for a few rows, and
@@ -62,13 +67,15 @@ def transform_columns(features: ColumnTransformer, tracks: pd.DataFrame | Mappin
         Fitted.
     tracks : DataFrame, or mapping of str to array
         The columns that the features ask for, and maybe others.
+    known : mapping of str to ndarray
+        What some steps give, by their name, where that is known already.
     """
     slices = features.output_indices_
     n_tracks = len(tracks[features.feature_names_in_[0]])
     matrix = np.empty((n_tracks, max(part.stop for part in slices.values())), dtype=np.float32)
     for name, transformer, _ in features.transformers_:
         if name != "remainder":
-            matrix[:, slices[name]] = transformer.transform(tracks)
+            matrix[:, slices[name]] = known[name] if name in known else transformer.transform(tracks)
     return matrix
 
 

@@ -120,7 +120,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         groups : ndarray of int, shape (n_rows,), optional
             Only `fit_transform` needs them.
         """
-        rows, hashes = _keys(_columns(X), pooled=self.pooled)
+        rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
         target = np.asarray(y, dtype=np.float64)
         self._learn(hashes, target[rows], np.zeros(len(rows), dtype=np.intp), 1)
         self.prior_ = float(target.mean())
@@ -159,12 +159,12 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         folds = assign_folds(np.arange(len(target)) if groups is None else groups, self.n_folds, self.random_state)
         n_folds = int(folds.max(initial=0)) + 1
         if prior is None:
-            prior = _mean_of_other_folds(target, folds, n_folds)
-        rows, hashes = _keys(_columns(X), pooled=self.pooled)
+            prior = mean_of_other_folds(target, folds, n_folds)[folds]
+        rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
         others = self._learn(hashes, target[rows], folds[rows], n_folds)
         self.prior_ = float(target.mean())
         positions = np.searchsorted(self.keys_, hashes)
-        return self._finish(len(target), rows, others[positions, folds[rows]], prior)
+        return self.finish(len(target), rows, others[positions, folds[rows]], prior)
 
     def transform(self, X: pd.DataFrame | Sequence[KeyColumn], prior: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of rows that were not in train, shape (n_rows, 6).
@@ -182,15 +182,27 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     def look_up(self, columns: Sequence[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
         """Do as `transform` does, without scikit-learn's checks: for one row they take as long as the work."""
         n_rows = len(columns[0].codes)
-        rows, hashes = _keys(columns, pooled=self.pooled)
+        rows, hashes = key_hashes(columns, pooled=self.pooled)
         positions = np.searchsorted(self.keys_, hashes)
         positions[positions == len(self.keys_)] = 0
         known = self.keys_[positions] == hashes if len(self.keys_) else np.zeros(len(rows), dtype=bool)
         given = np.full(n_rows, self.prior_) if prior is None else prior
-        return self._finish(n_rows, rows[known], self.totals_[positions[known]], given)
+        return self.finish(n_rows, rows[known], self.totals_[positions[known]], given)
 
-    def _finish(self, n_rows: int, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> np.ndarray:
-        """Pool the totals of each row's keys and turn them into statistics."""
+    def finish(self, n_rows: int, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Pool the totals of each row's keys and turn them into statistics, shape (n_rows, 6).
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of rows.
+        rows : ndarray of int, shape (n_totals,)
+            The row that each of the totals is of; of a pooled list, a row may have several.
+        totals : ndarray of float, shape (n_totals, 6)
+            As in `totals_`.
+        prior : ndarray of float, shape (n_rows,)
+            What to expect of a row whose key is unknown.
+        """
         sums = np.zeros((n_rows, _SUMS))
         highest, lowest = np.full(n_rows, -np.inf), np.full(n_rows, np.inf)
         if self.pooled:
@@ -242,11 +254,11 @@ def assign_folds(groups: np.ndarray, n_folds: int, random_state: int) -> np.ndar
     return folds
 
 
-def _mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
+def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
+    """Return the mean of the target without each fold, shape (n_folds,); `MIDDLE` where nothing else is there."""
     counts, sums = np.bincount(folds, minlength=n_folds), np.bincount(folds, weights=y, minlength=n_folds)
     n_others = len(y) - counts
-    others = np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
-    return others[folds]
+    return np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
 
 
 def _totals(codes: np.ndarray, folds: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -275,7 +287,7 @@ def _without_each_fold(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return highest, without
 
 
-def _keys(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+def key_hashes(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that have a key, and the hash of the key; a row of a list stands once for each member."""
     rows = np.flatnonzero(np.all([column.codes >= 0 for column in columns], axis=0))
     if pooled:

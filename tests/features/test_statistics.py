@@ -204,7 +204,7 @@ def extremes_of_all(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def prior_of_all(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
-    return np.full(len(y), y.mean())
+    return np.full(n_folds, y.mean())
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -213,7 +213,7 @@ def prior_of_all(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
     [
         ("assign_folds", folds_of_rows),
         ("_without_each_fold", extremes_of_all),
-        ("_mean_of_other_folds", prior_of_all),
+        ("mean_of_other_folds", prior_of_all),
     ],
 )
 def test_leak_planted_in_the_encoder_is_caught(monkeypatch, name, leaky, pooled):
