@@ -1,11 +1,16 @@
 """Why a model predicts what it predicts: what each feature adds to a prediction, and the few that move it most."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from joblib import cpu_count
 from xgboost import Booster, DMatrix, XGBModel
 
 from spotify_ml.errors import ConfigError
@@ -55,6 +60,37 @@ def _of_booster(booster: Booster, matrix: np.ndarray, trees: tuple[int, int] = (
     return np.asarray(added).reshape(len(matrix), matrix.shape[1] + 1)
 
 
+class SharedTrees:
+    """A booster for the reasons of few rows.
+
+    They take far longer than a prediction, and XGBoost shares out rows among the cores, not trees. But what trees add
+    can be summed: here each core gets as many of them.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+        Of a regression.
+    n_parts : int, optional
+        How many threads; by default one a core.
+    """
+
+    def __init__(self, booster: Booster, n_parts: int | None = None) -> None:
+        n_trees = booster.num_boosted_rounds()
+        ends = np.linspace(0, n_trees, min(n_parts or cpu_count(), n_trees) + 1).astype(int).tolist()
+        self._parts = [booster[first:last] for first, last in itertools.pairwise(ends)]
+        for part in self._parts:
+            part.set_param({"nthread": 1})
+        # Each part has the intercept in its base. The base is the same for all rows, so none will do.
+        self._base = _of_booster(booster, np.full((1, booster.num_features()), np.nan, dtype=np.float32))[0, -1]
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Return what `spotify_ml.models.explanation.contributions` returns of the booster."""
+        with ThreadPoolExecutor(len(self._parts)) as pool:
+            added = np.sum(list(pool.map(partial(_of_booster, matrix=matrix), self._parts)), axis=0)
+        added[:, -1] = self._base
+        return added
+
+
 def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
     """Refuse a number of reasons that cannot be given.
 
@@ -73,13 +109,13 @@ def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
         )
 
 
-def reasons(estimator: Any, matrix: np.ndarray, features: Sequence[str], n_reasons: int) -> dict[str, Any]:
+def reasons(added: np.ndarray, matrix: np.ndarray, features: Sequence[str], n_reasons: int) -> dict[str, np.ndarray]:
     """Return the features that moved each prediction most, in plain words and points of popularity.
 
     Parameters
     ----------
-    estimator : xgboost.Booster or regressor
-        Fitted; one that `is_explainable`.
+    added : ndarray of float, shape (n_rows, n_features + 1)
+        What each feature adds, as `contributions` returns it.
     matrix : ndarray of float, shape (n_rows, n_features)
         Features.
     features : sequence of str
@@ -89,22 +125,23 @@ def reasons(estimator: Any, matrix: np.ndarray, features: Sequence[str], n_reaso
 
     Returns
     -------
-    dict of str to sequence, each of length n_rows
+    dict of str to ndarray, each of shape (n_rows,)
         ``base``, the mean prediction; ``reasons``, a list of ``{"feature": …, "value": …, "points": …}``, the largest
         first, whose value is that of the column as the model sees it, or None where it is missing; and ``others``,
         what all other features add together. Base, points and others sum to the prediction before it is clipped.
     """
-    points = contributions(estimator, matrix).astype(np.float64)
-    base, points = points[:, -1], points[:, :-1]
+    base, points = added[:, -1].astype(np.float64), added[:, :-1].astype(np.float64)
     largest = np.argsort(-np.abs(points), axis=1, kind="stable")[:, :n_reasons]
     named = np.round(np.take_along_axis(points, largest, axis=1), 4)
     values = np.take_along_axis(matrix, largest, axis=1)
     labels = np.array([label(feature) for feature in features], dtype=object)[largest]
     listed = [
-        [{"feature": text, "value": _readable(value), "points": added} for text, value, added in zip(*row, strict=True)]
+        [{"feature": text, "value": _readable(value), "points": point} for text, value, point in zip(*row, strict=True)]
         for row in zip(labels.tolist(), values.tolist(), named.tolist(), strict=True)
     ]
-    return {"base": base, "reasons": listed, "others": points.sum(axis=1) - named.sum(axis=1)}
+    # NumPy would make a matrix of them, and pandas numbers of none.
+    column = pd.Series(listed, dtype=object).to_numpy()
+    return {"base": base, "reasons": column, "others": points.sum(axis=1) - named.sum(axis=1)}
 
 
 def _readable(value: float) -> float | None:

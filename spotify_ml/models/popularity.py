@@ -15,7 +15,7 @@ from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
-from spotify_ml.models.explanation import check_reasons, reasons
+from spotify_ml.models.explanation import SharedTrees, check_reasons, contributions, reasons
 from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
 
 # XGBoost gives every thread so many rows at a time.
@@ -136,7 +136,8 @@ class PopularityModel:
         if interval is not None and self.intervals is not None:
             columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
         if explain is not None:
-            columns |= reasons(estimator, matrix, self._feature_names, explain)
+            added = self._shared_trees.contributions(matrix) if few else contributions(self.estimator, matrix)
+            columns |= reasons(added, matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)
 
     def _check_asked(self, interval: float | None, explain: int | None) -> None:
@@ -161,6 +162,10 @@ class PopularityModel:
         booster = self.estimator.copy()
         booster.set_param({"nthread": 1})
         return booster
+
+    @cached_property
+    def _shared_trees(self) -> SharedTrees:
+        return SharedTrees(self.estimator)
 
     def _matrix(self, rows: CheckedRows) -> np.ndarray:
         # A table of columns costs more than the features do of a few rows.

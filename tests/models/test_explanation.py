@@ -15,7 +15,7 @@ from spotify_ml.errors import ConfigError
 from spotify_ml.features.factory import Matrices, build_matrices
 from spotify_ml.features.labels import label
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
-from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
+from spotify_ml.models.explanation import SharedTrees, check_reasons, contributions, is_explainable, reasons
 from spotify_ml.paths import CONF, register_resolvers
 
 register_resolvers()
@@ -66,6 +66,13 @@ def test_contributions_add_up_to_what_each_fit_predicts(matrices: Matrices, xgbo
     np.testing.assert_array_equal(contributions(booster, matrix), contributions(xgboost.final, matrix))
 
 
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 1000])
+def test_trees_that_are_shared_out_add_the_same(matrices: Matrices, xgboost: FittedEstimators, n_parts: int):
+    matrix, booster = matrices.test.matrix()[:30], xgboost.final.get_booster()
+    shared = SharedTrees(booster, n_parts).contributions(matrix)
+    np.testing.assert_allclose(shared, contributions(booster, matrix), atol=1e-4)
+
+
 def points(listed: list[dict[str, Any]]) -> list[float]:
     return [reason["points"] for reason in listed]
 
@@ -75,7 +82,7 @@ def test_base_reasons_and_others_add_up_to_the_prediction(
     matrices: Matrices, xgboost: FittedEstimators, n_reasons: int
 ):
     matrix, names = matrices.test.matrix(), list(matrices.test.features.columns)
-    given = reasons(xgboost.final, matrix, names, n_reasons)
+    given = reasons(contributions(xgboost.final, matrix), matrix, names, n_reasons)
     sums = given["base"] + [sum(points(listed)) for listed in given["reasons"]] + given["others"]
     np.testing.assert_allclose(sums, xgboost.final.predict(matrix), atol=SUM)
     assert (np.abs(given["others"]).max() < SUM) == (n_reasons == 14)
@@ -87,9 +94,9 @@ def test_base_reasons_and_others_add_up_to_the_prediction(
 def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Matrices, xgboost: FittedEstimators):
     matrix, names = matrices.test.matrix()[:20], list(matrices.test.features.columns)
     matrix[:, names.index("tempo")] = np.nan
-    given = reasons(xgboost.final, matrix, names, len(names))
     added = contributions(xgboost.final, matrix)
-    assert json.loads(json.dumps(given["reasons"], allow_nan=False)) == given["reasons"]
+    given = reasons(added, matrix, names, len(names))
+    assert json.loads(json.dumps(list(given["reasons"]), allow_nan=False)) == list(given["reasons"])
     for row, listed in enumerate(given["reasons"]):
         by_name = {reason["feature"]: reason for reason in listed}
         assert by_name["tempo"]["value"] is None
@@ -100,8 +107,8 @@ def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Matr
 
 
 def test_no_rows_have_no_reasons(matrices: Matrices, xgboost: FittedEstimators):
-    names = list(matrices.test.features.columns)
-    given = reasons(xgboost.final, matrices.test.matrix()[:0], names, 3)
+    matrix, names = matrices.test.matrix()[:0], list(matrices.test.features.columns)
+    given = reasons(contributions(xgboost.final, matrix), matrix, names, 3)
     assert [len(values) for values in given.values()] == [0, 0, 0]
 
 

@@ -1,4 +1,4 @@
-"""Tests of prediction intervals: they hold what they promise, within the range of popularity, and survive their file."""
+"""Tests of prediction intervals: they hold what they promise, are wide for hard rows, and survive their file."""
 
 from pathlib import Path
 

@@ -16,6 +16,7 @@ from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.evaluation.coverage import calibrate_intervals
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import Matrices, build_matrices
 from spotify_ml.models.estimators import fit_estimators
@@ -37,12 +38,15 @@ class Written:
         split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
         self.folder = folder
         self.matrices: Matrices = build_matrices(features, tracks, split, config.seed)
-        self.estimator: XGBRegressor = fit_estimators(config.model, config.task, self.matrices, 0).final
+        fitted = fit_estimators(config.model, config.task, self.matrices, 0)
+        self.estimator: XGBRegressor = fitted.final
         self.rows = tracks.iloc[split.test]
         importance = pd.DataFrame({"feature": []})
-        write_model(folder, "xgboost", self.estimator, self.matrices.transformer, importance, {"seed": 0})
+        self.intervals = calibrate_intervals(config.task, fitted, self.matrices, split.groups)
+        transformer = self.matrices.transformer
+        write_model(folder, "xgboost", self.estimator, transformer, importance, {"seed": 0}, self.intervals)
         files = model_files(folder)
-        self.model = PopularityModel.load(files.features, files.estimator)
+        self.model = PopularityModel.load(files.features, files.estimator, (), files.intervals)
 
 
 @pytest.fixture(scope="module", params=FEATURE_SETS)
@@ -83,6 +87,7 @@ def test_all_files_are_there(written: Written):
         "xgboost_popularity_model.joblib",
         "xgboost_popularity_model.json",
         "features.skops",
+        "intervals.json",
         "feature_importance.csv",
         "model_metadata.json",
     }
@@ -102,6 +107,54 @@ def test_rows_are_left_as_they_were(written: Written):
     before = written.rows.copy()
     written.model.predict(written.rows)
     pd.testing.assert_frame_equal(written.rows, before)
+
+
+def test_intervals_and_reasons_are_given_with_the_same_prediction(written: Written):
+    rows, matrix = written.rows.head(80), written.matrices.test.matrix()[:80]
+    given = written.model.predict(rows, interval=0.9, explain=5)
+    assert list(given) == ["popularity", "lower", "upper", "base", "reasons", "others"]
+    assert given.index.equals(rows.index)
+    np.testing.assert_array_equal(given["popularity"], written.model.predict(rows))
+    lower, upper = written.intervals.bounds(matrix, given["popularity"].to_numpy(), 0.9)
+    np.testing.assert_allclose(given[["lower", "upper"]], np.column_stack([lower, upper]), atol=1e-3)
+    sums = given["base"] + [sum(reason["points"] for reason in reasons) for reasons in given["reasons"]]
+    np.testing.assert_allclose((sums + given["others"]).clip(0, 100), given["popularity"], atol=1e-3)
+    assert set(given["reasons"].map(len)) == {5}
+
+
+@pytest.mark.parametrize("n_rows", [0, 1])
+@pytest.mark.parametrize("asked", [{"interval": 0.8}, {"explain": 1}, {"interval": 0.8, "explain": 1}])
+def test_few_rows_get_what_they_get_among_others(written: Written, n_rows: int, asked: dict[str, float]):
+    expected = written.model.predict(written.rows, **asked).head(n_rows)
+    given = written.model.predict(written.rows.head(n_rows), **asked)
+    pd.testing.assert_frame_equal(given, expected, check_exact=False, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"interval": 1.2}, r"interval=1\.2: give a confidence above 0 and below 1"),
+        ({"explain": -1}, "explain=-1: give how many of the"),
+        ({"interval": 0.9, "explain": 500}, "explain=500: give how many of the"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(written: Written, asked: dict[str, float], message: str):
+    with pytest.raises(ConfigError, match=message):
+        written.model.predict(written.rows, **asked)
+
+
+def test_a_model_saved_without_intervals_says_so(written: Written):
+    files = model_files(written.folder)
+    older = PopularityModel.load(files.features, files.estimator)
+    with pytest.raises(ConfigError, match=r"interval=0\.9: this model was saved without prediction intervals"):
+        older.predict(written.rows, interval=0.9)
+
+
+def test_classes_have_neither_intervals_nor_reasons(written: Written):
+    files = model_files(written.folder)
+    classifier = PopularityModel.load(files.features, files.estimator, ("Low", "High"))
+    with pytest.raises(ConfigError, match=r"interval=0\.9 and explain=5: of a regression alone"):
+        classifier.predict(written.rows, interval=0.9, explain=5)
 
 
 @pytest.mark.parametrize("name", AUDIO)
