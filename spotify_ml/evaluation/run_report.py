@@ -8,6 +8,7 @@ from spotify_ml.evaluation.page import inlined, table
 from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.evaluation.recorded_run import RecordedRun
 from spotify_ml.evaluation.verdict import PairVerdict, judge_pair
+from spotify_ml.features.labels import FAMILIES
 from spotify_ml.report import BASELINES, COLUMNS, title
 
 MOST_RUNS = len(ascii_uppercase)
@@ -29,6 +30,11 @@ _BANDS = {
     "test_low": "above 0 to 33",
     "test_medium": "above 33 to 66",
     "test_high": "above 66",
+}
+_OTHERS = {
+    "interval/coverage_90": "test tracks within their 90% intervals, share",
+    "interval/width_90": "width of these, mean (points)",
+    **{f"importance/{name}": f"R² lost, or log loss gained, without {name}" for name in FAMILIES},
 }
 _SIZES = {"features/count": "columns", "model/trees": "trees", "rows/train": "rows fitted on"}
 # Where a run is recorded, and what is written beside it, is no difference between models.
@@ -63,7 +69,7 @@ def run_report(runs: Sequence[RecordedRun], verdicts: Sequence[PairVerdict]) -> 
         "What differs": _differences(runs),
         "Figures": _figures(runs),
         **{
-            f"On the same tracks: {found.model.name} against {found.rival.name}": _same_tracks(found, each.rows)
+            f"On the same tracks: {found.rival.name} and {found.model.name}": _same_tracks(found, each.rows)
             for each in verdicts
             if (found := each.comparison) is not None
         },
@@ -130,6 +136,7 @@ def _figures(runs: Sequence[RecordedRun]) -> str:
         f"{part}/{metric}": f"{title(metric)}, {label}" for metric in _metrics(runs) for part, label in _PARTS.items()
     }
     labels |= {f"{band}/rmse": f"RMSE, test, {label}" for band, label in _BANDS.items()}
+    labels |= _OTHERS
     rows = _rows({label: [_cell(run, key) for run in runs] for key, label in labels.items()})
     if not rows:
         return ""
@@ -167,8 +174,10 @@ def _cell(run: RecordedRun, key: str) -> str:
 
 
 def _same_tracks(comparison: Comparison, which: str) -> str:
-    header, *rows = comparison.rows()
-    figures = table([*header], [list(row) for row in rows if any(row[1:])])
+    # The first run stands first, as everywhere else; what neither has anything to say of is left out.
+    rows = [[what, rival, model, change] for what, model, rival, change in comparison.rows()[1:] if model or rival]
+    first, second = comparison.rival.name, comparison.model.name
+    figures = table(["", first, second, f"{second} less {first}, {comparison.confidence:.0%} interval"], rows)
     said = f"{which}, in {comparison.n_groups:,} groups."
     return "\n\n".join([said, figures, _genres(comparison)])
 
@@ -178,16 +187,16 @@ def _genres(comparison: Comparison) -> str:
     if genres.empty:
         return "No genre has enough of these tracks to be compared by itself."
     rows = [
-        [str(genre), f"{row.tracks:,.0f}", f"{row.model:.2f}", f"{row.rival:.2f}", f"{row.difference:+.2f}"]
+        [str(genre), f"{row.tracks:,.0f}", f"{row.rival:.2f}", f"{row.model:.2f}", f"{row.difference:+.2f}"]
         for genre, row in zip(genres.index, genres.itertuples(), strict=True)
     ]
     which = f"All {len(rows)} genres"
     if len(rows) > 2 * _SHOWN_GENRES:
         which = f"The first and the last {_SHOWN_GENRES} of {len(rows)} genres"
         rows = rows[:_SHOWN_GENRES] + rows[-_SHOWN_GENRES:]
-    model, rival = comparison.model.name, comparison.rival.name
-    header = ["genre", "tracks", f"{metric}, {model}", f"{metric}, {rival}", "difference"]
-    said = f"{which} with enough tracks, from where {model} loses most, or gains least, to where it gains most."
+    first, second = comparison.rival.name, comparison.model.name
+    header = ["genre", "tracks", f"{metric}, {first}", f"{metric}, {second}", f"{second} less {first}"]
+    said = f"{which} with enough tracks, from where {second} loses most, or gains least, to where it gains most."
     return f"{table(header, rows)}\n\n{said}"
 
 
