@@ -1,33 +1,39 @@
-"""Whether predictions are right on average: by tenths of them, or by the probability that they give."""
+"""Whether predictions are right on average: in equal parts of them, or by the probability that they give."""
 
 import numpy as np
 import pandas as pd
 
 from spotify_ml.evaluation.errors import grouped_means
 
-_TENTHS = 10
+_MOST_PARTS = 10
+# Fewer rows have no spread to speak of.
+_FEWEST_ROWS = 20
+_STEPS = 10
 _SPREAD = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
-def tenths(values: np.ndarray) -> np.ndarray:
-    """Return which tenth of the values each is in, lowest first; equal values are in the same, so some may be empty.
+def equal_parts(values: np.ndarray) -> np.ndarray:
+    """Return which part of the values each is in, lowest first.
 
     Parameters
     ----------
     values : ndarray of float, shape (n_rows,)
+        They are divided into ten parts, or as many as have 20 rows each. Equal values are in the same, so parts may
+        differ in size.
 
     Returns
     -------
     ndarray of int, shape (n_rows,)
         From 0, each of which occurs.
     """
-    edges = np.quantile(values, np.arange(1, _TENTHS) / _TENTHS)
+    n_parts = max(min(len(values) // _FEWEST_ROWS, _MOST_PARTS), 1)
+    edges = np.quantile(values, np.arange(1, n_parts) / n_parts)
     _, codes = np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)
     return codes
 
 
 def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Return what tenths of the predictions come to.
+    """Return what equal parts of the predictions come to.
 
     Parameters
     ----------
@@ -39,11 +45,11 @@ def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndar
     Returns
     -------
     DataFrame
-        One row per tenth, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width
+        One row per part, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width
         of the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and
         about which the middle 80 % of the errors lie (predicted less actual).
     """
-    codes = tenths(predicted)
+    codes = equal_parts(predicted)
     counts, means, margins = grouped_means(actual, codes, groups)
     given = np.bincount(codes, weights=predicted) / counts
     table = pd.DataFrame({"tracks": counts, "predicted": given, "actual": means, "margin": margins})
@@ -72,7 +78,7 @@ def class_calibration_table(codes: np.ndarray, probabilities: np.ndarray, classe
     tables = []
     for code, name in enumerate(classes):
         probability = probabilities[:, code]
-        steps = np.minimum((probability * _TENTHS).astype(int), _TENTHS - 1)
+        steps = np.minimum((probability * _STEPS).astype(int), _STEPS - 1)
         rows = pd.DataFrame({"tracks": 1, "predicted": probability, "actual": codes == code}).groupby(steps)
         tables.append(rows.agg({"tracks": "sum", "predicted": "mean", "actual": "mean"}).assign(**{"class": name}))
     return pd.concat(tables, ignore_index=True)

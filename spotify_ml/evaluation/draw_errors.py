@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from spotify_ml.evaluation.style import BLUE, GREY, ORANGE, SMALL, figure_of, signed
+from spotify_ml.evaluation.style import BLUE, DENSITY, GREY, ORANGE, SMALL, figure_of, signed, too_high
 
 _BINS = 50
 _MOST_QUANTILES = 400
 _TAIL = 0.99
 _ENDS = 30
+_FEW_TRACKS = 10
 
 
 def draw_learning_curve(curve: dict[str, list[float]], n_trees: int, *, classes: bool) -> Figure:
@@ -21,7 +22,7 @@ def draw_learning_curve(curve: dict[str, list[float]], n_trees: int, *, classes:
     errors, best = curve["val"], curve["val"][n_trees - 1]
     error, unit = ("log loss", "log loss") if classes else ("RMSE", "RMSE (points)")
     found = f"{error} {best:.2f}"
-    title = f"Validation error is lowest at {n_trees:,} trees: {found}"
+    title = f"Validation error is lowest at {n_trees:,} tree{'s' * (n_trees > 1)}: {found}"
     if 1 < n_trees == len(errors):
         title = f"Validation error still falls at the last of {n_trees:,} trees: {found}"
     figure, axes = figure_of(title, "trees", unit)
@@ -59,7 +60,7 @@ def draw_residuals(actual: np.ndarray, predicted: np.ndarray, table: pd.DataFram
     reach = max(float(np.abs(error).max()), 1.0)
     _draw_density(figure, axes, predicted, error, [[0, 100], [-reach, reach]])
     axes.axhline(0, color=GREY, linewidth=1)
-    axes.plot(centres, middle, color=ORANGE, marker="o", markersize=3, label="median of a tenth of the tracks")
+    axes.plot(centres, middle, color=ORANGE, marker="o", markersize=3, label="median of equal parts of the tracks")
     axes.plot(centres, low, color=ORANGE, linestyle="--", linewidth=1, label="10% and 90% of them")
     axes.plot(centres, high, color=ORANGE, linestyle="--", linewidth=1)
     figure.legend(frameon=False, fontsize=SMALL, loc="outside lower center", ncols=2)
@@ -92,7 +93,7 @@ def draw_residuals_qq(actual: np.ndarray, predicted: np.ndarray) -> Figure:
 
 
 def draw_calibration(table: pd.DataFrame) -> Figure:
-    """Draw what tenths of the predictions come to, with intervals by whole groups.
+    """Draw what equal parts of the predictions come to, with intervals by whole groups.
 
     Parameters
     ----------
@@ -102,13 +103,12 @@ def draw_calibration(table: pd.DataFrame) -> Figure:
     predicted, actual = (table[name].to_numpy() for name in ("predicted", "actual"))
     gaps = predicted - actual
     worst = np.abs(gaps).argmax()
-    side = "too high" if gaps[worst] > 0 else "too low"
     title = (
-        f"The means of tenths of the predictions are off by at most {abs(gaps[worst]):.1f} points: {side} "
-        f"where {predicted[worst]:.0f} is predicted"
+        f"Of {len(table)} equal parts of the predictions, the mean furthest off is {too_high(gaps[worst])}, "
+        f"where about {predicted[worst]:.0f} is predicted"
     )
     if len(table) == 1:
-        title = f"On average, predictions are {abs(gaps[worst]):.1f} points {side}"
+        title = f"On average, predictions are {too_high(gaps[worst])}"
     figure, axes = figure_of(title, "mean predicted popularity (points)", "mean actual popularity (points)")
     axes.plot([0, 100], [0, 100], color=ORANGE, linestyle="--", linewidth=1)
     axes.errorbar(predicted, actual, table["margin"], color=BLUE, marker="o", linestyle="", linewidth=1, capsize=2)
@@ -157,5 +157,6 @@ def draw_confusion(codes: np.ndarray, probabilities: np.ndarray, classes: tuple[
 
 
 def _draw_density(figure: Figure, axes: Axes, x: np.ndarray, y: np.ndarray, ends: list[list[float]]) -> None:
-    *_, mesh = axes.hist2d(x, y, bins=_BINS, range=ends, norm=LogNorm(), cmap="Blues")
+    counts, *_, mesh = axes.hist2d(x, y, bins=_BINS, range=ends, norm=LogNorm(), cmap=DENSITY)
+    mesh.set_clim(1, max(counts.max(), _FEW_TRACKS))
     figure.colorbar(mesh, label="tracks (logarithmic)").minorticks_off()

@@ -25,6 +25,7 @@ _TOP = 15
 _SWARM_BINS = 80
 _SWARM_HEIGHT = 0.4
 _FEW_ROWS = 500
+_LARGE = 1000
 _SWARM_STEP = 0.06
 _MARKED = 0.05
 _PANELS = (2, 3)
@@ -73,10 +74,14 @@ def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
     """
     ordered = table.sort_values("importance", ascending=False, kind="stable")
     first, loss = ordered.index[0], ordered["importance"].iloc[0]
-    what = f"raises log loss by {loss:.3f}" if classes else f"costs {loss:.3f} of R²"
-    others = ", more than those of any other family" if len(table) > 1 else ", and there are no others"
-    unit = "rise of log loss" if classes else "loss of R²"
-    figure, axes = figure_of(f"Shuffling the {first} columns {what}{others}", f"{unit}, ± standard deviation", "")
+    title = f"Shuffling the {first} columns costs {loss:.3f} of R²"
+    axis = "loss of R²"
+    if classes:
+        title, axis = f"Shuffling the {first} columns raises log loss by {loss:.3f}", "rise of log loss"
+    title += ", more than those of any other family" if len(table) > 1 else ", and there are no others"
+    if loss <= ordered["std"].iloc[0]:
+        title = f"Shuffling a family of columns makes predictions no worse than chance does: {axis} {loss:.3f} at most"
+    figure, axes = figure_of(title, f"{axis} (± standard deviation of shufflings)", "")
     bars = axes.barh(ordered.index, ordered["importance"], xerr=ordered["std"], color=BLUE, ecolor=ORANGE, capsize=3)
     axes.bar_label(bars, [f"{value:.3f}" for value in ordered["importance"]], padding=6, fontsize=9)
     axes.margins(x=0.12)
@@ -161,8 +166,8 @@ def _dependence(contributions: pd.DataFrame, values: pd.DataFrame) -> str:
         return f"What features add by their value; “{values.columns[0]}” is much the same for most tracks"
     means = [added[where].mean() for where in (value <= low, value >= high)]
     return (
-        f"“{values.columns[0]}” adds {signed(means[0], 1)} points in its lowest tenth (up to {low:.3g}), "
-        f"{signed(means[1], 1)} in its highest (from {high:.3g})"
+        f"“{values.columns[0]}” adds {signed(means[0], 1)} points in its lowest tenth (up to {_value(low)}), "
+        f"{signed(means[1], 1)} in its highest (from {_value(high)})"
     )
 
 
@@ -192,6 +197,10 @@ def _relative(values: np.ndarray) -> np.ndarray:
 
 def _names(names: "pd.Index | pd.Series") -> list[str]:
     return [textwrap.shorten(plain(str(name)), _NAME_CHARACTERS, placeholder=" …") for name in names]
+
+
+def _value(value: float) -> str:
+    return f"{value:,.0f}" if value >= _LARGE else f"{value:.3g}".replace("-", "−")
 
 
 def _point_size(contributions: pd.DataFrame) -> float:

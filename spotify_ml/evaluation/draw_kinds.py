@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spotify_ml.evaluation.style import BLUE, GREY, LIGHT, ORANGE, SMALL, figure_of, plain
+from spotify_ml.evaluation.style import BLUE, GREY, LIGHT, ORANGE, SMALL, figure_of, plain, too_high
 
 _MOST_GENRES = 10
 _TITLE_LEVEL = 0.9
+_FEWEST_PLACES = 4
 # As `spotify_ml.evaluation.coverage` calls all rows; that module would bring the libraries of the fit along.
 ALL = "all"
 _WHISKERS: dict[str, Any] = {"markersize": 3, "linewidth": 1, "capsize": 2}
@@ -49,8 +50,7 @@ def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
     if len(table) == 1:
         title = f"All are {tracks}: {_error(table)} {_number(table, overall)}"
     if "bias" in table:
-        bias = table["bias"][band]
-        title += f", on average {abs(bias):.1f} too {'high' if bias > 0 else 'low'}"
+        title += f", on average {too_high(table['bias'][band])}"
     return _draw_errors(table, overall, title)
 
 
@@ -81,7 +81,7 @@ def draw_coverage(table: pd.DataFrame) -> Figure:
     level = min(measured.index, key=lambda each: abs(each - _TITLE_LEVEL))
     title = f"{level:.0%} intervals hold {measured['coverage'][level]:.1%} of the test tracks"
     own = genres[genres["level"] == level].set_index("genre")["coverage"]
-    if len(own) > 1:
+    if len(own) and own.min() < own.max():
         title += f"; by genre, {own.min():.0%} ({own.idxmin()}) to {own.max():.0%} ({own.idxmax()})"
     figure, axes = figure_of(title, "", "test tracks within them (%)")
     places = np.arange(len(measured))
@@ -115,7 +115,8 @@ def _draw_errors(table: pd.DataFrame, overall: float, title: str) -> Figure:
         axes.axvline(0, color=GREY, linewidth=0.5)
     labels = [f"{plain(str(kind))} ({count:,})" for kind, count in table["tracks"].items()]
     axes.set_yticks(places, labels, fontsize=SMALL)
-    axes.invert_yaxis()
+    reach = max(len(table), _FEWEST_PLACES) / 2
+    axes.set_ylim(places.mean() + reach, places.mean() - reach)
     figure.legend(frameon=False, fontsize=SMALL, loc="outside lower center", ncols=3)
     return figure
 

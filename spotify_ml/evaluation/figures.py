@@ -73,7 +73,8 @@ def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
     yield "feature_importance", draw_importance(data.importance)
     if len(data.families):
         yield "importance_by_family", draw_family_importance(data.families, classes=classes)
-    if len(data.contributions):
+    # Where nothing varies, no feature adds anything.
+    if data.contributions.to_numpy().any():
         yield "shap_bar", draw_shap_bar(data.contributions)
         yield "shap_beeswarm", draw_shap_beeswarm(data.contributions, data.values)
         yield "shap_dependence", draw_shap_dependence(data.contributions, data.values)

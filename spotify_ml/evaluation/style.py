@@ -7,6 +7,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, LIGHT = "#1f5fa8", "#d9731a", "#808080", "#c9d8ea"
+# From a single track to very many.
+DENSITY = LinearSegmentedColormap.from_list("density", [LIGHT, BLUE, "#0a2240"])
 # From the lowest value of a feature to its highest.
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("low to high", [BLUE, "#c8c8c8", ORANGE])
 SMALL, SMALLEST = 8, 7
@@ -14,6 +16,8 @@ DPI = 100
 # Side by side, MLflow shows two of these on a usual screen.
 _SIZE = (7.0, 4.5)
 _CHARACTERS_PER_INCH = 10.4
+# Below this, no digit would show it.
+_LEAST_ERROR = 0.05
 
 
 def figure_of(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -53,6 +57,13 @@ def unframe(axes: Axes) -> None:
 def signed(value: float, digits: int = 0) -> str:
     """Return a number with its sign."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def too_high(error: float) -> str:
+    """Return how much too high, or too low, something is."""
+    if abs(error) < _LEAST_ERROR:
+        return "right"
+    return f"{abs(error):.1f} points too {'high' if error > 0 else 'low'}"
 
 
 def plain(text: str) -> str:

@@ -3,30 +3,31 @@
 import numpy as np
 import pytest
 
-from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table, tenths
+from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table, equal_parts
 
 
-def test_tenths_are_of_equal_size_in_the_order_of_the_values():
-    values = np.random.default_rng(0).permutation(100).astype(float)
-    codes = tenths(values)
-    assert np.bincount(codes).tolist() == [10] * 10
-    assert (codes == values // 10).all()
+@pytest.mark.parametrize(("n_rows", "sizes"), [(400, [40] * 10), (199, [22] * 9), (60, [20] * 3), (39, [39]), (1, [1])])
+def test_parts_are_of_equal_size_in_the_order_of_the_values(n_rows: int, sizes: list[int]):
+    values = np.random.default_rng(0).permutation(n_rows).astype(float)
+    codes = equal_parts(values)
+    assert np.abs(np.bincount(codes) - sizes).max() <= 1
+    assert (np.diff(codes[np.argsort(values)]) >= 0).all()
 
 
-@pytest.mark.parametrize("values", [[7.0] * 5, [0.0] * 8 + [1.0, 2.0], [3.0]])
-def test_equal_values_are_in_one_tenth_and_no_tenth_is_empty(values: list[float]):
-    codes = tenths(np.array(values))
+@pytest.mark.parametrize("values", [[7.0] * 500, [0.0] * 380 + [1.0, 2.0] * 10])
+def test_equal_values_are_in_one_part_and_no_part_is_empty(values: list[float]):
+    codes = equal_parts(np.array(values))
     assert np.bincount(codes).min() > 0
     assert len(set(codes)) <= len(set(values))
 
 
-def test_a_table_says_what_tenths_come_to():
-    predicted = np.arange(100.0)
+def test_a_table_says_what_parts_come_to():
+    predicted = np.arange(200.0) / 2
     actual = np.clip(predicted + np.where(predicted < 10, 5, -1), 0, 100)
-    table = calibration_table(actual, predicted, np.arange(100))
-    assert table["tracks"].tolist() == [10] * 10
+    table = calibration_table(actual, predicted, np.arange(200))
+    assert table["tracks"].tolist() == [20] * 10
     assert (table["predicted"] - table["actual"]).tolist() == pytest.approx([-5] + [1] * 9)
-    assert table["margin"].tolist() == pytest.approx([1.96 * np.std(np.arange(10), ddof=1) / np.sqrt(10)] * 10)
+    assert table["margin"].tolist() == pytest.approx([1.96 * np.std(np.arange(20) / 2, ddof=1) / np.sqrt(20)] * 10)
 
     for name in ("low", "middle", "high"):
         assert table[name].tolist() == pytest.approx([-5] + [1] * 9)

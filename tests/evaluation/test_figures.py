@@ -119,7 +119,7 @@ def odd(shown: FigureData, actual: np.ndarray, predicted: np.ndarray, kinds: pd.
         coverage=shown.coverage[shown.coverage["genre"] == "all"],
         importance=shown.importance.head(1).assign(importance=0.0, gain=0.0, cover=0.0, weight=0.0),
         families=shown.families.head(1).assign(importance=0.0, std=0.0),
-        contributions=shown.contributions.iloc[:1, :2] * 0,
+        contributions=shown.contributions.iloc[:1, :2],
         values=shown.values.iloc[:1, :2] * np.nan,
     )
 
@@ -154,7 +154,7 @@ def test_titles_say_what_the_tables_say():
     assert "the one genre" in title_of(draw_errors_by_genre(table.head(1), 9))
     band = errors(12.34, -7.7, **{"above 66": 40, "popularity 0": 3})
     assert title_of(draw_errors_by_band(band, 9)) == (
-        "Furthest off are tracks of popularity above 66: RMSE 12.3, on average 7.7 too low"
+        "Furthest off are tracks of popularity above 66: RMSE 12.3, on average 7.7 points too low"
     )
     assert title_of(draw_errors_by_band(errors(0.5, **{"popularity 0": 3}), 0.5)) == (
         "All are tracks of popularity 0: Log loss 0.50"
@@ -185,7 +185,9 @@ def test_titles_of_errors_are_true():
     assert title.endswith(f"more than {2.576 * heavy.std():.0f}")
     assert title_of(draw_residuals_qq(predicted, predicted)) == "All errors are the same"
     table = pd.DataFrame({"tracks": 5, "predicted": [10.0, 60.0], "actual": [11.0, 57.0], "margin": 1.0})
-    assert "at most 3.0 points: too high where 60 is predicted" in title_of(draw_calibration(table))
+    assert title_of(draw_calibration(table)) == (
+        "Of 2 equal parts of the predictions, the mean furthest off is 3.0 points too high, where about 60 is predicted"
+    )
 
 
 def test_titles_of_features_are_true():
@@ -195,6 +197,9 @@ def test_titles_of_features_are_true():
     )
     assert "raises log loss by 0.200, and there are no others" in title_of(
         draw_family_importance(table.head(1), classes=True)
+    )
+    assert "no worse than chance does: loss of R² 0.050 at most" in title_of(
+        draw_family_importance(table.assign(importance=0.05), classes=False)
     )
     unused = pd.DataFrame({"feature": ["tempo"], "importance": [0.0]})
     assert title_of(draw_importance(unused)) == "The model uses no feature"
