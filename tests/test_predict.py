@@ -1,5 +1,6 @@
 """Tests of the command that scores files: the real command line, and what it refuses before it starts."""
 
+import json
 import os
 import resource
 import signal
@@ -73,6 +74,12 @@ def test_what_cannot_be_done_is_refused_at_once(here: Path, name: str):
     assert sorted(here.rglob("*")) == before
 
 
+@pytest.mark.parametrize("asked", ["interval=0", "interval=1", "interval=1.2", "interval=high", "explain=0"])
+def test_what_no_model_can_give_is_refused_by_its_key(asked: str):
+    with pytest.raises(ConfigError, match=asked.partition("=")[0]):
+        configured("input=-", "output=-", asked)
+
+
 def test_input_and_output_must_be_given():
     with pytest.raises(SpotifyMLError, match=r"set it with input=…"):
         configured("output=-")
@@ -89,12 +96,15 @@ def start(store: Store, *overrides: str, cwd: Path, **options: object) -> subpro
 
 @pytest.mark.slow
 def test_a_pipe_is_scored_and_nothing_else_written_to_it(store: Store, tmp_path: Path):
-    process = start(store, f"model={CHAMPION}", "input=-", "output=-", cwd=tmp_path)
+    process = start(store, f"model={CHAMPION}", "input=-", "output=-", "interval=0.9", "explain=2", cwd=tmp_path)
     out, err = process.communicate(store.rows.to_csv(index=False).encode(), PATIENCE_S)
     assert process.returncode == 0, err
     scored = pd.read_csv(StringIO(out.decode()))
-    expected = spotify_ml.load_model(CHAMPION, store.uri).predict(store.rows)
-    np.testing.assert_array_equal(scored["popularity_predicted"], expected)
+    model = spotify_ml.load_model(CHAMPION, store.uri)
+    np.testing.assert_array_equal(scored["popularity_predicted"], model.predict(store.rows))
+    expected = model.predict(store.rows, {"interval": 0.9, "explain": 2})
+    np.testing.assert_allclose(scored[["popularity_lower", "popularity_upper"]], expected[["lower", "upper"]])
+    assert scored["popularity_reasons"].map(json.loads).tolist() == expected["reasons"].tolist()
     assert err.decode().startswith("50 rows scored by models:/spotify-popularity/1 in ")
     assert err.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []

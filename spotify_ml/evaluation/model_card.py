@@ -10,6 +10,7 @@ import numpy as np
 from spotify_ml.config import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
+from spotify_ml.evaluation.coverage import ALL
 from spotify_ml.evaluation.errors import BAND_LABELS
 from spotify_ml.evaluation.genres import FEWEST_TRACKS, genre_errors
 from spotify_ml.evaluation.page import table, write_page
@@ -117,6 +118,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         "Figures": _figures(config, result),
         "By popularity": _bands(config, result),
         "By genre": _genres(config, result),
+        "Prediction intervals": _intervals(result),
         "Intended use": _intended(config),
         "Limits": _limits(config, result),
         "Load": _load(origin),
@@ -214,6 +216,23 @@ def _genres(config: RunConfig, result: Result) -> str:
     header = ["genre", "test tracks", *(name if name == "bias" else title(name) for name in names)]
     which = f"The worst {len(worst)} of {len(errors)} genres with at least {FEWEST_TRACKS} test tracks."
     return f"{table(header, rows)}\n\n{which}"
+
+
+def _intervals(result: Result) -> str:
+    rows = []
+    for level, covered in result.coverage.groupby("level"):
+        overall = covered[covered["genre"] == ALL].iloc[0]
+        genres = covered[covered["genre"] != ALL].sort_values("coverage")
+        ends = [f"{row['coverage']:.0%} ({row['genre']})" for row in genres.to_dict("records")]
+        by_genre = f"{ends[0]} to {ends[-1]}" if ends else "–"
+        rows.append([f"{level:.0%}", f"{overall['coverage']:.1%}", f"{overall['width']:.1f}", by_genre])
+    if not rows:
+        return ""
+    intervals = table(["asked for", "test tracks within", "mean width", "by genre"], rows)
+    return (
+        f"{intervals}\n\nOf `interval=0.9` and the like: by the errors of the first fit on the validation rows, wider "
+        "where larger ones are expected. They promise nothing of a single genre."
+    )
 
 
 def _intended(config: RunConfig) -> str:

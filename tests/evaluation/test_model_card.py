@@ -82,6 +82,14 @@ def test_card_says_what_the_run_knows_and_no_folder_of_this_machine(regression: 
     assert sum(int(count.replace(",", "")) for count in counts) == len(regression.split.test)
 
 
+def test_intervals_are_shown_with_their_best_and_worst_genres(regression: Result):
+    shown = section(model_card(configuration(), regression, ORIGIN), "Prediction intervals")
+    covered = regression.coverage[regression.coverage["level"] == 0.9].set_index("genre")
+    genres = covered.drop(index="all")["coverage"]
+    assert f"| 90% | {covered['coverage']['all']:.1%} | {covered['width']['all']:.1f} | {genres.min():.0%} (" in shown
+    assert f" to {genres.max():.0%} (" in shown
+
+
 def test_every_choice_has_words_of_its_own(regression: Result):
     choices = {
         ("split", "Split"): get_args(SplitConfig.model_fields["name"].annotation),
@@ -106,6 +114,7 @@ def test_classes_are_named_and_have_no_bands(result_of: ResultOf):
     card = model_card(*result_of("features=reference", "task=classification"), ORIGIN)
     assert "(Low Popularity, Medium Popularity, High Popularity)" in card
     assert "## By popularity" not in card
+    assert "## Prediction intervals" not in card
     assert re.search(r"\| \*\*test\*\* \| \*\*\d\.\d{3}\*\* \(\d\.\d{3} to \d\.\d{3}\) \|", card)
     assert "LOG LOSS" in section(card, "By genre")
 
@@ -116,5 +125,5 @@ def test_card_is_written_as_markdown_and_html_together(regression: Result, tmp_p
     assert {path.name for path in (tmp_path / "model_card").iterdir()} == set(FILES)
     assert (tmp_path / "model_card" / "model_card.md").read_text(encoding="utf-8") == card
     page = (tmp_path / "model_card" / "model_card.html").read_text(encoding="utf-8")
-    assert page.count("<table>") == 3
+    assert page.count("<table>") == 4
     assert "<h1>xgboost-recording-1a2b</h1>" in page

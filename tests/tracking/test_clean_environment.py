@@ -27,7 +27,11 @@ import numpy as np
 import pandas as pd
 
 model, rows, answer = sys.argv[1:]
-predictions = mlflow.pyfunc.load_model(model).predict(pd.read_parquet(rows))
+loaded = mlflow.pyfunc.load_model(model)
+predictions = loaded.predict(pd.read_parquet(rows))
+given = loaded.predict(pd.read_parquet(rows), params={"interval": 0.9, "explain": 5})
+np.testing.assert_allclose(given["popularity"], predictions, atol=1e-6)
+assert (given["lower"] <= given["upper"]).all() and set(given["reasons"].map(len)) == {5}
 import spotify_ml
 assert Path(spotify_ml.__file__).is_relative_to(model), spotify_ml.__file__
 names = {distribution.metadata["Name"].lower() for distribution in distributions()}

@@ -204,6 +204,8 @@ def test_artifacts_are_the_files_of_the_run_folder(recorded: Recorded):
         f"models/{JSON}",
         "models/model_metadata.json",
         "models/feature_importance.csv",
+        "models/intervals.json",
+        "models/interval_coverage.csv",
         "figures/learning_curve.png",
         "figures/predicted_vs_actual.png",
         "figures/feature_importance.png",

@@ -16,7 +16,11 @@ from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 import spotify_ml
+from spotify_ml.config import SplitConfig
+from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import DataError, ModelError, TrackingError
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.paths import PROJECT
@@ -133,8 +137,41 @@ def test_text_in_an_audio_column_is_named(store: Store, model: ScoringModel):
 
 
 def test_a_parameter_that_the_version_does_not_know_is_not_passed_over(store: Store, model: ScoringModel):
-    with pytest.raises(DataError, match="knows no intervall"):
+    with pytest.raises(DataError, match="knows no intervall: it takes out_of_range, interval, explain; a version"):
         model.predict(store.rows, {"intervall": 0.9})
+
+
+@pytest.mark.parametrize("params", [{"interval": 0.9}, {"explain": 5}, {"interval": 0.5, "explain": 2}])
+def test_intervals_and_reasons_are_the_same_by_plain_mlflow(
+    store: Store, model: ScoringModel, params: dict[str, float]
+):
+    mlflow.set_tracking_uri(store.uri)
+    expected = mlflow.pyfunc.load_model(CHAMPION).predict(store.rows, params=params)
+    pd.testing.assert_frame_equal(model.predict(store.rows, params), expected)
+
+
+@pytest.mark.parametrize("params", [{"interval": 1.2}, {"interval": "high"}, {"explain": 0}, {"explain": 500}])
+def test_a_parameter_with_no_such_value_is_refused_by_name(
+    store: Store, model: ScoringModel, params: dict[str, object]
+):
+    (name,) = params
+    with pytest.raises(DataError, match=f"{name}={params[name]}: give"):
+        model.predict(store.rows, params)
+    mlflow.set_tracking_uri(store.uri)
+    with pytest.raises(MlflowException, match=name):
+        mlflow.pyfunc.load_model(CHAMPION).predict(store.rows, params=params)
+
+
+def test_intervals_hold_as_often_as_the_run_says(store: Store, model: ScoringModel, sample: RawTracks):
+    tracks = clean(sample.frame, "tracks").frame
+    split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
+    test = tracks.iloc[split.test]
+    given = model.predict(test.drop(columns="popularity"), {"interval": 0.9})
+    held = (given["lower"] <= test["popularity"]) & (test["popularity"] <= given["upper"])
+    assert held.mean() == pytest.approx(store.summary.metrics["interval/coverage_90"], abs=2e-3)
+    assert (given["upper"] - given["lower"]).mean() == pytest.approx(
+        store.summary.metrics["interval/width_90"], abs=1e-2
+    )
 
 
 # --- files that were changed

@@ -151,6 +151,26 @@ def test_a_request_carries_the_parameters_of_the_prediction(
     assert "predictions" in text if status == 200 else re.search("tempo|klip", json.loads(text)["message"])
 
 
+def test_intervals_and_reasons_come_as_json(server: Server, store: Store):
+    records = json.loads(store.rows.head(2).to_json(orient="records"))
+    params = {"interval": 0.9, "explain": 3}
+    status, text = server.post(json.dumps({"dataframe_records": records, "params": params}).encode())
+    assert status == 200, text
+    expected = spotify_ml.load_model(CHAMPION, store.uri).predict(store.rows.head(2), params)
+    for answer, row in zip(json.loads(text)["predictions"], expected.to_dict("records"), strict=True):
+        reasons, expected_reasons = answer.pop("reasons"), row.pop("reasons")
+        assert answer == pytest.approx(row, abs=1e-3)
+        assert [each["feature"] for each in reasons] == [each["feature"] for each in expected_reasons]
+
+
+@pytest.mark.parametrize("params", [{"interval": 1.2}, {"interval": "high"}, {"explain": -1}, {"explain": 500}])
+def test_what_cannot_be_asked_is_answered_by_name(server: Server, store: Store, params: dict[str, object]):
+    records = json.loads(store.rows.head(1).to_json(orient="records"))
+    status, text = server.post(json.dumps({"dataframe_records": records, "params": params}).encode())
+    assert status == 400
+    assert next(iter(params)) in json.loads(text)["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [

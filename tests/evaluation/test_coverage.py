@@ -1,0 +1,56 @@
+"""Tests of the table of coverage: who counts where, and what of it becomes a metric."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spotify_ml.evaluation import coverage as module
+from spotify_ml.evaluation.coverage import LEVELS, coverage_metrics, interval_coverage
+from spotify_ml.features.factory import Part
+
+TRACKS = pd.DataFrame({"track_genre": ["rock;soul", "rock", "soul", "rare"]})
+PREDICTED = np.array([10.0, 50.0, 80.0, 0.0])
+
+
+class Reach:
+    """Intervals that reach ten points to both sides at 80 %, and further with more confidence."""
+
+    def bounds(self, matrix: np.ndarray, predicted: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        assert len(matrix) == len(predicted)
+        reach = 10 * confidence / 0.8
+        return predicted - reach, predicted + reach
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    monkeypatch.setattr(module, "FEWEST_TRACKS", 2)
+    # Rows are found by their position in the tracks.
+    rows = np.array([3, 1, 2, 0])
+    actual = PREDICTED + np.array([10.0, -11.0, 30.0, 11.5])
+    part = Part(pd.DataFrame({"energy": np.zeros(4)}, index=rows), actual[rows])
+    return interval_coverage(Reach(), part, PREDICTED[rows], TRACKS)
+
+
+def test_a_track_counts_for_each_of_its_genres_and_all_rows_come_first(table: pd.DataFrame):
+    first = table[table["level"] == LEVELS[0]].set_index("genre")
+    assert first.index[0] == "all"
+    assert set(first.index) == {"all", "rock", "soul"}
+    assert first["n_rows"].to_dict() == {"all": 4, "rock": 2, "soul": 2}
+    assert first["coverage"].to_dict() == pytest.approx({"all": 0.25, "rock": 0.5, "soul": 0.5})
+    assert first["width"].tolist() == pytest.approx([20, 20, 20])
+
+
+def test_the_ends_belong_to_the_interval_and_all_rows_are_metrics(table: pd.DataFrame):
+    metrics = coverage_metrics(table)
+    assert metrics["interval/coverage_80"] == 0.25
+    assert metrics["interval/coverage_90"] == 0.5
+    assert metrics["interval/coverage_95"] == 0.75
+    assert metrics["interval/width_95"] == pytest.approx(23.75)
+    assert len(metrics) == 2 * len(LEVELS)
+
+
+def test_classes_have_no_intervals():
+    none = interval_coverage(None, Part(pd.DataFrame(), np.empty(0)), np.empty((0, 3)), TRACKS)
+    assert none.empty
+    assert list(none) == ["level", "genre", "n_rows", "coverage", "width"]
+    assert coverage_metrics(none) == {}
