@@ -218,6 +218,24 @@ class NoCacheConfig(Section):
 CacheConfig = Annotated[LocalCacheConfig | NoCacheConfig, Field(discriminator="name")]
 
 
+class LocalEngineConfig(Section):
+    """The run's own process."""
+
+    name: Literal["local"]
+
+
+class DaskEngineConfig(Section):
+    """A Dask cluster: that of an address, or one of this machine's cores for the time of the run."""
+
+    name: Literal["dask"]
+    address: str | None = Field(min_length=1)
+    n_workers: int | None = Field(ge=1)
+    threads_per_worker: int | None = Field(ge=1)
+
+
+EngineConfig = Annotated[LocalEngineConfig | DaskEngineConfig, Field(discriminator="name")]
+
+
 class OutputsConfig(Section):
     """What is written to the run folder beyond the record."""
 
@@ -336,11 +354,15 @@ class RunConfig(Section):
     baselines: Literal["quick", "full"] | None
     outputs: OutputsConfig
     cache: CacheConfig
+    engine: EngineConfig
     tracking: TrackingConfig
 
     def digest(self, *groups: str) -> str:
         """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded."""
         deciding = self.model_dump(include=set(groups or _DECIDING))
+        if not groups and self.engine.name != "local":
+            # What is summed and drawn by several workers differs in its last digits.
+            deciding["engine"] = self.engine.name
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -25,6 +25,10 @@ class TrackingError(SpotifyMLError):
     """A tracking store that does not answer or cannot be written."""
 
 
+class EngineError(SpotifyMLError):
+    """A cluster that cannot do the work, or is lost on the way."""
+
+
 class ModelError(SpotifyMLError):
     """A model whose files are not there, or not as they were saved."""
 

@@ -23,11 +23,12 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Take the duration of the block, and say it in the log."""
+        """Take the duration of the block, and say it in the log; several blocks of a stage are added."""
         started = perf_counter()
         yield
-        self.seconds[name] = perf_counter() - started
-        log.info("%s: %.2f s", name, self.seconds[name])
+        seconds = perf_counter() - started
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        log.info("%s: %.2f s", name, seconds)
 
     def metrics(self) -> dict[str, float]:
         """Return ``time/<stage>_s`` of every stage, and of everything since the stopwatch was made."""

@@ -69,17 +69,23 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()
-        cache = StageCache.of(config.cache)
-        with clock.stage("etl"):
-            raw, tracks, quality = prepare_tracks(config, cache)
-        with clock.stage("split"):
-            split = prepare_split(config, raw, tracks.frame, cache)
-        with clock.stage("features"):
-            matrices = prepare_matrices(config, raw, tracks.frame, split, cache)
-        with clock.stage("fit"):
-            fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+        if config.engine.name == "dask":
+            from spotify_ml.engine.run import run_on_cluster
+
+            raw, tracks, quality, split, matrices, fitted, evaluation = run_on_cluster(config, clock)
+        else:
+            cache = StageCache.of(config.cache)
+            with clock.stage("etl"):
+                raw, tracks, quality = prepare_tracks(config, cache)
+            with clock.stage("split"):
+                split = prepare_split(config, raw, tracks.frame, cache)
+            with clock.stage("features"):
+                matrices = prepare_matrices(config, raw, tracks.frame, split, cache)
+            with clock.stage("fit"):
+                fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+            with clock.stage("evaluate"):
+                evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
         with clock.stage("evaluate"):
-            evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
             reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
@@ -90,7 +96,8 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         if config.cv is not None:
             with clock.stage("cv"):
                 folds = cross_validate(config, config.cv, tracks.frame, split)
-        if (config.baselines or ("quick" if parent is None else "full")) == "full":
+        usual = "quick" if parent is None or config.engine.name == "dask" else "full"
+        if (config.baselines or usual) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
         result = Result(
@@ -121,6 +128,10 @@ def run(composed: DictConfig) -> float:
     from spotify_ml.config import validate
 
     config = validate(composed)
+
+    from spotify_ml.engine.support import refuse_unsupported
+
+    refuse_unsupported(config)
 
     from spotify_ml.report import NEXT_STEPS, summary_table
 

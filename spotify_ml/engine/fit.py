@@ -1,0 +1,111 @@
+"""XGBoost fitted by all workers together: histograms are summed, rows stay where they are."""
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from spotify_ml.config import XGBoostConfig
+from spotify_ml.data.schema import TARGET
+from spotify_ml.engine.cluster import with_lost_workers
+from spotify_ml.engine.features import WEIGHT, FittedFeatures
+from spotify_ml.engine.partitions import as_dask_frame, mapped
+from spotify_ml.models.estimators import Curve, build_estimator, library_refusals
+from spotify_ml.models.targets import Task, class_names, task_target
+
+
+def fit_selected(
+    client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, seed: int
+) -> tuple[Any, int, Curve]:
+    """Fit on the seen rows while watching the others; return the estimator, its number of trees and learning curve.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    config : XGBoostConfig
+        The estimator's parameters.
+    task : RegressionConfig or ClassificationConfig
+        What it predicts.
+    features : FittedFeatures
+        Of the train rows; the unseen ones are the validation rows.
+    seed : int
+        Drives what is random in a fit.
+
+    Raises
+    ------
+    ConfigError
+        If the combination of parameters is refused.
+    EngineError
+        If workers are lost again and again.
+    """
+    rounds, patience = config.n_estimators, config.early_stopping_rounds
+    booster, history = _train(client, config, task, features.seen, features.unseen, seed, rounds, patience)
+    curve = {part: next(iter(errors.values())) for part, errors in history.items()}
+    estimator = _estimator(config, task, seed, booster)
+    return estimator, estimator.best_iteration + 1, curve
+
+
+def fit_final(client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, n_trees: int, seed: int) -> Any:
+    """Fit the chosen number of trees on the seen rows; parameters and errors as for `fit_selected`."""
+    booster, _ = _train(client, config, task, features.seen, None, seed, n_trees, None)
+    return _estimator(config, task, seed, booster, n_estimators=n_trees, early_stopping_rounds=None)
+
+
+def _train(
+    client: Any,
+    config: XGBoostConfig,
+    task: Task,
+    train: list[Any],
+    watched: list[Any] | None,
+    seed: int,
+    rounds: int,
+    patience: int | None,
+) -> tuple[Any, dict[str, Any]]:
+    from distributed import futures_of
+    from xgboost import dask as xgboost
+
+    parameters = build_estimator(config, task, seed).get_xgb_params()
+    if len(class_names(task)) > 2:
+        parameters["num_class"] = len(class_names(task))
+
+    def fit() -> Any:
+        # What lies on one worker alone would leave the others nothing to do.
+        client.rebalance(futures_of([*train, *(watched or [])]))
+        rows = _matrix(client, xgboost, config, task, train)
+        sets = [(rows, "train")]
+        if watched is not None:
+            sets.append((_matrix(client, xgboost, config, task, watched, ref=rows), "val"))
+        return xgboost.train(
+            client,
+            parameters,
+            rows,
+            rounds,
+            evals=sets if patience else None,
+            early_stopping_rounds=patience,
+            verbose_eval=False,
+        )
+
+    with library_refusals(config.name):
+        result = with_lost_workers(client, fit)
+    return result["booster"], result["history"]
+
+
+def _matrix(client: Any, xgboost: Any, config: XGBoostConfig, task: Task, parts: list[Any], **reference: Any) -> Any:
+    table = as_dask_frame(client, mapped(partial(_with_target, task=task), parts))
+    weights = table[WEIGHT] if WEIGHT in table.columns else None
+    features = table.drop(columns=[name for name in (TARGET, WEIGHT) if name in table.columns])
+    return xgboost.DaskQuantileDMatrix(
+        client, features, table[TARGET], weight=weights, max_bin=config.max_bin, **reference
+    )
+
+
+def _with_target(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    return table.assign(**{TARGET: task_target(task, table[TARGET].to_numpy())})
+
+
+def _estimator(config: XGBoostConfig, task: Task, seed: int, booster: Any, **parameters: Any) -> Any:
+    """Return the estimator that a fit in one process would have given: a plain one, without Dask."""
+    estimator = build_estimator(config, task, seed).set_params(**parameters)
+    estimator.load_model(booster.save_raw("ubj"))
+    return estimator
