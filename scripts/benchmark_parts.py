@@ -120,7 +120,8 @@ def bare(tracks: Path, cache: Path, run: Path) -> dict[str, float]:
         Its folder.
     """
     import hydra  # noqa: F401
-    import mlflow.pyfunc  # noqa: F401
+    import mlflow.pyfunc
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv
