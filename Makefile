@@ -56,7 +56,7 @@ data: $(VENV)/installed  ## fetch the full dataset to data/raw/dataset.csv
 	$(BIN)/python scripts/download_data.py
 
 clean:  ## remove .venv and caches; runs and data stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis outputs/cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last: an interrupted installation is started again.
