@@ -134,6 +134,8 @@ def measure_stages(bench: Bench, results: Results, tracks: Path, n_rows: int) ->
     same_trees = [f"model.n_estimators={results.n_trees}", f"model.early_stopping_rounds={results.n_trees}"]
     if _measure_beside_bare(bench, results, ("stages", "bare"), tracks, n_rows, same_trees):
         results.add("cached", n_rows, bench.train(tracks, *same_trees))
+    # What it makes is as wide as what the reference way makes, and is not in the cache.
+    results.add("reference-stages", n_rows, bench.train(tracks, "experiment=reference", "model.n_estimators=2"))
     folder = bench.folder / "reference"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
