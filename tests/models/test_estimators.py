@@ -14,7 +14,13 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.factory import Matrices, Part, build_matrices
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import (
+    FittedEstimators,
+    build_estimator,
+    estimator_rows,
+    fit_estimators,
+    fit_selected,
+)
 from spotify_ml.paths import CONF, register_resolvers
 
 register_resolvers()
@@ -160,3 +166,30 @@ def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostCo
     fitted = fit_estimators(few, TASK, matrices, SEED)
     assert fitted.n_trees == 5
     assert len(fitted.learning_curve["val"]) == 5
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["task.weights=balanced"],
+        ["task=classification"],
+        ["task=classification", "task.label=popular", "task.threshold=50", "task.weights=balanced"],
+        ["model.tree_method=approx", "model.max_bin=16"],
+        ["model.tree_method=exact", "model.n_estimators=20"],
+    ],
+)
+def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], matrices: Matrices):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate(compose("train", [*SETTINGS, *overrides]))
+    watched, n_trees, curve = fit_selected(config.model, config.task, matrices.train, matrices.validation, SEED)
+    own = build_estimator(config.model, config.task, SEED)
+    train, validation = (
+        estimator_rows(config.model, config.task, part) for part in (matrices.train, matrices.validation)
+    )
+    sides = [(rows.X, rows.y) for rows in (train, validation)]
+    own.fit(train.X, train.y, sample_weight=train.weights, eval_set=sides, verbose=False)
+    assert as_json(watched) == as_json(own)
+    assert n_trees == own.best_iteration + 1
+    assert list(curve.values()) == [next(iter(errors.values())) for errors in own.evals_result().values()]
+    np.testing.assert_array_equal(watched.predict(validation.X), own.predict(validation.X))
