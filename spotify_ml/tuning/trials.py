@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xgboost
-from xgboost import QuantileDMatrix
+from xgboost import DMatrix, QuantileDMatrix
 from xgboost.callback import EarlyStopping, TrainingCallback
 
 from spotify_ml.config import EnsembleConfig, RunConfig, TwoPartConfig, XGBoostConfig
@@ -68,7 +68,7 @@ class _Fold:
     """The parts of one fit, of which `test` is judged, and their quantised matrices by what these depend on."""
 
     parts: Matrices
-    binned: dict[str, tuple[QuantileDMatrix, QuantileDMatrix]] = field(default_factory=dict)
+    binned: dict[str, tuple[QuantileDMatrix, DMatrix]] = field(default_factory=dict)
 
 
 class _Watch(TrainingCallback):
@@ -226,7 +226,7 @@ def _fit_xgboost(
     return booster[:n_trees], n_trees
 
 
-def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[QuantileDMatrix, QuantileDMatrix]:
+def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[QuantileDMatrix, DMatrix]:
     key = f"{model.max_bin} {config.digest('task')}"
     if key not in fold.binned:
         train, validation = (
@@ -234,5 +234,6 @@ def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[Qu
         )
         settings = {"max_bin": model.max_bin, "nthread": model.n_jobs}
         binned = QuantileDMatrix(train.X, train.y, weight=train.weights, **settings)
-        fold.binned[key] = binned, QuantileDMatrix(validation.X, validation.y, ref=binned, **settings)
+        # Binned rows are slow to watch; see `spotify_ml.models.estimators`.
+        fold.binned[key] = binned, DMatrix(validation.X, validation.y, nthread=model.n_jobs)
     return fold.binned[key]
