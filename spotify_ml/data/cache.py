@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from spotify_ml import LOADED_AT
 from spotify_ml.config import CacheConfig, LocalCacheConfig
 from spotify_ml.errors import OutputError
 from spotify_ml.files import partial_name, staged
@@ -51,10 +52,13 @@ class StageCache:
 
     @classmethod
     def of(cls, config: CacheConfig) -> Self:
-        """Return the cache that a configuration asks for."""
-        if isinstance(config, LocalCacheConfig):
-            return cls(Path(config.folder), int(config.max_gb * _BYTES_PER_GB))
-        return cls(None)
+        """Return the cache that a configuration asks for; none if the code was changed since this process loaded it."""
+        if not isinstance(config, LocalCacheConfig):
+            return cls(None)
+        if max(path.stat().st_mtime for path in _sources()) > LOADED_AT:
+            log.warning("cache: the code was changed since it was loaded; this run goes on without it")
+            return cls(None)
+        return cls(Path(config.folder), int(config.max_gb * _BYTES_PER_GB))
 
     def get(
         self,
@@ -129,9 +133,12 @@ class StageCache:
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Return a digest of the code of data and features, of the libraries it uses, and of Python."""
-    sources = [path for package in _CODE for path in sorted((PACKAGE / package).glob("*.py"))]
-    code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in sources}
+    code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in _sources()}
     return _digest([code, {name: version(name) for name in _LIBRARIES}, platform.python_version(), platform.machine()])
+
+
+def _sources() -> list[Path]:
+    return [path for package in _CODE for path in sorted((PACKAGE / package).glob("*.py"))]
 
 
 def _digest(content: Any) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spotify_ml import LOADED_AT
+from spotify_ml.config import LocalCacheConfig
 from spotify_ml.data import cache as module
 from spotify_ml.data.cache import StageCache, code_digest
 from spotify_ml.errors import DataError
@@ -108,6 +110,27 @@ def test_the_code_digest_knows_sources_libraries_and_python(tmp_path: Path, monk
     take()
     assert digests[0] == digests[-1]
     assert len(set(digests)) == len(digests) - 1
+
+
+def test_code_that_was_changed_while_the_process_runs_is_no_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    for package in ("data", "features"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "code.py").write_text("")
+        os.utime(tmp_path / package / "code.py", (LOADED_AT - 1, LOADED_AT - 1))
+    monkeypatch.setattr(module, "PACKAGE", tmp_path)
+    config = LocalCacheConfig(name="local", folder=str(tmp_path / "cache"), max_gb=1)
+
+    def get_twice() -> list[str]:
+        code_digest.cache_clear()
+        return [Stage(StageCache.of(config)).get(text) for text in ("once", "twice")]
+
+    assert get_twice() == ["once", "once"]
+    (tmp_path / "data" / "code.py").touch()
+    assert get_twice() == ["once", "twice"]
+    assert "changed since it was loaded" in lines(caplog)[0]
+    code_digest.cache_clear()
 
 
 def flip(path: Path) -> None:
