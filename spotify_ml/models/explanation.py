@@ -1,20 +1,17 @@
 """Why a model predicts what it predicts: what each feature adds to a prediction, and the few that move it most."""
 
-import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import cpu_count
-from xgboost import Booster, DMatrix, XGBModel
+from xgboost import Booster, XGBModel
 
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.labels import label
+from spotify_ml.models.tree_shap import TreeShap
 
 _LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
@@ -27,8 +24,9 @@ def is_explainable(estimator: Any) -> bool:
 def contributions(estimator: Any, matrix: np.ndarray) -> np.ndarray:
     """Return what every feature adds to each prediction, and the base that they are added to.
 
-    They are SHAP values by TreeSHAP (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9), as XGBoost, LightGBM and
-    CatBoost themselves compute them from the trees alone. A row sums to the prediction before it is clipped.
+    They are SHAP values by TreeSHAP (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9): of XGBoost by
+    `spotify_ml.models.tree_shap`, of LightGBM and CatBoost as they tell them. A row sums to the prediction before it is
+    clipped.
 
     Parameters
     ----------
@@ -43,52 +41,15 @@ def contributions(estimator: Any, matrix: np.ndarray) -> np.ndarray:
         In points of popularity; the base, the mean prediction of the rows of the fit, stands last.
     """
     if isinstance(estimator, XGBModel):
+        booster = estimator.get_booster()
         # The first fit keeps the trees that came after the best.
-        trees = (0, estimator.best_iteration + 1) if estimator.early_stopping_rounds else (0, 0)
-        return _of_booster(estimator.get_booster(), matrix, trees)
+        estimator = booster[: estimator.best_iteration + 1] if estimator.early_stopping_rounds else booster
     if isinstance(estimator, Booster):
-        return _of_booster(estimator, matrix)
+        return TreeShap(estimator).contributions(matrix)
     if type(estimator).__module__.startswith("lightgbm"):
         return np.asarray(estimator.predict(matrix, pred_contrib=True))
     pool = import_module("catboost").Pool(matrix)
     return np.asarray(estimator.get_feature_importance(pool, type="ShapValues"))
-
-
-def _of_booster(booster: Booster, matrix: np.ndarray, trees: tuple[int, int] = (0, 0)) -> np.ndarray:
-    added = booster.predict(DMatrix(matrix), pred_contribs=True, validate_features=False, iteration_range=trees)
-    # Of no rows it returns another shape.
-    return np.asarray(added).reshape(len(matrix), matrix.shape[1] + 1)
-
-
-class SharedTrees:
-    """A booster for the reasons of few rows.
-
-    They take far longer than a prediction, and XGBoost shares out rows among the cores, not trees. But what trees add
-    can be summed: here each core gets as many of them.
-
-    Parameters
-    ----------
-    booster : xgboost.Booster
-        Of a regression.
-    n_parts : int, optional
-        How many threads; by default one a core.
-    """
-
-    def __init__(self, booster: Booster, n_parts: int | None = None) -> None:
-        n_trees = booster.num_boosted_rounds()
-        ends = np.linspace(0, n_trees, min(n_parts or cpu_count(), n_trees) + 1).astype(int).tolist()
-        self._parts = [booster[first:last] for first, last in itertools.pairwise(ends)]
-        for part in self._parts:
-            part.set_param({"nthread": 1})
-        # Each part has the intercept in its base. The base is the same for all rows, so none will do.
-        self._base = _of_booster(booster, np.full((1, booster.num_features()), np.nan, dtype=np.float32))[0, -1]
-
-    def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        """Return what `spotify_ml.models.explanation.contributions` returns of the booster."""
-        with ThreadPoolExecutor(len(self._parts)) as pool:
-            added = np.sum(list(pool.map(partial(_of_booster, matrix=matrix), self._parts)), axis=0)
-        added[:, -1] = self._base
-        return added
 
 
 def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:

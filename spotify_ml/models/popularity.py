@@ -15,8 +15,9 @@ from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
-from spotify_ml.models.explanation import SharedTrees, check_reasons, contributions, reasons
+from spotify_ml.models.explanation import check_reasons, contributions, reasons
 from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
+from spotify_ml.models.tree_shap import TreeShap
 
 # XGBoost gives every thread so many rows at a time.
 _BLOCK_ROWS = 64
@@ -136,8 +137,7 @@ class PopularityModel:
         if interval is not None and self.intervals is not None:
             columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
         if explain is not None:
-            added = self._shared_trees.contributions(matrix) if few else contributions(self.estimator, matrix)
-            columns |= reasons(added, matrix, self._feature_names, explain)
+            columns |= reasons(self._contributions(matrix), matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)
 
     def _check_asked(self, interval: float | None, explain: int | None) -> None:
@@ -163,9 +163,13 @@ class PopularityModel:
         booster.set_param({"nthread": 1})
         return booster
 
+    def _contributions(self, matrix: np.ndarray) -> np.ndarray:
+        is_booster = isinstance(self.estimator, Booster)
+        return self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
+
     @cached_property
-    def _shared_trees(self) -> SharedTrees:
-        return SharedTrees(self.estimator)
+    def _tree_shap(self) -> TreeShap:
+        return TreeShap(self.estimator)
 
     def _matrix(self, rows: CheckedRows) -> np.ndarray:
         # A table of columns costs more than the features do of a few rows.

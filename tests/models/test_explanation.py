@@ -15,7 +15,7 @@ from spotify_ml.errors import ConfigError
 from spotify_ml.features.factory import Matrices, build_matrices
 from spotify_ml.features.labels import label
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
-from spotify_ml.models.explanation import SharedTrees, check_reasons, contributions, is_explainable, reasons
+from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
 from spotify_ml.paths import CONF, register_resolvers
 
 register_resolvers()
@@ -64,13 +64,6 @@ def test_contributions_add_up_to_what_each_fit_predicts(matrices: Matrices, xgbo
         np.testing.assert_allclose(contributions(estimator, matrix).sum(axis=1), estimator.predict(matrix), atol=SUM)
     booster = xgboost.final.get_booster()
     np.testing.assert_array_equal(contributions(booster, matrix), contributions(xgboost.final, matrix))
-
-
-@pytest.mark.parametrize("n_parts", [1, 2, 3, 1000])
-def test_trees_that_are_shared_out_add_the_same(matrices: Matrices, xgboost: FittedEstimators, n_parts: int):
-    matrix, booster = matrices.test.matrix()[:30], xgboost.final.get_booster()
-    shared = SharedTrees(booster, n_parts).contributions(matrix)
-    np.testing.assert_allclose(shared, contributions(booster, matrix), atol=1e-4)
 
 
 def points(listed: list[dict[str, Any]]) -> list[float]:
