@@ -3,9 +3,13 @@
 import logging
 import os
 import warnings
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import version
+from threading import Event, Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 from spotify_ml.config import DaskEngineConfig
@@ -16,8 +20,10 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-# Seconds until a scheduler, or its first worker, counts as not there.
-_CONNECT, _FIRST_WORKER = 10, 60
+# Seconds until a scheduler, or the first or last of its workers, counts as not there.
+_CONNECT, _NO_WORKERS = 10, 60
+# What XGBoost says where a worker is no longer there.
+_LOST = ("/collective/", "Invalid worker address", "Missing required workers")
 # How often what a lost worker took with it is done again by the others.
 _ATTEMPTS = 3
 _VERSIONS = ("numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
@@ -44,15 +50,12 @@ def cluster(config: DaskEngineConfig) -> Iterator[Any]:
         If the cluster has no workers or other code than this process, or is lost on the way.
     """
     distributed = import_dask()
-    with ExitStack() as opened, _lost_cluster(config):
-        if config.address is None:
-            client = opened.enter_context(_local_client(distributed, config))
-        else:
-            client = opened.enter_context(_remote_client(distributed, config.address))
-        with warnings.catch_warnings():
-            # Positions and folds go with the tasks, where a lost worker cannot lose them.
-            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-            yield client
+    where = "the local cluster" if config.address is None else f"the cluster at {without_passwords(config.address)}"
+    opening = _local_client if config.address is None else _remote_client
+    with opening(distributed, config) as client, _watched(distributed, client, where), warnings.catch_warnings():
+        # Positions and folds go with the tasks, where a lost worker cannot lose them.
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        yield client
 
 
 def import_dask() -> Any:
@@ -65,11 +68,14 @@ def import_dask() -> Any:
     """
     try:
         import_module("dask.dataframe")
-        return import_module("distributed")
+        distributed = import_module("distributed")
     except ImportError as error:
         raise ConfigError(
             f"engine=dask needs Dask, which is not installed ({error}); add it with `pip install '.[dask]'`"
         ) from error
+    # It tells of every connection; what matters to a run is raised.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    return distributed
 
 
 @contextmanager
@@ -82,7 +88,7 @@ def _local_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
             n_workers=n_workers,
             threads_per_worker=threads,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
         ) as local,
         distributed.Client(local) as client,
@@ -91,10 +97,10 @@ def _local_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
 
 
 @contextmanager
-def _remote_client(distributed: Any, address: str) -> Iterator[Any]:
-    shown = without_passwords(address)
+def _remote_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
+    shown = without_passwords(str(config.address))
     try:
-        client = distributed.Client(address, timeout=_CONNECT)
+        client = distributed.Client(config.address, timeout=_CONNECT)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"engine.address={shown}: no Dask scheduler answers there ({str(error).splitlines()[0]}); "
@@ -102,7 +108,7 @@ def _remote_client(distributed: Any, address: str) -> Iterator[Any]:
         ) from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=_FIRST_WORKER)
+            client.wait_for_workers(1, timeout=_NO_WORKERS)
         except TimeoutError as error:
             raise EngineError(
                 f"engine.address={shown}: the scheduler has no workers; start some with `dask worker {shown}`"
@@ -128,38 +134,49 @@ def _check_workers(client: Any) -> None:
 
 def code_and_versions() -> dict[str, str]:
     """Return what decides the numbers of a task: a digest of this package's code, and the libraries' versions."""
-    from importlib.metadata import version
-
     return {"spotify_ml code": code_digest(), **{name: version(name) for name in _VERSIONS}}
 
 
 @contextmanager
-def _lost_cluster(config: DaskEngineConfig) -> Iterator[None]:
-    """Turn what Dask raises of a cluster that is no longer there into an `EngineError`."""
-    distributed = import_dask()
-    from asyncio import CancelledError as AsyncCancelledError
-    from concurrent.futures import CancelledError
+def _watched(distributed: Any, client: Any, where: str) -> Iterator[None]:
+    """Turn what Dask raises of a cluster that is no longer there into an `EngineError`; it would wait for workers."""
+    ended, deserted = Event(), Event()
 
-    where = "the local cluster" if config.address is None else f"the cluster at {without_passwords(config.address)}"
+    def watch() -> None:
+        seen = monotonic()
+        while not ended.wait(1):
+            # Without a scheduler, the client gives up by itself.
+            with suppress(Exception):
+                if workers_of(client):
+                    seen = monotonic()
+            if monotonic() - seen > _NO_WORKERS:
+                deserted.set()
+                client.close()
+                return
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     except SpotifyMLError:
         raise
     except distributed.KilledWorker as error:
         raise EngineError(
-            f"{where} lost {error.allowed_failures + 1} workers at the same task; they may lack memory: "
-            "give them more, or use more workers"
+            f"{where} lost worker after worker at the same task; they may lack memory: give them more, or use more"
         ) from error
-    except (
-        CancelledError,
-        AsyncCancelledError,
-        distributed.client.FuturesCancelledError,
-        distributed.comm.CommClosedError,
-    ) as error:
+    # asyncio's cancellation is no Exception.
+    except (Exception, CancelledError) as error:
+        if deserted.is_set():
+            raise EngineError(f"{where} has lost all its workers; see their logs, and run again") from error
+        if client.status == "running" and not isinstance(error, CancelledError | distributed.CancelledError):
+            raise
         raise EngineError(f"{where} was lost while it was working; see its log, and run again") from error
+    finally:
+        ended.set()
+        watcher.join()
 
 
-def with_lost_workers(client: Any, task: Callable[[], Value]) -> Value:
+def with_lost_workers(task: Callable[[], Value]) -> Value:
     """Do what all workers do together, and again with those that are left where one was lost meanwhile.
 
     XGBoost's workers wait for each other after every level of a tree: where one dies, all end with an error. What the
@@ -167,8 +184,6 @@ def with_lost_workers(client: Any, task: Callable[[], Value]) -> Value:
 
     Parameters
     ----------
-    client : distributed.Client
-        Of the cluster.
     task : callable
         What to do; may be called several times.
 
@@ -177,25 +192,23 @@ def with_lost_workers(client: Any, task: Callable[[], Value]) -> Value:
     EngineError
         If workers are lost each time.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        before = workers_of(client)
+    for attempt in range(1, _ATTEMPTS):
         try:
             return task()
         except Exception as error:
-            lost = before - workers_of(client)
-            if not lost:
+            if not any(sign in str(error) for sign in _LOST):
                 raise
-            log.warning("lost %s while fitting (attempt %d of %d)", ", ".join(sorted(lost)), attempt, _ATTEMPTS)
-            reason = error
-        try:
-            client.wait_for_workers(1, timeout=_FIRST_WORKER)
-        except TimeoutError as error:
-            raise EngineError("the cluster lost its last worker while fitting; start workers, and run again") from error
-    raise EngineError(
-        f"workers were lost in each of {_ATTEMPTS} attempts to fit; they may lack memory: give them more, or use more"
-    ) from reason
+            log.warning("a worker was lost while fitting; attempt %d of %d failed", attempt, _ATTEMPTS)
+    try:
+        return task()
+    except Exception as error:
+        if not any(sign in str(error) for sign in _LOST):
+            raise
+        raise EngineError(
+            f"workers were lost in {_ATTEMPTS} attempts to fit; they may lack memory: give them more, or use more"
+        ) from error
 
 
 def workers_of(client: Any) -> set[str]:
     """Return the addresses of the workers that are there now."""
-    return set(client.scheduler_info(n_workers=-1)["workers"])
+    return set(client.scheduler_info()["workers"])

@@ -73,21 +73,21 @@ def _train(
         # What lies on one worker alone would leave the others nothing to do.
         client.rebalance(futures_of([*train, *(watched or [])]))
         rows = _matrix(client, xgboost, config, task, train)
-        sets = [(rows, "train")]
+        sets = []
         if watched is not None:
-            sets.append((_matrix(client, xgboost, config, task, watched, ref=rows), "val"))
+            sets = [(rows, "train"), (_matrix(client, xgboost, config, task, watched, ref=rows), "val")]
         return xgboost.train(
             client,
             parameters,
             rows,
             rounds,
-            evals=sets if patience else None,
+            evals=sets,
             early_stopping_rounds=patience,
             verbose_eval=False,
         )
 
     with library_refusals(config.name):
-        result = with_lost_workers(client, fit)
+        result = with_lost_workers(fit)
     return result["booster"], result["history"]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,8 @@ def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
     if other:
         raise DataError(f"{part.path} was changed while it was read, or is another file on a worker; run again")
     n_rows, frames, violations = 0, [], []
-    for table, numbers, broken in _tables(part):
-        frame, found = check_values(table, first_row + numbers)
+    for table, numbers, broken in _tables(part, first_row):
+        frame, found = check_values(table, numbers)
         frames.append(frame)
         violations += [*broken, *found]
         n_rows += table.num_rows + sum(violation.count for violation in broken)
@@ -149,8 +149,8 @@ def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
     return SliceRows(frame, violations, n_rows)
 
 
-def _tables(part: Slice) -> Any:
-    """Yield tables of the raw columns, the numbers of their rows from 1, and what is broken as a whole."""
+def _tables(part: Slice, first_row: int) -> Iterator[tuple[pa.Table, np.ndarray, list[Violation]]]:
+    """Yield tables of the raw columns, the numbers of their rows in the file, and rows that are broken as a whole."""
     if not part.header:
         try:
             file = pq.ParquetFile(part.path)
@@ -159,7 +159,7 @@ def _tables(part: Slice) -> Any:
             table.validate(full=True)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{part.path} is a damaged Parquet file ({error}); write it again") from error
-        yield table, np.arange(1, table.num_rows + 1), []
+        yield table, first_row + np.arange(1, table.num_rows + 1), []
         return
     with part.path.open("rb") as opened:
         opened.seek(part.start)
@@ -167,10 +167,10 @@ def _tables(part: Slice) -> Any:
     for batch in CsvInput(io.BytesIO(part.header + b"\n" + content), str(part.path)).batches():
         broken = []
         if batch.broken:
-            examples = tuple(f"row {row.number}: {row.problem}" for row in batch.broken[:EXAMPLES])
+            examples = tuple(f"row {first_row + row.number}: {row.problem}" for row in batch.broken[:EXAMPLES])
             problem = "too few or too many fields (is the file cut off, or a quote left open?)"
             broken.append(Violation("row", problem, len(batch.broken), examples))
-        yield batch.table.select(list(NAMES)), batch.numbers, broken
+        yield batch.table.select(list(NAMES)), first_row + batch.numbers, broken
 
 
 def _no_rows() -> pa.Table:
@@ -201,10 +201,13 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
         If the file is absent or no table, or breaks the schema; all violations are listed together.
     """
     file, slices = find_slices(config)
+    no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")
+    if not slices:
+        raise no_rows
     read = kept(client, mapped(read_slice, slices))
     found = gathered(client, mapped(_findings, read))
     counts = [n_rows for n_rows, _ in found]
-    first_rows = [0, *np.cumsum(counts)[:-1].tolist()] if counts else []
+    first_rows = [0, *np.cumsum(counts)[:-1].tolist()]
     if any(is_broken for _, is_broken in found):
         # Only now is it known which rows of the file they are.
         numbered = zip(slices, first_rows, found, strict=True)
@@ -212,7 +215,7 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
         raise schema_error(file.path, merged_violations([rows.violations for rows in again]))
     if not sum(counts):
-        raise DataError(f"{file.path} has a header but no rows; give a file with tracks in it")
+        raise no_rows
     return file, mapped(_numbered, read, first_rows), sum(counts)
 
 

@@ -1,0 +1,163 @@
+"""Tests of tracks, splits and features on a cluster: they are those of one process, whatever the partitions."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from spotify_ml.config import CleaningConfig
+from spotify_ml.data.etl import clean
+from spotify_ml.data.quality import quality_report
+from spotify_ml.data.schema import TARGET
+from spotify_ml.data.sources import RawFile, RawTracks
+from spotify_ml.data.splits import Split, group_codes, split_tracks
+from spotify_ml.engine import features as engine_features
+from spotify_ml.engine.evaluate import collect_part
+from spotify_ml.engine.features import FittedFeatures, fit_partitions
+from spotify_ml.engine.partitions import mapped
+from spotify_ml.engine.reading import ROW
+from spotify_ml.engine.splits import group_partitions, split_partitions
+from spotify_ml.engine.tracks import TrackPartitions, clean_rows, collect_tracks
+from spotify_ml.features.factory import fit_features
+
+from .conftest import configured
+
+
+def partitions(client, raw: RawTracks, cleaning: str = "tracks"):
+    """Clean raw rows that come in slices of a few hundred."""
+    numbered = raw.frame.assign(**{ROW: np.arange(len(raw.frame))})
+    slices = [numbered.iloc[start : start + 700] for start in range(0, len(numbered), 700)]
+    frames = mapped(pd.DataFrame.copy, slices)
+    return clean_rows(client, RawFile(raw.path, raw.sha256), frames, len(numbered), CleaningConfig(name=cleaning))
+
+
+@pytest.fixture(scope="module")
+def raw(sample: RawTracks) -> RawTracks:
+    """Rows with copies under the same id, empty names, and a zero below zero."""
+    frame = sample.frame.copy()
+    frame.loc[10:15, ["artists", "album_name", "track_name"]] = None
+    frame.loc[20:25, "artists"] = None
+    frame.loc[30:40, "instrumentalness"] = -0.0
+    again = frame.iloc[::9].assign(track_genre="another genre", popularity=lambda rows: rows["popularity"] / 2)
+    return RawTracks(pd.concat([frame, again], ignore_index=True), sample.path, sample.sha256)
+
+
+@pytest.fixture(scope="module")
+def tracks(client, raw) -> TrackPartitions:
+    return partitions(client, raw)[0]
+
+
+@pytest.fixture(scope="module")
+def local(raw) -> pd.DataFrame:
+    return clean(raw.frame, "tracks").frame
+
+
+@pytest.mark.parametrize("cleaning", ["tracks", "rows"])
+def test_clean_tracks_and_their_report_are_those_of_one_process(client, raw, cleaning):
+    found, quality = partitions(client, raw, cleaning)
+    expected = clean(raw.frame, cleaning)
+    collected = collect_tracks(client, found, quality.dropped)
+    assert len(found.frames) > 1
+    assert_frame_equal(collected.frame, expected.frame)
+    report = asdict(quality_report(raw, expected))
+    means = {name: bounds.pop("mean") for name, bounds in report["ranges"].items()}
+    found_report = asdict(quality)
+    assert {name: bounds.pop("mean") for name, bounds in found_report["ranges"].items()} == pytest.approx(means)
+    assert found_report == report
+    assert [list(found_report[name]) for name in ("nulls", "zeros")] == [
+        list(report[name]) for name in ("nulls", "zeros")
+    ]
+
+
+@pytest.mark.parametrize("split", ["recording", "album", "artist", "random"])
+def test_groups_and_parts_are_those_of_one_process(client, tracks, local, split):
+    np.testing.assert_array_equal(group_partitions(client, tracks, split), group_codes(local, split))
+    config = configured(f"split={split}").split
+    found, expected = split_partitions(client, tracks, config, 7), split_tracks(local, config, 7)
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def split(local) -> Split:
+    return split_tracks(local, configured().split, 42)
+
+
+def fitted(client, name: str, tracks: TrackPartitions, local: pd.DataFrame, split: Split) -> FittedFeatures:
+    target = local[TARGET].to_numpy(dtype=np.float64)
+    return fit_partitions(client, name, tracks, target, split.groups, split.train, split.validation, 42, None)
+
+
+@pytest.mark.parametrize("name", ["full", "audio", "reference"])
+def test_features_are_those_of_one_process(client, tracks, local, split, name):
+    found = fitted(client, name, tracks, local, split)
+    seen, unseen, transformer = fit_features(name, local, split.groups, split.train, split.validation, 42)
+    for parts, expected in ((found.seen, seen), (found.unseen, unseen)):
+        part = collect_part(client, parts)
+        assert_frame_equal(part.features, expected.features, rtol=1e-6)
+        np.testing.assert_array_equal(part.target, expected.target)
+    # The model that leaves is given raw tracks.
+    test = local.iloc[split.test]
+    np.testing.assert_allclose(found.transformer.transform(test), transformer.transform(test), rtol=1e-6)
+
+
+def test_statistics_that_leave_are_the_sums_of_all_partitions(client, tracks, local, split):
+    found = fitted(client, "full", tracks, local, split).transformer.named_transformers_["catalogue"]
+    _, _, transformer = fit_features("full", local, split.groups, split.train, split.validation, 42)
+    for name, level in transformer.named_transformers_["catalogue"].levels_.items():
+        np.testing.assert_array_equal(found.levels_[name].keys_, level.keys_)
+        np.testing.assert_allclose(found.levels_[name].totals_, level.totals_, rtol=1e-12)
+        assert found.levels_[name].prior_ == level.prior_
+
+
+# --- leakage ---------------------------------------------------------------------------------------------------------
+
+
+def changed(tracks: TrackPartitions, local: pd.DataFrame, rows: np.ndarray) -> tuple[TrackPartitions, pd.DataFrame]:
+    """Give rows a popularity that no other has."""
+    table = local.copy()
+    table.loc[rows, TARGET] = 1000.0
+    return replace(tracks, frames=mapped(pd.DataFrame.copy, [table.loc[own] for own in tracks.positions])), table
+
+
+def assert_blind(client, tracks: TrackPartitions, local: pd.DataFrame, split: Split) -> None:
+    """Rows that are not seen change nothing that is fitted; rows that are, nothing that their own group is told."""
+    before = fitted(client, "full", tracks, local, split)
+    told = collect_part(client, before.seen).features
+    unseen = np.concatenate([split.validation, split.test])
+    after = fitted(client, "full", *changed(tracks, local, unseen), split)
+    assert_frame_equal(collect_part(client, after.seen).features, told)
+    assert_frame_equal(collect_part(client, after.unseen).features, collect_part(client, before.unseen).features)
+    (own,) = np.nonzero(split.groups == split.groups[split.train[100]])
+    again = fitted(client, "full", *changed(tracks, local, own), split)
+    assert_frame_equal(collect_part(client, again.seen).features.loc[own], told.loc[own])
+
+
+def test_nothing_fitted_sees_validation_or_test_rows_and_no_row_its_own_group(client, tracks, local, split):
+    assert_blind(client, tracks, local, split)
+
+
+def told_all(encoder, tracks, folds, fold_priors, totals):
+    return encoder.transform(tracks)
+
+
+def seen_by_mistake(tracks, folds):
+    return _level_cells(tracks, np.maximum(folds, 0))
+
+
+_level_cells = engine_features.sum_levels.__globals__["level_cells"]
+
+
+@pytest.mark.parametrize("leak", ["own statistics", "unseen rows"])
+def test_planted_leak_is_caught(client, tracks, local, split, monkeypatch, leak):
+    if leak == "own statistics":
+        monkeypatch.setattr(engine_features, "own_statistics", told_all)
+    else:
+        monkeypatch.setitem(engine_features.sum_levels.__globals__, "level_cells", seen_by_mistake)
+    with pytest.raises(AssertionError, match="are different"):
+        assert_blind(client, tracks, local, split)
