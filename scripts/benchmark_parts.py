@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Of a column's standard deviation: below what tells two takes of a song apart, above any rounding.
 _JITTER = 0.02
+# About as many as the real figures have: a CSV of longer ones would take longer to read.
+_DECIMALS = 4
 
 
 class Stages:
@@ -103,7 +105,8 @@ def catalogue_copy(tracks: "pd.DataFrame", recordings: "np.ndarray", number: int
         if column.kind is Kind.NUMBER and column.name != TARGET:
             values = tracks[column.name].to_numpy()
             noise = rng.normal(0, _JITTER * values.std(), recordings.max() + 1)
-            changed[column.name] = np.clip(values + noise[recordings], column.minimum, column.maximum)
+            jittered = (values + noise[recordings]).round(_DECIMALS)
+            changed[column.name] = np.clip(jittered, column.minimum, column.maximum)
     return tracks.assign(**changed)
 
 
