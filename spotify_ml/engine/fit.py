@@ -72,10 +72,14 @@ def _train(
     def fit() -> Any:
         # What lies on one worker alone would leave the others nothing to do.
         client.rebalance(futures_of([*train, *(watched or [])]))
-        rows = _matrix(client, xgboost, config, task, train)
+        X, y, weights = _columns(client, task, train)
+        rows = xgboost.DaskQuantileDMatrix(client, X, y, weight=weights, max_bin=config.max_bin)
         sets = []
         if watched is not None:
-            sets = [(rows, "train"), (_matrix(client, xgboost, config, task, watched, ref=rows), "val")]
+            # As in one process: errors are those of the rows as they are, and validation rows are not binned.
+            shown = rows if weights is None else xgboost.DaskDMatrix(client, X, y)
+            X_watched, y_watched, _ = _columns(client, task, watched)
+            sets = [(shown, "train"), (xgboost.DaskDMatrix(client, X_watched, y_watched), "val")]
         return xgboost.train(
             client,
             parameters,
@@ -91,13 +95,12 @@ def _train(
     return result["booster"], result["history"]
 
 
-def _matrix(client: Any, xgboost: Any, config: XGBoostConfig, task: Task, parts: list[Any], **reference: Any) -> Any:
+def _columns(client: Any, task: Task, parts: list[Any]) -> tuple[Any, Any, Any]:
+    """Return features, what the task predicts, and weights, as Dask's DataFrame and Series."""
     table = as_dask_frame(client, mapped(partial(_with_target, task=task), parts))
     weights = table[WEIGHT] if WEIGHT in table.columns else None
     features = table.drop(columns=[name for name in (TARGET, WEIGHT) if name in table.columns])
-    return xgboost.DaskQuantileDMatrix(
-        client, features, table[TARGET], weight=weights, max_bin=config.max_bin, **reference
-    )
+    return features, table[TARGET], weights
 
 
 def _with_target(table: pd.DataFrame, task: Task) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from spotify_ml.engine.splits import split_partitions
 from spotify_ml.engine.tracks import clean_rows, collect_tracks
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate_predictions
 from spotify_ml.features.factory import Matrices, train_folds
-from spotify_ml.models.estimators import FittedEstimators
-from spotify_ml.models.targets import sample_weights
+from spotify_ml.models.estimators import FittedEstimators, check_classes
+from spotify_ml.models.targets import sample_weights, task_target
 from spotify_ml.timing import Stopwatch
 
 # Of the rows that a model is fitted on so many come back, to describe its features by.
@@ -75,6 +75,7 @@ def run_on_cluster(config: RunConfig, clock: Stopwatch) -> Stages:
         with clock.stage("split"):
             split = split_partitions(client, partitions, config.split, seed)
         target = tracks.frame[TARGET].to_numpy(dtype=np.float64)
+        check_classes(task, task_target(task, target[split.train]))
 
         def features(seen: np.ndarray, unseen: np.ndarray) -> FittedFeatures:
             weights = sample_weights(task, target[seen])

@@ -24,6 +24,8 @@ def refuse_unsupported(config: RunConfig) -> None:
         reasons.append(f"model={config.model.name}: only XGBoost is fitted on a cluster; use model=xgboost")
     elif config.model.tree_method in ("exact", "approx"):
         reasons.append(f"model.tree_method={config.model.tree_method}: use hist, which sums histograms over workers")
+    elif ":" in config.model.device:
+        reasons.append(f"model.device={config.model.device}: every worker has its own GPU; use cuda")
     if config.tune.name != "none":
         reasons.append(f"tune={config.tune.name}: a study fits in one process; use tune=none")
     if config.cv is not None:

@@ -181,14 +181,32 @@ def estimator_rows(config: SingleConfig, task: Task, part: Part) -> Rows:
 
 def _rows_to_fit(config: SingleConfig, task: Task, part: Part) -> Rows:
     rows = estimator_rows(config, task, part)
-    missing = sorted(set(range(len(class_names(task)))) - set(np.unique(rows.y).tolist()))
+    check_classes(task, rows.y)
+    return rows
+
+
+def check_classes(task: Task, target: np.ndarray) -> None:
+    """Refuse rows to fit on that lack a class.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What is predicted; a regression has no classes to lack.
+    target : ndarray, shape (n_rows,)
+        As of `spotify_ml.models.targets.task_target`.
+
+    Raises
+    ------
+    DataError
+        Naming every class without a row.
+    """
+    missing = sorted(set(range(len(class_names(task)))) - set(np.unique(target).tolist()))
     if missing:
         names = ", ".join(class_names(task)[code] for code in missing)
         threshold = (
             " or mend task.threshold=…" if isinstance(task, ClassificationConfig) and task.label == "popular" else ""
         )
         raise DataError(f"task=classification: no train row is {names}; give more tracks{threshold}")
-    return rows
 
 
 def _fit(estimator: Any, rows: Rows, **watching: Any) -> None:

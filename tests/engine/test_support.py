@@ -14,6 +14,7 @@ from .conftest import configured
         "model=lightgbm",
         "model=blend",
         "model.tree_method=exact",
+        "model.device=cuda:0",
         "tune=optuna",
         "cv=3",
         "baselines=full",
