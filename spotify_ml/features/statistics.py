@@ -127,7 +127,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         return self
 
     def _learn(self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
-        """Keep the totals of every key, and return them without each fold, shape (n_keys, n_folds, 6)."""
+        """Keep the totals of every key, and return what every row knows of its own: those of the other folds."""
         self.keys_, codes = np.unique(hashes, return_inverse=True)
         by_fold = _totals(codes, folds, y, (len(self.keys_), n_folds))
         sums = by_fold[..., :_SUMS]
@@ -135,7 +135,9 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         highest, without_highest = _without_each_fold(by_fold[..., _SUMS])
         lowest, without_lowest = _without_each_fold(-by_fold[..., _SUMS + 1])
         self.totals_ = np.column_stack([total[:, 0], highest, -lowest])
-        return np.concatenate([total - sums, np.stack([without_highest, -without_lowest], axis=-1)], axis=-1)
+        others = np.concatenate([total - sums, np.stack([without_highest, -without_lowest], axis=-1)], axis=-1)
+        known: np.ndarray = others[codes, folds]
+        return known
 
     def fit_transform(
         self,
@@ -163,8 +165,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
         others = self._learn(hashes, target[rows], folds[rows], n_folds)
         self.prior_ = float(target.mean())
-        positions = np.searchsorted(self.keys_, hashes)
-        return self.finish(len(target), rows, others[positions, folds[rows]], prior)
+        return self.finish(len(target), rows, others, prior)
 
     def transform(self, X: pd.DataFrame | Sequence[KeyColumn], prior: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of rows that were not in train, shape (n_rows, 6).
@@ -245,13 +246,15 @@ def assign_folds(groups: np.ndarray, n_folds: int, random_state: int) -> np.ndar
     random_state : int
         Decides which group is in which fold.
     """
-    folds = np.zeros(len(groups), dtype=np.intp)
-    n_splits = min(n_folds, len(np.unique(groups)))
+    # There are fewer groups than rows, and numbering them takes less than looking each up in every fold.
+    codes, distinct = pd.factorize(np.asarray(groups), sort=True)
+    folds = np.zeros(len(distinct), dtype=np.intp)
+    n_splits = min(n_folds, len(distinct))
     if n_splits > 1:
         splitter = GroupKFold(n_splits, shuffle=True, random_state=random_state)
-        for fold, (_, held_out) in enumerate(splitter.split(groups, groups=groups)):
+        for fold, (_, held_out) in enumerate(splitter.split(distinct, groups=distinct)):
             folds[held_out] = fold
-    return folds
+    return folds[codes]
 
 
 def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
