@@ -1,6 +1,7 @@
 """From raw rows to clean tracks: what is dropped and merged, and the derived columns."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -75,8 +76,9 @@ def _joined_genres(codes: np.ndarray, genres: pd.Series, wanted: np.ndarray) -> 
     labels, names = pd.factorize(genres.iloc[rows], sort=True)
     pairs = np.unique(codes[rows] * len(names) + labels)
     tracks, labels = np.divmod(pairs, len(names))
-    starts = np.flatnonzero(np.diff(tracks)) + 1
-    return [LIST_SEPARATOR.join(own) for own in np.split(names.to_numpy(dtype=object)[labels], starts)]
+    of_tracks = names.to_numpy(dtype=object)[labels].tolist()
+    bounds = [0, *(np.flatnonzero(np.diff(tracks)) + 1).tolist(), len(of_tracks)]
+    return [LIST_SEPARATOR.join(of_tracks[start:end]) for start, end in pairwise(bounds)]
 
 
 def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
