@@ -2,13 +2,14 @@
 
 import logging
 import os
+import signal
 import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -83,17 +84,28 @@ def _local_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_workers = config.n_workers or cores
     threads = config.threads_per_worker or max(cores // n_workers, 1)
-    with (
-        distributed.LocalCluster(
+    with _interrupts_ignored():
+        local = distributed.LocalCluster(
             n_workers=n_workers,
             threads_per_worker=threads,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
-        ) as local,
-        distributed.Client(local) as client,
-    ):
+        )
+    with local, distributed.Client(local) as client:
         yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start processes that leave Ctrl-C, which reaches the whole group, to this one."""
+    is_main = current_thread() is main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
