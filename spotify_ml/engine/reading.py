@@ -70,7 +70,7 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
     """Divide a file where rows end, and hash its bytes.
 
     Only a reader that starts at the beginning knows which line end of a CSV is within quotes, so the file is read once
-    here: some 100 times faster than it is parsed.
+    here, without parsing it.
 
     Raises
     ------

@@ -71,6 +71,8 @@ def run_on_cluster(config: RunConfig, clock: Stopwatch) -> Stages:
         with clock.stage("etl"):
             raw, frames, n_rows = read_rows(client, config.data)
             partitions, quality = clean_rows(client, raw, frames, n_rows, config.cleaning)
+            # What is not held here is let go of on the workers, and made again where it is lost.
+            del frames
             tracks = collect_tracks(client, partitions, quality.dropped)
         with clock.stage("split"):
             split = split_partitions(client, partitions, config.split, seed)

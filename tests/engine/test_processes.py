@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 def stored(folder: Path, *overrides: str) -> RunConfig:
     store = [f"tracking.uri=sqlite:///{folder}/mlflow.db", f"tracking.artifact_location={folder}/artifacts"]
-    return configured(*store, "cache=off", "model.learning_rate=0.1", "model.n_jobs=1", *overrides)
+    return configured(*store, "cache=off", "model.learning_rate=0.1", "model.max_depth=6", "model.n_jobs=1", *overrides)
 
 
 def run(config: RunConfig, folder: Path) -> Summary:
@@ -77,7 +77,7 @@ def test_a_run_is_recorded_and_registered_as_one_in_this_process(
 
 
 # As many trees as a kill needs time for.
-MANY = ("model.n_estimators=300", "model.early_stopping_rounds=300", "features=audio")
+MANY = ("model.n_estimators=150", "model.early_stopping_rounds=150", "features=audio")
 
 
 def test_the_loss_of_a_worker_while_fitting_is_made_good(processes: Processes, tmp_path: Path):
