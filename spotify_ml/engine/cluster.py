@@ -134,8 +134,11 @@ def _check_workers(client: Any) -> None:
     own = code_and_versions()
     try:
         theirs = client.run(code_and_versions)
-    except ModuleNotFoundError as error:
-        raise EngineError(f"a worker cannot import {error.name}; install this package on every worker") from error
+    # What a worker cannot import, Dask raises as a bare Exception.
+    except Exception as error:
+        raise EngineError(
+            f"a worker cannot run this package ({error}); install it, as here, on every worker"
+        ) from error
     for worker, found in theirs.items():
         differing = [f"{name} {found[name]} in place of {own[name]}" for name in own if found[name] != own[name]]
         if differing:

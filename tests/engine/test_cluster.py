@@ -42,7 +42,7 @@ class Workers:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (ModuleNotFoundError("No module named 'spotify_ml'", name="spotify_ml"), "cannot import spotify_ml"),
+        (Exception("ModuleNotFoundError(\"No module named 'spotify_ml'\")"), "cannot run this package .*'spotify_ml'"),
         (code_and_versions() | {"xgboost": "1.0"}, "worker tcp://10.0.0.1:1 has xgboost 1.0 in place of"),
         (code_and_versions() | {"spotify_ml code": "0"}, "spotify_ml code 0 in place of"),
     ],
