@@ -124,7 +124,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.runs:
             tracks = pd.read_csv(args.tracks, keep_default_na=False, na_values=[""])
             features = model.model.unwrap_python_model().model.features
-            np.save(f"{scratch}/features.npy", transform_columns(features, add_derived_columns(scoring_rows(tracks).frame())))
+            np.save(
+                f"{scratch}/features.npy",
+                transform_columns(features, add_derived_columns(scoring_rows(tracks).frame())),
+            )
             (booster,) = (folder / "artifacts").glob("*_popularity_model.json")
             bare = [sys.executable, "-c", BARE, str(args.tracks), f"{scratch}/features.npy", str(booster), str(output)]
             turns = [

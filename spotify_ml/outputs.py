@@ -10,19 +10,16 @@ import pandas as pd
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
 from spotify_ml.evaluation.coverage import write_coverage
-from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.predictions import scored_rows, write_predictions
-from spotify_ml.evaluation.tables import figure_data
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
 from spotify_ml.models.targets import class_names
 from spotify_ml.result import Result
 
 
-def write_outputs(folder: Path, config: RunConfig, result: Result, figures: FigureProcess) -> None:
-    """Write the files of a run below its folder, and have ``figures/`` drawn meanwhile."""
+def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
+    """Write the files of a run below its folder, all but its figures."""
     matrices, fitted = result.matrices, result.fitted
-    figures.draw(folder / "figures", figure_data(config, result))
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
@@ -40,9 +37,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result, figures: Figu
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
         importance = result.explanation.importance
-        write_model(
-            models, name, fitted.final, matrices.transformer, importance, metadata, result.prediction_intervals
-        )
+        write_model(models, name, fitted.final, matrices.transformer, importance, metadata, result.prediction_intervals)
         if result.prediction_intervals is not None:
             write_coverage(models, result.coverage)
 

@@ -43,7 +43,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     # import its own meanwhile; then skops, whose import looks through every module that is already there.
     from spotify_ml.evaluation.drawing import FigureProcess
 
-    drawing = FigureProcess()
+    drawing = FigureProcess(folder / "figures")
     import skops.io  # noqa: F401
 
     from spotify_ml.data.cache import StageCache
@@ -54,6 +54,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.cross_validation import cross_validate
     from spotify_ml.evaluation.evaluate import evaluate
     from spotify_ml.evaluation.explain import explain
+    from spotify_ml.evaluation.tables import error_data, explanation_data
     from spotify_ml.features.prepare import prepare_matrices
     from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
@@ -90,8 +91,10 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
             reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
             coverage = interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame)
+            figures.draw(error_data(config.task, tracks.frame, split, matrices, fitted, evaluation, coverage))
         with clock.stage("explain"):
             explanation = explain(fitted, matrices, config.task, config.seed)
+            figures.draw(explanation_data(config.task, explanation, matrices.test))
         folds, baselines = [], {}
         if config.cv is not None:
             with clock.stage("cv"):
@@ -116,7 +119,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             explanation,
         )
         with clock.stage("outputs"):
-            write_outputs(folder, config, result, figures)
+            write_outputs(folder, config, result)
         register = parent is None if config.register_model is None else config.register_model
         return record_result(run, result, folder, figures, clock, register=register)
 

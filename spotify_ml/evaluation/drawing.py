@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,8 @@ from spotify_ml.files import partial_name
 
 
 @dataclass(frozen=True)
-class FigureData:
-    """What the figures of a run show; a table without rows is not drawn.
+class ErrorData:
+    """What the figures of a run's errors show; a table without rows is not drawn.
 
     Attributes
     ----------
@@ -38,13 +39,6 @@ class FigureData:
         As of `spotify_ml.evaluation.errors.errors_by`, indexed by what people call the kinds.
     coverage : DataFrame
         Of intervals, as in `spotify_ml.result.Result`.
-    importance : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`, with ``feature`` in plain names.
-    families : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`.
-    contributions, values : DataFrame
-        What features added to the predictions of some test rows, in points, and the values they did it by; most
-        important first, under plain names.
     classes : tuple of str
         The classes of a classification; none for a regression.
     """
@@ -59,24 +53,54 @@ class FigureData:
     bands: pd.DataFrame
     known_tracks: pd.DataFrame
     coverage: pd.DataFrame
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExplanationData:
+    """What the figures of a run's explanation show; a table without rows is not drawn.
+
+    Attributes
+    ----------
+    importance : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`, with ``feature`` in plain names.
+    families : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`.
+    contributions, values : DataFrame
+        What features added to the predictions of some test rows, in points, and the values they did it by; most
+        important first, under plain names.
+    classes : tuple of str
+        The classes of a classification; none for a regression.
+    """
+
     importance: pd.DataFrame
     families: pd.DataFrame
     contributions: pd.DataFrame
     values: pd.DataFrame
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...]
+
+
+FigureData = ErrorData | ExplanationData
 
 
 class FigureProcess:
-    """A process that imports matplotlib at once, draws when it is told to, and ends with this one.
+    """A process that imports matplotlib at once, draws what it is given, and ends with this one.
 
-    Importing and drawing take about as long as fitting the sample, and need nothing of the fit but its figures.
+    Importing and drawing take about as long as fitting the sample, and need nothing of a run but what they show.
+
+    Parameters
+    ----------
+    folder : Path
+        Is there, with all figures, once `wait` returns.
     """
 
-    def __init__(self) -> None:
-        self._folder: Path | None = None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         # Its standard input closes with this process, however that ends.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "spotify_ml.evaluation.figures"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", "spotify_ml.evaluation.figures", str(folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def __enter__(self) -> Self:
@@ -89,30 +113,33 @@ class FigureProcess:
         """End the process; what is not drawn by now is not wanted."""
         self._process.kill()
         self._process.wait()
-        if self._folder is not None:
-            shutil.rmtree(partial_name(self._folder, self._process.pid), ignore_errors=True)
+        shutil.rmtree(partial_name(self._folder, self._process.pid), ignore_errors=True)
         for pipe in filter(None, (self._process.stdin, self._process.stderr)):
-            pipe.close()
+            # What the process did not take is still to be written.
+            with suppress(BrokenPipeError):
+                pipe.close()
 
-    def draw(self, folder: Path, data: FigureData) -> None:
-        """Start drawing; `wait` says when the folder is there."""
-        self._folder = folder
-        try:
-            with cast("IO[bytes]", self._process.stdin) as pipe:
-                pickle.dump((folder, data), pipe)
-        except BrokenPipeError:
-            # It ended before; `wait` says why.
-            return
+    def draw(self, data: FigureData) -> None:
+        """Have figures drawn, after those that were asked for before."""
+        self._send(data)
 
     def wait(self) -> None:
-        """Wait until the figures are drawn.
+        """Wait until all figures are drawn; no others can be asked for.
 
         Raises
         ------
         OutputError
             With what the process said, if it could not draw them.
         """
+        self._send(None)
         said = b"" if self._process.stderr is None else self._process.stderr.read()
         if self._process.wait():
             reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
             raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
+
+    def _send(self, data: FigureData | None) -> None:
+        pipe = cast("IO[bytes]", self._process.stdin)
+        # If the process ended before, `wait` says why.
+        with suppress(BrokenPipeError):
+            pickle.dump(data, pipe)
+            pipe.flush()

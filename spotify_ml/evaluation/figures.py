@@ -4,8 +4,9 @@ import gc
 import pickle
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from matplotlib.figure import Figure
 
@@ -32,13 +33,20 @@ from spotify_ml.evaluation.draw_kinds import (
     draw_errors_by_genre,
     draw_errors_by_known_tracks,
 )
-from spotify_ml.evaluation.drawing import FigureData
+from spotify_ml.evaluation.drawing import ErrorData, ExplanationData, FigureData
 from spotify_ml.evaluation.style import DPI
 from spotify_ml.files import staged
 
 
-def save_figures(folder: Path, data: FigureData) -> None:
+def save_figures(folder: Path, parts: Iterable[FigureData]) -> None:
     """Draw the figures of a run as PNG files in a folder that is there when all of them are.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    parts : iterable of ErrorData or ExplanationData
+        What they show; drawn as it comes.
 
     Raises
     ------
@@ -47,12 +55,17 @@ def save_figures(folder: Path, data: FigureData) -> None:
     """
     with staged(folder) as partial:
         partial.mkdir()
-        for name, figure in figures(data):
-            figure.savefig(partial / f"{name}.png", dpi=DPI)
+        for data in parts:
+            for name, figure in figures(data):
+                figure.savefig(partial / f"{name}.png", dpi=DPI)
 
 
 def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
     """Yield what there is to draw, by the name of its file."""
+    return _of_errors(data) if isinstance(data, ErrorData) else _of_explanation(data)
+
+
+def _of_errors(data: ErrorData) -> Iterator[tuple[str, Figure]]:
     classes = bool(data.classes)
     if data.n_trees is not None and data.learning_curve:
         yield "learning_curve", draw_learning_curve(data.learning_curve, data.n_trees, classes=classes)
@@ -70,9 +83,12 @@ def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
     yield "error_by_known_tracks", draw_errors_by_known_tracks(data.known_tracks, data.error)
     if len(data.coverage):
         yield "interval_coverage", draw_coverage(data.coverage)
+
+
+def _of_explanation(data: ExplanationData) -> Iterator[tuple[str, Figure]]:
     yield "feature_importance", draw_importance(data.importance)
     if len(data.families):
-        yield "importance_by_family", draw_family_importance(data.families, classes=classes)
+        yield "importance_by_family", draw_family_importance(data.families, classes=bool(data.classes))
     # Where nothing varies, no feature adds anything.
     if data.contributions.to_numpy().any():
         yield "shap_bar", draw_shap_bar(data.contributions)
@@ -81,19 +97,22 @@ def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
 
 
 def main() -> None:
-    """Draw what comes on standard input; nothing comes where the run ended early."""
+    """Draw what comes on standard input into the folder that is the argument; not all comes where a run ends early."""
     # Ctrl-C reaches the whole group of processes; the run decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Figures are full of cycles, which take longer to look for than they are in the way of so short a process.
     gc.disable()
     try:
-        folder, data = pickle.load(sys.stdin.buffer)  # noqa: S301 - the pipe of the process that started this one
+        save_figures(Path(sys.argv[1]), _received(sys.stdin.buffer))
     except EOFError:
         return
-    try:
-        save_figures(folder, data)
     except OutputError as error:
         sys.exit(str(error))
+
+
+def _received(pipe: IO[bytes]) -> Iterator[FigureData]:
+    while (data := pickle.load(pipe)) is not None:  # noqa: S301 - from the process that started this one
+        yield data
 
 
 if __name__ == "__main__":

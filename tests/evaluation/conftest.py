@@ -14,8 +14,10 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
+from spotify_ml.evaluation.drawing import ErrorData, ExplanationData
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.explain import explain
+from spotify_ml.evaluation.tables import error_data, explanation_data
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.paths import CONF, register_resolvers
@@ -25,6 +27,13 @@ register_resolvers()
 
 FAST = ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
 ResultOf = Callable[..., tuple[RunConfig, Result]]
+
+
+def figure_data(config: RunConfig, result: Result) -> tuple[ErrorData, ExplanationData]:
+    """What the figures of a run show."""
+    parts = result.split, result.matrices, result.fitted, result.evaluation, result.coverage
+    errors = error_data(config.task, result.tracks.frame, *parts)
+    return errors, explanation_data(config.task, result.explanation, result.matrices.test)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Tests of the figures: sound pictures whose titles are true, whatever the data, drawn by a process of their own."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from spotify_ml.evaluation.draw_kinds import (
     draw_errors_by_genre,
     draw_errors_by_known_tracks,
 )
-from spotify_ml.evaluation.drawing import FigureData, FigureProcess
+from spotify_ml.evaluation.drawing import ErrorData, ExplanationData, FigureData, FigureProcess
 from spotify_ml.evaluation.figures import figures, save_figures
-from spotify_ml.evaluation.tables import figure_data
-from tests.evaluation.conftest import ResultOf
+from tests.evaluation.conftest import ResultOf, figure_data
 
 NAMES = {
     "learning_curve.png",
@@ -41,15 +41,16 @@ NAMES = {
     "shap_beeswarm.png",
     "shap_dependence.png",
 }
+Shown = tuple[ErrorData, ExplanationData]
 CONTRIBUTIONS = {"shap_bar.png", "shap_beeswarm.png", "shap_dependence.png"}
 
 
 @pytest.fixture(scope="module")
-def shown(result_of: ResultOf) -> FigureData:
+def shown(result_of: ResultOf) -> Shown:
     return figure_data(*result_of())
 
 
-def drawn(folder: Path, data: FigureData) -> set[str]:
+def drawn(folder: Path, data: Iterable[FigureData]) -> set[str]:
     """Draw, look whether all are pictures with something in them, and return their names."""
     save_figures(folder, data)
     for path in folder.iterdir():
@@ -80,7 +81,7 @@ def title_of(figure: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def usual(shown: FigureData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def usual(shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the figures of `shown`."""
     folder = tmp_path_factory.mktemp("usual") / "figures"
     assert drawn(folder, shown) == NAMES
@@ -105,9 +106,10 @@ def test_classes_have_figures_of_their_own(result_of: ResultOf, tmp_path: Path):
     assert names == NAMES - regression - CONTRIBUTIONS | {"confusion_matrix.png"}
 
 
-def odd(shown: FigureData, actual: np.ndarray, predicted: np.ndarray, kinds: pd.DataFrame) -> FigureData:
+def odd(shown: Shown, actual: np.ndarray, predicted: np.ndarray, kinds: pd.DataFrame) -> Shown:
+    errors_shown, explained = shown
     return replace(
-        shown,
+        errors_shown,
         learning_curve={"train": [9.0], "val": [9.5]},
         n_trees=1,
         actual=actual,
@@ -116,11 +118,13 @@ def odd(shown: FigureData, actual: np.ndarray, predicted: np.ndarray, kinds: pd.
         genres=kinds,
         bands=kinds,
         known_tracks=kinds,
-        coverage=shown.coverage[shown.coverage["genre"] == "all"],
-        importance=shown.importance.head(1).assign(importance=0.0, gain=0.0, cover=0.0, weight=0.0),
-        families=shown.families.head(1).assign(importance=0.0, std=0.0),
-        contributions=shown.contributions.iloc[:1, :2],
-        values=shown.values.iloc[:1, :2] * np.nan,
+        coverage=errors_shown.coverage[errors_shown.coverage["genre"] == "all"],
+    ), replace(
+        explained,
+        importance=explained.importance.head(1).assign(importance=0.0, gain=0.0, cover=0.0, weight=0.0),
+        families=explained.families.head(1).assign(importance=0.0, std=0.0),
+        contributions=explained.contributions.iloc[:1, :2],
+        values=explained.values.iloc[:1, :2] * np.nan,
     )
 
 
@@ -133,16 +137,20 @@ def odd(shown: FigureData, actual: np.ndarray, predicted: np.ndarray, kinds: pd.
         pytest.param([7.0], [9.0], id="one track"),
     ],
 )
-def test_odd_data_make_sound_figures(shown: FigureData, actual: list[float], predicted: list[float], tmp_path: Path):
+def test_odd_data_make_sound_figures(shown: Shown, actual: list[float], predicted: list[float], tmp_path: Path):
     data = odd(shown, np.array(actual), np.array(predicted), errors(0.0, 0.0, **{"$x$ <[genre]> _^": 1}))
     assert drawn(tmp_path / "figures", data) == NAMES
 
 
-def test_what_there_is_not_is_not_drawn(shown: FigureData):
+def test_what_there_is_not_is_not_drawn(shown: Shown):
     none = pd.DataFrame()
-    data = replace(shown, genres=none, coverage=none, families=none, contributions=none, values=none)
+    errors_shown, explained = shown
+    data = [
+        replace(errors_shown, genres=none, coverage=none),
+        replace(explained, families=none, contributions=none, values=none),
+    ]
     absent = {"error_by_genre.png", "interval_coverage.png", "importance_by_family.png"} | CONTRIBUTIONS
-    assert {f"{name}.png" for name, _ in figures(data)} == NAMES - absent
+    assert {f"{name}.png" for part in data for name, _ in figures(part)} == NAMES - absent
 
 
 # --- titles
@@ -210,9 +218,10 @@ def test_titles_of_features_are_true():
     assert "much the same" in title_of(draw_shap_dependence(added, values * 0))
 
 
-def test_coverage_names_the_worst_and_best_genre(shown: FigureData):
-    own = shown.coverage[(shown.coverage["level"] == 0.9) & (shown.coverage["genre"] != "all")]
-    title = title_of(draw_coverage(shown.coverage))
+def test_coverage_names_the_worst_and_best_genre(shown: Shown):
+    coverage = shown[0].coverage
+    own = coverage[(coverage["level"] == 0.9) & (coverage["genre"] != "all")]
+    title = title_of(draw_coverage(coverage))
     assert own["genre"][own["coverage"].idxmin()] in title
     assert own["genre"][own["coverage"].idxmax()] in title
 
@@ -220,33 +229,45 @@ def test_coverage_names_the_worst_and_best_genre(shown: FigureData):
 # --- the process
 
 
-def test_another_process_draws_the_same_pictures(shown: FigureData, usual: Path, tmp_path: Path):
-    with FigureProcess() as process:
-        process.draw(tmp_path / "figures", shown)
+def test_another_process_draws_the_same_pictures(shown: Shown, usual: Path, tmp_path: Path):
+    with FigureProcess(tmp_path / "figures") as process:
+        for part in shown:
+            process.draw(part)
         process.wait()
     for name in NAMES:
         np.testing.assert_array_equal(picture(usual / name), picture(tmp_path / "figures" / name))
 
 
-def test_figures_that_cannot_be_written_are_one_clear_error(shown: FigureData, tmp_path: Path):
+def test_figures_that_cannot_be_written_are_one_clear_error(shown: Shown, tmp_path: Path):
     (tmp_path / "file").touch()
-    with FigureProcess() as process:
-        process.draw(tmp_path / "file" / "figures", shown)
+    with FigureProcess(tmp_path / "file" / "figures") as process:
+        process.draw(shown[0])
         with pytest.raises(OutputError, match=r"file/figures cannot be drawn: .* cannot be written"):
             process.wait()
 
 
-def test_a_process_that_is_gone_says_so_when_waited_for(shown: FigureData, tmp_path: Path):
-    with FigureProcess() as process:
+def test_a_process_that_is_gone_says_so_when_waited_for(shown: Shown, tmp_path: Path):
+    with FigureProcess(tmp_path / "figures") as process:
         process._process.kill()
         process._process.wait()
-        process.draw(tmp_path / "figures", replace(shown, actual=np.zeros(500_000)))
+        process.draw(replace(shown[0], actual=np.zeros(500_000)))
         with pytest.raises(OutputError, match="cannot be drawn: exit code -9"):
             process.wait()
     assert not (tmp_path / "figures").exists()
 
 
-def test_a_run_that_ends_early_ends_the_process():
-    with pytest.raises(RuntimeError, match="early"), FigureProcess() as process:
+def test_a_run_that_ends_early_ends_the_process_and_leaves_no_figures(shown: Shown, tmp_path: Path):
+    process = FigureProcess(tmp_path / "figures")
+    process.draw(shown[1])
+    with pytest.raises(RuntimeError, match="early"), process:
         raise RuntimeError("early")
     assert process._process.poll() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_gone_leaves_no_figures(tmp_path: Path):
+    """Nobody is left to end the process: its pipe closes before all was said."""
+    process = FigureProcess(tmp_path / "figures")
+    process._process.communicate()
+    assert process._process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
