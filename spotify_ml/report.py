@@ -8,7 +8,7 @@ from typing import Self
 from spotify_ml.files import staged
 
 BASELINES = ("baseline_mean", "baseline_genre", "baseline_ridge", "baseline_audio", "baseline_reference")
-_WIDTH = 16
+_WIDTH = 19
 
 # By task, the error that a run is chosen by, and the figures of the table.
 _OBJECTIVES = {"regression": "val/rmse", "classification": "val/log_loss"}
