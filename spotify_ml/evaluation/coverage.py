@@ -37,8 +37,11 @@ def calibrate_intervals(
     """
     if class_names(task):
         return None
-    rows, matrix = matrices.validation, matrices.validation.matrix()
-    predicted = predict_matrix(fitted.selected, matrix)
+    rows = matrices.validation
+    predicted = predict_matrix(fitted.selected, rows.matrix())
+    # The final features, by which rows are asked for, also know the genres that stand in validation rows alone.
+    final = rows.features.reindex(columns=matrices.test.features.columns, fill_value=np.float32(0))
+    matrix = final.to_numpy(dtype=np.float32, copy=True)
     return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
 
 

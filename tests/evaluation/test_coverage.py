@@ -1,12 +1,15 @@
 """Tests of the table of coverage: who counts where, and what of it becomes a metric."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from spotify_ml.evaluation import coverage as module
-from spotify_ml.evaluation.coverage import LEVELS, coverage_metrics, interval_coverage
+from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
 from spotify_ml.features.factory import Part
+from tests.evaluation.conftest import ResultOf
 
 TRACKS = pd.DataFrame({"track_genre": ["rock;soul", "rock", "soul", "rare"]})
 PREDICTED = np.array([10.0, 50.0, 80.0, 0.0])
@@ -54,3 +57,20 @@ def test_classes_have_no_intervals():
     assert none.empty
     assert list(none) == ["level", "genre", "n_rows", "coverage", "width"]
     assert coverage_metrics(none) == {}
+
+
+def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(result_of: ResultOf):
+    config, result = result_of()
+    matrices, groups = result.matrices, result.split.groups
+    wider = matrices.test.features.copy()
+    wider.insert(0, "genre_met_in_validation_rows_alone", np.float32(0))
+    test = Part(wider, matrices.test.target)
+    known, more = (
+        calibrate_intervals(config.task, result.fitted, each, groups)
+        for each in (matrices, replace(matrices, test=test))
+    )
+    predicted = result.evaluation.predicted
+    for expected, found in zip(
+        known.bounds(matrices.test.matrix(), predicted, 0.9), more.bounds(test.matrix(), predicted, 0.9), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
