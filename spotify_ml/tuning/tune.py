@@ -1,5 +1,6 @@
 """One worker of a study: take trials until there are enough, then record the best as any other run."""
 
+import gc
 import json
 import logging
 import re
@@ -338,6 +339,8 @@ class _Work:
         refitted = chosen.model_copy(
             update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}
         )
+        # The boosters of trials are held by cycles; frozen by the run, they would outlive their library.
+        gc.collect()
         summary = train(refitted, folder / "best", overrides, ParentRun(self._record.run_id, folder))
         self._record.log_files(folder / "study")
         self._record.log_metrics(self._figures(best, summary))
