@@ -11,36 +11,42 @@ from spotify_ml.data.splits import Split
 from spotify_ml.errors import DataError
 
 FILE = "test.parquet"
+# Of the intervals that the rows come with.
+CONFIDENCE = 0.9
 _PREDICTED, _PROBABILITY = f"{TARGET}_predicted", "probability_"
 
 
 def scored_rows(
-    tracks: pd.DataFrame, split: Split, kind: str, predicted: np.ndarray, classes: tuple[str, ...]
+    tracks: pd.DataFrame,
+    split: Split,
+    kind: str,
+    predicted: np.ndarray,
+    classes: tuple[str, ...],
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Return the test rows of a run with what its model says of them.
 
     Parameters
     ----------
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The rows of each part.
-    kind : {"recording", "album", "artist", "random"}
-        What the split kept apart.
+    tracks, split, kind
+        As of `spotify_ml.data.held_out.novelty`.
     predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
         Popularity, or the probability of each class.
     classes : tuple of str
         The classes of a classification; none for a regression.
+    bounds : tuple of ndarray of float, each of shape (n_test,), optional
+        The lower and upper ends of their intervals at `CONFIDENCE`.
 
     Returns
     -------
     DataFrame
         One row per test row: ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of
         the split; ``novelty``, see `spotify_ml.data.held_out.novelty`; ``popularity``; and ``popularity_predicted``, or
-        a ``probability_<class>`` for every class.
+        a ``probability_<class>`` for every class. With bounds also ``lower`` and ``upper``, in points.
     """
     rows = tracks.iloc[split.test]
     values = {_PROBABILITY + name: predicted[:, code] for code, name in enumerate(classes)}
+    ends = {} if bounds is None else dict(zip(("lower", "upper"), bounds, strict=True))
     return pd.DataFrame(
         {
             "row": split.test,
@@ -50,6 +56,7 @@ def scored_rows(
             "novelty": pd.Categorical(novelty(tracks, split, kind)),
             TARGET: rows[TARGET].array,
             **(values or {_PREDICTED: predicted}),
+            **ends,
         }
     )
 

@@ -42,6 +42,7 @@ class Runs:
         frame: pd.DataFrame | None = None,
         classes: tuple[str, ...] = (),
         noise: int = 0,
+        reach: float | None = None,
         **changed: object,
     ) -> RecordedRun:
         tracks = clean(self.raw.frame if frame is None else frame, cleaning).frame
@@ -54,6 +55,7 @@ class Runs:
         if classes:
             odds = 1 / (1 + np.exp((50 - predicted) / 10))
             predicted, task = np.column_stack([1 - odds, odds]), {**CLASSIFICATION, "registered_model": "x"}
+        bounds = None if reach is None else (predicted - reach, predicted + reach)
         config = RecordedConfig.model_validate(
             {
                 "seed": seed,
@@ -73,7 +75,7 @@ class Runs:
             "tags": {"data.sha256": sha256},
             "metrics": {"test/r2": 0.5, "test/r2_lower": 0.4, "test/r2_upper": 0.6},
             "config": config,
-            "predictions": scored_rows(tracks, parts, split, predicted, classes),
+            "predictions": scored_rows(tracks, parts, split, predicted, classes, bounds),
         }
         return RecordedRun(**{**known, **changed})
 
@@ -159,6 +161,15 @@ def test_rows_of_a_track_are_taken_together_where_cleaning_differs(runs: Runs):
     assert set(np.round(rows.second, 9)) <= set(np.round(joined["mean"], 9))
 
 
+@pytest.mark.parametrize("cleaning", ["tracks", "rows"])
+def test_a_run_with_intervals_is_compared_with_one_from_before_there_were_any(runs: Runs, cleaning: str):
+    old, new = runs(12.0), runs(8.0, noise=1, cleaning=cleaning, reach=10.0)
+    assert {*new.predictions} - {*old.predictions} == {"lower", "upper"}
+    verdicts = [judge_pair(old, each, NAMES) for each in (new, runs(8.0, noise=1, cleaning=cleaning))]
+    assert verdicts[0].sentence == verdicts[1].sentence
+    assert verdicts[0].comparison.figures == verdicts[1].comparison.figures
+
+
 def test_tracks_whose_popularity_differs_between_files_are_left_out(runs: Runs):
     changed = runs.raw.frame.assign(
         popularity=(runs.raw.frame["popularity"] + (runs.raw.frame.index % 10 == 0)).clip(0, 100)
@@ -223,7 +234,7 @@ def test_the_report_answers_first_and_shows_only_what_differs(runs: Runs):
 
 
 def test_predictions_are_read_as_they_were_written(runs: Runs, tmp_path: Path):
-    rows = runs().predictions
+    rows = runs(reach=10.0).predictions
     write_predictions(tmp_path, rows)
     read = read_predictions(tmp_path, "run x")
     pd.testing.assert_frame_equal(read, rows, check_dtype=False, check_categorical=False)

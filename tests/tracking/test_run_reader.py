@@ -82,6 +82,8 @@ def test_the_recorded_predictions_are_those_that_the_figures_come_from(recorded:
     assert r2_score(rows["popularity"], rows["popularity_predicted"]) == pytest.approx(
         recorded.full.metrics["test/r2"], abs=1e-12
     )
+    held = rows["popularity"].between(rows["lower"], rows["upper"])
+    assert held.mean() == pytest.approx(recorded.full.metrics["interval/coverage_90"], abs=1e-12)
     assert {"learning_curve", "feature_importance"} <= set(run.figures)
     assert run.model_bytes > 10_000
 
