@@ -1,6 +1,5 @@
 """Statistics of the target by key, summed over partitions: equal to those that one process finds."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,74 +8,19 @@ import pandas as pd
 from spotify_ml.data.schema import TARGET
 from spotify_ml.engine.partitions import mapped
 from spotify_ml.features.catalogue import LEVELS, CatalogueStatistics, key_columns
-from spotify_ml.features.statistics import DEAD, TargetStatistics, key_hashes
+from spotify_ml.features.statistics import TargetStatistics, key_hashes
+from spotify_ml.features.totals import DEAD, TOTALS, KeyTotals
 
 _KEY, _FOLD = "key", "fold"
-# What the rows of a cell, a key within a fold, come to, in the order of `TargetStatistics.totals_`.
-_TOTALS = {"count": "sum", "sum": "sum", "squares": "sum", "dead": "sum", "highest": "max", "lowest": "min"}
+# How partitions come together.
+_JOINED = {name: {"highest": "max", "lowest": "min"}.get(name, "sum") for name in TOTALS}
 
 
-@dataclass(frozen=True)
-class KeyTotals:
-    """The totals of every key of one level, and what is left of them without each fold.
-
-    Attributes
-    ----------
-    keys : ndarray of uint64, shape (n_keys,)
-        Hashes, ascending.
-    totals : ndarray of float64, shape (n_keys, 6)
-        As `TargetStatistics.totals_`.
-    cells : ndarray of int, shape (n_cells,)
-        The position of a key times the number of folds, plus a fold that it has rows in, ascending.
-    others : ndarray of float64, shape (n_cells, 6)
-        The totals of the same key without the rows of that fold.
-    n_folds : int
-        Number of folds.
-    """
-
-    keys: np.ndarray
-    totals: np.ndarray
-    cells: np.ndarray
-    others: np.ndarray
-    n_folds: int
-
-    @classmethod
-    def of_cells(cls, table: pd.DataFrame, n_folds: int) -> "KeyTotals":
-        """Return the totals of a table with one row per key and fold, the columns `_KEY`, `_FOLD` and `_TOTALS`."""
-        table = table.sort_values([_KEY, _FOLD], ignore_index=True)
-        keys, first, codes = np.unique(table[_KEY].to_numpy(np.uint64), return_index=True, return_inverse=True)
-        values = table[list(_TOTALS)].to_numpy(np.float64)
-        totals, others = np.empty((len(keys), len(_TOTALS))), np.empty_like(values)
-        for column, how in enumerate(_TOTALS.values()):
-            own = values[:, column]
-            if how == "sum":
-                totals[:, column] = np.bincount(codes, weights=own, minlength=len(keys))
-                others[:, column] = totals[codes, column] - own
-            else:
-                sign = 1 if how == "max" else -1
-                highest, without = _without_each(sign * own, first, codes)
-                totals[:, column], others[:, column] = sign * highest, sign * without
-        return cls(keys, totals, codes * n_folds + table[_FOLD].to_numpy(np.int64), others, n_folds)
-
-    def without_fold(self, hashes: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Return the totals of keys that rows of the given folds have, without those folds, shape (n_rows, 6)."""
-        return self.others[np.searchsorted(self.cells, np.searchsorted(self.keys, hashes) * self.n_folds + folds)]
-
-
-def _without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maximum of every run of equal codes, and that of the others of its run for every value."""
-    if not len(values):
-        return values, values
-    highest = np.maximum.reduceat(values, first)
-    leads = values == highest[codes]
-    # Of several that are equal, one leads.
-    _, leaders = np.unique(codes[leads], return_index=True)
-    leader = np.flatnonzero(leads)[leaders]
-    rest = values.copy()
-    rest[leader] = -np.inf
-    without = highest[codes]
-    without[leader] = np.maximum.reduceat(rest, first)
-    return highest, without
+def key_totals(table: pd.DataFrame, n_folds: int) -> KeyTotals:
+    """Return the totals of a table with one row per key and fold, the columns `_KEY`, `_FOLD` and `TOTALS`."""
+    table = table.sort_values([_KEY, _FOLD], ignore_index=True)
+    folds, values = table[_FOLD].to_numpy(np.int64), table[list(TOTALS)].to_numpy(np.float64)
+    return KeyTotals.of_cells(table[_KEY].to_numpy(np.uint64), folds, values, n_folds)
 
 
 def level_cells(tracks: pd.DataFrame, folds: np.ndarray) -> dict[str, pd.DataFrame]:
@@ -96,7 +40,7 @@ def level_cells(tracks: pd.DataFrame, folds: np.ndarray) -> dict[str, pd.DataFra
         rows, hashes = key_hashes([columns[column] for column in level.columns], pooled=level.pooled)
         y = target[rows]
         totals = (np.ones(len(y)), y, y * y, (y <= DEAD).astype(np.float64), y, y)
-        tables[name] = pd.DataFrame({_KEY: hashes, _FOLD: own[rows], **dict(zip(_TOTALS, totals, strict=True))})
+        tables[name] = pd.DataFrame({_KEY: hashes, _FOLD: own[rows], **dict(zip(TOTALS, totals, strict=True))})
     return tables
 
 
@@ -121,13 +65,13 @@ def sum_levels(frames: list[Any], folds: list[np.ndarray], n_folds: int) -> dict
 
     tables = mapped(level_cells, frames, folds)
     meta = pd.DataFrame(
-        {_KEY: np.empty(0, np.uint64), _FOLD: np.empty(0, np.int64), **{name: np.empty(0) for name in _TOTALS}}
+        {_KEY: np.empty(0, np.uint64), _FOLD: np.empty(0, np.int64), **{name: np.empty(0) for name in TOTALS}}
     )
     totals = {}
     for name in LEVELS:
         rows = dd.from_delayed([table[name] for table in tables], meta=meta, verify_meta=False)
-        cells = rows.groupby([_KEY, _FOLD]).agg(_TOTALS).reset_index().repartition(npartitions=1)
-        (totals[name],) = mapped(KeyTotals.of_cells, cells.to_delayed(), [n_folds])
+        cells = rows.groupby([_KEY, _FOLD]).agg(_JOINED).reset_index().repartition(npartitions=1)
+        (totals[name],) = mapped(key_totals, cells.to_delayed(), [n_folds])
     return totals
 
 
@@ -175,6 +119,6 @@ def own_statistics(
         rows, hashes = key_hashes([columns[column] for column in level.columns], pooled=level.pooled)
         prior = fold_priors[folds] if level.fallback is None else statistics[level.fallback][:, 0]
         learned: TargetStatistics = encoder.levels_[name]
-        others = totals[name].without_fold(hashes, folds[rows])
-        statistics[name] = learned.finish(len(tracks), rows, others, prior)
+        positions = totals[name].positions(hashes, folds[rows])
+        statistics[name] = learned.finish(rows, totals[name].others, positions, prior)
     return np.hstack(list(statistics.values()))

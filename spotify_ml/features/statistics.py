@@ -13,13 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.keys import distinct_values
+from spotify_ml.features.totals import totals_of_rows
 
 STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
-# Spotify's scale starts at 0, where most of what nobody hears stands; 1 is as good as that.
-DEAD = 1.0
 # What a lone group may know of popularity: the middle of its scale.
 MIDDLE = 50.0
 _SUMS = 4
+# So many rows at a time: what is between keys and statistics is wider than either.
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     keys_ : ndarray of uint64, shape (n_keys,)
         Hashes of the keys of train, ascending.
     totals_ : ndarray of float64, shape (n_keys, 6)
-        Count, sum, sum of squares, number of rows up to `DEAD`, maximum and minimum by key.
+        As `spotify_ml.features.totals.KeyTotals.totals`.
     prior_ : float
         Mean of the target.
 
@@ -126,18 +127,13 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         self.prior_ = float(target.mean())
         return self
 
-    def _learn(self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
-        """Keep the totals of every key, and return what every row knows of its own: those of the other folds."""
-        self.keys_, codes = np.unique(hashes, return_inverse=True)
-        by_fold = _totals(codes, folds, y, (len(self.keys_), n_folds))
-        sums = by_fold[..., :_SUMS]
-        total = sums.sum(axis=1, keepdims=True)
-        highest, without_highest = _without_each_fold(by_fold[..., _SUMS])
-        lowest, without_lowest = _without_each_fold(-by_fold[..., _SUMS + 1])
-        self.totals_ = np.column_stack([total[:, 0], highest, -lowest])
-        others = np.concatenate([total - sums, np.stack([without_highest, -without_lowest], axis=-1)], axis=-1)
-        known: np.ndarray = others[codes, folds]
-        return known
+    def _learn(
+        self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep the totals of every key; return those without each fold, and which of them every row may know."""
+        found, positions = totals_of_rows(hashes, y, folds, n_folds)
+        self.keys_, self.totals_ = found.keys, found.totals
+        return found.others, positions
 
     def fit_transform(
         self,
@@ -163,9 +159,9 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         if prior is None:
             prior = mean_of_other_folds(target, folds, n_folds)[folds]
         rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
-        others = self._learn(hashes, target[rows], folds[rows], n_folds)
+        others, positions = self._learn(hashes, target[rows], folds[rows], n_folds)
         self.prior_ = float(target.mean())
-        return self.finish(len(target), rows, others, prior)
+        return self.finish(rows, others, positions, prior)
 
     def transform(self, X: pd.DataFrame | Sequence[KeyColumn], prior: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of rows that were not in train, shape (n_rows, 6).
@@ -188,22 +184,31 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         positions[positions == len(self.keys_)] = 0
         known = self.keys_[positions] == hashes if len(self.keys_) else np.zeros(len(rows), dtype=bool)
         given = np.full(n_rows, self.prior_) if prior is None else prior
-        return self.finish(n_rows, rows[known], self.totals_[positions[known]], given)
+        return self.finish(rows[known], self.totals_, positions[known], given)
 
-    def finish(self, n_rows: int, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    def finish(self, rows: np.ndarray, totals: np.ndarray, positions: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Pool the totals of each row's keys and turn them into statistics, shape (n_rows, 6).
 
         Parameters
         ----------
-        n_rows : int
-            Number of rows.
-        rows : ndarray of int, shape (n_totals,)
-            The row that each of the totals is of; of a pooled list, a row may have several.
+        rows : ndarray of int, shape (n_known,)
+            Rows that have a known key, ascending; of a pooled list, a row may stand there several times.
         totals : ndarray of float, shape (n_totals, 6)
-            As in `totals_`.
+            As `totals_`.
+        positions : ndarray of int, shape (n_known,)
+            Which of the totals are those of each.
         prior : ndarray of float, shape (n_rows,)
             What to expect of a row whose key is unknown.
         """
+        statistics = np.empty((len(prior), len(STATISTICS)), dtype=np.float32)
+        for start in range(0, len(prior), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            own = slice(*np.searchsorted(rows, (start, start + _CHUNK)))
+            self._finish(statistics[chunk], rows[own] - start, totals[positions[own]], prior[chunk])
+        return statistics
+
+    def _finish(self, statistics: np.ndarray, rows: np.ndarray, totals: np.ndarray, prior: np.ndarray) -> None:
+        n_rows = len(prior)
         sums = np.zeros((n_rows, _SUMS))
         highest, lowest = np.full(n_rows, -np.inf), np.full(n_rows, np.inf)
         if self.pooled:
@@ -215,7 +220,6 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
             sums[rows] = totals[:, :_SUMS]
             highest[rows], lowest[rows] = totals[:, _SUMS:].T
         count, total, squares, dead = sums.T
-        statistics = np.empty((n_rows, len(STATISTICS)), dtype=np.float32)
         weight = count + self.smoothing
         with np.errstate(divide="ignore", invalid="ignore"):
             statistics[:, 0] = np.where(weight > 0, (total + self.smoothing * prior) / weight, prior)
@@ -227,7 +231,6 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         statistics[:, 4] = highest
         statistics[:, 5] = lowest
         statistics[count == 0, 2:] = np.nan
-        return statistics
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the statistics."""
@@ -262,32 +265,6 @@ def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.nd
     counts, sums = np.bincount(folds, minlength=n_folds), np.bincount(folds, weights=y, minlength=n_folds)
     n_others = len(y) - counts
     return np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
-
-
-def _totals(codes: np.ndarray, folds: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Count, sum, sum of squares, dead rows, maximum and minimum by key and fold, shape (n_keys, n_folds, 6)."""
-    cells, size = codes * shape[1] + folds, shape[0] * shape[1]
-    totals = np.empty((size, len(STATISTICS)))
-    for column, weights in enumerate((None, y, y * y, (y <= DEAD).astype(np.float64))):
-        totals[:, column] = np.bincount(cells, weights=weights, minlength=size)
-    totals[:, _SUMS], totals[:, _SUMS + 1] = -np.inf, np.inf
-    np.maximum.at(totals[:, _SUMS], cells, y)
-    np.minimum.at(totals[:, _SUMS + 1], cells, y)
-    return totals.reshape(*shape, len(STATISTICS))
-
-
-def _without_each_fold(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maximum over the folds, shape (n_keys,), and without each of them, shape (n_keys, n_folds)."""
-    n_keys, n_folds = values.shape
-    if n_folds == 1 or n_keys == 0:
-        return values.max(axis=1, initial=-np.inf), np.full_like(values, -np.inf)
-    leader = values.argmax(axis=1)
-    highest = values[np.arange(n_keys), leader]
-    rest = values.copy()
-    rest[np.arange(n_keys), leader] = -np.inf
-    without = np.repeat(highest[:, np.newaxis], n_folds, axis=1)
-    without[np.arange(n_keys), leader] = rest.max(axis=1)
-    return highest, without
 
 
 def key_hashes(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 
-from spotify_ml.engine.statistics import KeyTotals
+from spotify_ml.engine.statistics import key_totals
+from spotify_ml.features.totals import KeyTotals, totals_of_rows
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 400).map(lambda quarters: quarters / 4)),
@@ -27,9 +28,17 @@ def test_totals_without_a_fold_are_those_of_plain_loops(rows):
     hashes = (keys * 2**61 + 5).astype(np.uint64)
     cells = pd.DataFrame({"key": hashes, "fold": folds, "y": y}).groupby(["key", "fold"])["y"].apply(list).reset_index()
     cells[["count", "sum", "squares", "dead", "highest", "lowest"]] = [totals_of(values) for values in cells["y"]]
-    totals = KeyTotals.of_cells(cells.sample(frac=1, random_state=0), 4)
+    of_rows, positions = totals_of_rows(hashes, y, folds, 4)
+    assert_plain(of_rows, positions, hashes, folds, y)
+    of_partitions = key_totals(cells.sample(frac=1, random_state=0), 4)
+    assert_plain(of_partitions, of_partitions.positions(hashes, folds), hashes, folds, y)
+
+
+def assert_plain(
+    totals: KeyTotals, positions: np.ndarray, hashes: np.ndarray, folds: np.ndarray, y: np.ndarray
+) -> None:
     assert totals.keys.tolist() == sorted(set(hashes.tolist()))
     for position, key in enumerate(totals.keys):
         assert totals.totals[position].tolist() == totals_of(y[hashes == key].tolist())
-    for row, others in enumerate(totals.without_fold(hashes, folds)):
+    for row, others in enumerate(totals.others[positions]):
         assert others.tolist() == totals_of(y[(hashes == hashes[row]) & (folds != folds[row])].tolist())

@@ -1,0 +1,127 @@
+"""What the rows of every key come to, and what is left of that without the rows of one fold."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+# The columns of totals. The last two are extremes, all others are sums.
+TOTALS = ("count", "sum", "squares", "dead", "highest", "lowest")
+# Spotify's scale starts at 0, where most of what nobody hears stands; 1 is as good as that.
+DEAD = 1.0
+
+
+@dataclass(frozen=True)
+class KeyTotals:
+    """The totals of every key, and what is left of them without each fold that it has rows in.
+
+    A key has rows in few of the folds, so that there are no more cells, a key within a fold, than rows.
+
+    Attributes
+    ----------
+    keys : ndarray of uint64, shape (n_keys,)
+        Hashes, ascending.
+    totals : ndarray of float64, shape (n_keys, 6)
+        The columns named by `TOTALS`: count, sum, sum of squares, rows up to `DEAD`, maximum and minimum.
+    cells : ndarray of int, shape (n_cells,)
+        The position of a key times the number of folds, plus a fold that it has rows in, ascending.
+    others : ndarray of float64, shape (n_cells, 6)
+        The totals of the same key without the rows of that fold.
+    n_folds : int
+        Number of folds.
+    """
+
+    keys: np.ndarray
+    totals: np.ndarray
+    cells: np.ndarray
+    others: np.ndarray
+    n_folds: int
+
+    @classmethod
+    def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: np.ndarray, n_folds: int) -> Self:
+        """Return the totals of keys from those of their cells.
+
+        Parameters
+        ----------
+        hashes : ndarray of uint64, shape (n_cells,)
+            The key of each cell, ascending.
+        folds : ndarray of int, shape (n_cells,)
+            The fold of each, ascending within a key.
+        values : ndarray of float64, shape (n_cells, 6)
+            Its totals.
+        n_folds : int
+            Number of folds.
+        """
+        keys, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
+        totals, others = np.empty((len(keys), len(TOTALS))), np.empty_like(values)
+        for column, name in enumerate(TOTALS):
+            own = values[:, column]
+            if name in ("highest", "lowest"):
+                sign = 1 if name == "highest" else -1
+                extreme, without = without_each(sign * own, first, codes)
+                totals[:, column], others[:, column] = sign * extreme, sign * without
+            else:
+                totals[:, column] = np.bincount(codes, weights=own, minlength=len(keys))
+                others[:, column] = totals[codes, column] - own
+        return cls(keys, totals, codes * n_folds + folds, others, n_folds)
+
+    def positions(self, hashes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return the positions in `others` that rows of such keys and folds may know, shape (n_rows,)."""
+        return np.searchsorted(self.cells, np.searchsorted(self.keys, hashes) * self.n_folds + folds)
+
+
+def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> tuple[KeyTotals, np.ndarray]:
+    """Return the totals of the keys that rows have, and the position of the cell of every row.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n_rows,)
+        The key of every row.
+    y : ndarray of float, shape (n_rows,)
+        Its target.
+    folds : ndarray of int, shape (n_rows,)
+        Its fold.
+    n_folds : int
+        Number of folds.
+    """
+    keys, codes = np.unique(hashes, return_inverse=True)
+    cells, positions = np.unique(codes * n_folds + folds, return_inverse=True)
+    values = np.empty((len(cells), len(TOTALS)))
+    for column, weights in enumerate((None, y, y * y, (y <= DEAD).astype(np.float64))):
+        values[:, column] = np.bincount(positions, weights=weights, minlength=len(cells))
+    values[:, -2], values[:, -1] = -np.inf, np.inf
+    np.maximum.at(values[:, -2], positions, y)
+    np.minimum.at(values[:, -1], positions, y)
+    of_key, fold = np.divmod(cells, n_folds)
+    return KeyTotals.of_cells(keys[of_key], fold, values, n_folds), positions
+
+
+def without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maximum of every run of equal codes, and for every value that of the others of its run.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_values,)
+    first : ndarray of int, shape (n_runs,)
+        Where each run begins.
+    codes : ndarray of int, shape (n_values,)
+        The number of the run of every value, ascending.
+
+    Returns
+    -------
+    ndarray of float, shape (n_runs,)
+    ndarray of float, shape (n_values,)
+        Minus infinity for a value that has no others.
+    """
+    if not len(values):
+        return values, values
+    highest = np.maximum.reduceat(values, first)
+    leads = values == highest[codes]
+    # Of several that are equal, one leads.
+    _, leaders = np.unique(codes[leads], return_index=True)
+    leader = np.flatnonzero(leads)[leaders]
+    rest = values.copy()
+    rest[leader] = -np.inf
+    without = highest[codes]
+    without[leader] = np.maximum.reduceat(rest, first)
+    return highest, without
