@@ -17,8 +17,8 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import ConfigError, without_passwords
 from spotify_ml.evaluation.run_report import compare_runs, run_report
-from spotify_ml.features.factory import Part
 from spotify_ml.features.labels import family, label
+from spotify_ml.features.parts import Part
 from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.report import Summary
 from spotify_ml.tracking.run_reader import finished_runs, read_runs

@@ -13,7 +13,7 @@ from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
-from spotify_ml.features.factory import Matrices
+from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
 

@@ -10,7 +10,7 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.engine.features import WEIGHT
 from spotify_ml.engine.partitions import gathered, mapped
 from spotify_ml.evaluation.evaluate import Predicted
-from spotify_ml.features.factory import Part
+from spotify_ml.features.parts import Part
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names
 

@@ -13,12 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from spotify_ml.config import FeatureSet
 from spotify_ml.data.schema import TARGET
 from spotify_ml.engine.partitions import gathered, kept, mapped
-from spotify_ml.engine.statistics import KeyTotals, give_totals, own_statistics, sum_levels
+from spotify_ml.engine.statistics import give_totals, own_statistics, sum_levels
 from spotify_ml.engine.tracks import TrackPartitions
 from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import build_features
 from spotify_ml.features.statistics import assign_folds, mean_of_other_folds
+from spotify_ml.features.totals import KeyTotals
 
 WEIGHT = "sample weight"
 _CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")

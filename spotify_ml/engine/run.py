@@ -20,7 +20,8 @@ from spotify_ml.engine.reading import read_rows
 from spotify_ml.engine.splits import split_partitions
 from spotify_ml.engine.tracks import clean_rows, collect_tracks
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate_predictions
-from spotify_ml.features.factory import Matrices, train_folds
+from spotify_ml.features.factory import train_folds
+from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators, check_classes
 from spotify_ml.models.targets import sample_weights, task_target
 from spotify_ml.timing import Stopwatch

@@ -7,7 +7,7 @@ import pandas as pd
 
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.genres import FEWEST_TRACKS
-from spotify_ml.features.factory import Matrices, Part
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import predict_matrix

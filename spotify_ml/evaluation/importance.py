@@ -9,8 +9,8 @@ from sklearn.metrics import log_loss, r2_score
 from sklearn.pipeline import Pipeline
 from xgboost import XGBModel
 
-from spotify_ml.features.factory import Part
 from spotify_ml.features.labels import FAMILIES, family
+from spotify_ml.features.parts import Part
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names, task_target

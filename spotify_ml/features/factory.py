@@ -1,8 +1,7 @@
 """Assemble the transformers of a feature set, and fit them without showing them what they must not see."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from spotify_ml.features.columns import Interactions, NumericColumns, OneHotLeve
 from spotify_ml.features.genres import FirstGenreCode, GenreSet
 from spotify_ml.features.names import COLUMNS as NAME_COLUMNS
 from spotify_ml.features.names import NameFeatures
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.features.statistics import assign_folds
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
@@ -44,50 +44,6 @@ REFERENCE_LEVELS: dict[str, list[Any]] = {
     "energy_category": list(ENERGY_LEVELS),
     "tempo_category": list(TEMPO_LEVELS),
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """The rows of one part of a split.
-
-    Attributes
-    ----------
-    features : DataFrame
-        Named float32 columns, indexed by the position of the row in the clean tracks.
-    target : ndarray of float, shape (n_rows,)
-        Popularity.
-    """
-
-    features: pd.DataFrame
-    target: np.ndarray
-
-    def matrix(self) -> np.ndarray:
-        """Return a copy of the features without names; some libraries refuse the read-only view of pandas."""
-        return self.features.to_numpy(copy=True)
-
-
-@dataclass(frozen=True)
-class Matrices:
-    """What the estimators are fitted and judged on, and the transformers behind the final features.
-
-    Attributes
-    ----------
-    train, validation : Part
-        For early stopping; features fitted on the train rows alone.
-    fitting, test : Part
-        For the final model; features fitted on the fitting rows, which are train and validation together.
-    transformer : ColumnTransformer
-        The fitted final features.
-    train_folds : callable
-        Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
-    """
-
-    train: Part
-    validation: Part
-    fitting: Part
-    test: Part
-    transformer: ColumnTransformer
-    train_folds: Callable[[int], Iterator[tuple[Part, Part]]]
 
 
 def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:

@@ -14,7 +14,8 @@ from spotify_ml.data.prepare import split_origin
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
-from spotify_ml.features.factory import Matrices, Part, build_matrices, train_folds
+from spotify_ml.features.factory import build_matrices, train_folds
+from spotify_ml.features.parts import Matrices, Part
 
 _COLUMNS, _TRANSFORMER = "columns.json", "transformer.skops"
 _PARTS = ("train", "validation", "fitting", "test")

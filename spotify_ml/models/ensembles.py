@@ -7,7 +7,7 @@ from scipy.optimize import nnls
 
 from spotify_ml.config import ClassificationConfig, EnsembleConfig, RegressionConfig, TwoPartConfig
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.features.factory import Matrices
+from spotify_ml.features.parts import Matrices
 from spotify_ml.features.totals import DEAD
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
 from spotify_ml.models.estimators import FittedEstimators, fit_single, refit

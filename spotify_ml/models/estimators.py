@@ -37,7 +37,7 @@ from spotify_ml.config import (
     XGBoostConfig,
 )
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.features.factory import Matrices, Part
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.targets import Task, class_names, sample_weights, task_target
 
 Curve = dict[str, list[float]]

@@ -20,7 +20,8 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.factory import Matrices, Part, fit_features, train_folds, with_categories
+from spotify_ml.features.factory import fit_features, train_folds, with_categories
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import (
     build_estimator,
     estimator_rows,

@@ -17,7 +17,8 @@ from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.features import statistics
 from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.factory import Matrices, Part, build_features, build_matrices
+from spotify_ml.features.factory import build_features, build_matrices
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.features.statistics import assign_folds
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.popularity import PopularityModel

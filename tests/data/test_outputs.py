@@ -14,7 +14,8 @@ from spotify_ml.data.outputs import REPORTS, feature_info, write_data, write_rep
 from spotify_ml.data.quality import QualityReport, quality_report
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.parts import Matrices
 
 PARQUET = [
     "cleaned_spotify_data.parquet",

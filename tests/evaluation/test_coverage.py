@@ -8,7 +8,7 @@ import pytest
 
 from spotify_ml.evaluation import coverage as module
 from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
-from spotify_ml.features.factory import Part
+from spotify_ml.features.parts import Part
 from tests.evaluation.conftest import ResultOf
 
 TRACKS = pd.DataFrame({"track_genre": ["rock;soul", "rock", "soul", "rare"]})

@@ -20,7 +20,8 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate
 from spotify_ml.evaluation.importance import feature_importance
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
-from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.targets import class_names, task_target
 from spotify_ml.paths import CONF, register_resolvers

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from spotify_ml.config import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.importance import family_importance
-from spotify_ml.features.factory import Part
+from spotify_ml.features.parts import Part
 from spotify_ml.models.estimators import FittedEstimators
 from tests.evaluation.conftest import ResultOf
 

@@ -16,8 +16,9 @@ from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.factory import Matrices, Part, build_features, build_matrices, fit_features
+from spotify_ml.features.factory import build_features, build_matrices, fit_features
 from spotify_ml.features.names import NameFeatures
+from spotify_ml.features.parts import Matrices, Part
 
 SEED = 42
 FEATURES = ["full", "audio", "reference"]

@@ -21,7 +21,7 @@ from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split
 from spotify_ml.errors import DataError
 from spotify_ml.features import prepare as features_prepare
-from spotify_ml.features.factory import Matrices
+from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.paths import CONF, register_resolvers

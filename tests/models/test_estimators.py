@@ -13,7 +13,8 @@ from spotify_ml.config import RegressionConfig, SplitConfig, XGBoostConfig, vali
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.factory import Matrices, Part, build_matrices
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import (
     FittedEstimators,
     build_estimator,

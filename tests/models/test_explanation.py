@@ -12,8 +12,9 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import ConfigError
-from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.labels import label
+from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
 from spotify_ml.paths import CONF, register_resolvers

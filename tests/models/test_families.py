@@ -23,7 +23,8 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.features.factory import Matrices, Part, build_matrices
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel

@@ -18,7 +18,8 @@ from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.evaluation.coverage import calibrate_intervals
 from spotify_ml.features.columns import transform_columns
-from spotify_ml.features.factory import Matrices, build_matrices
+from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, clip_popularity

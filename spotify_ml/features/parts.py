@@ -1,0 +1,105 @@
+"""What estimators are fitted and judged on: features and popularity by part, in memory or in files."""
+
+import mmap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+
+# Some 100 MB of the widest features.
+BATCH_ROWS = 2**17
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where features are, and what XGBoost makes of them.
+
+    Attributes
+    ----------
+    kind : {"memory", "disk", "external"}
+        ``memory``: both in memory. ``disk``: features in files, of which XGBoost reads a batch at a time to bin their
+        values in memory. ``external``: the bins in files as well.
+    folder : Path or None
+        Where the files of bins may be; None: where the system has its temporary ones.
+    """
+
+    kind: Literal["memory", "disk", "external"] = "memory"
+    folder: Path | None = None
+
+
+IN_MEMORY = Storage()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part of a split.
+
+    Attributes
+    ----------
+    features : DataFrame
+        Named float32 columns, indexed by the position of the row in the clean tracks; maybe those of a mapped file.
+    target : ndarray of float, shape (n_rows,)
+        Popularity.
+    storage : Storage
+        Where the features are.
+    """
+
+    features: pd.DataFrame
+    target: np.ndarray
+    storage: Storage = IN_MEMORY
+
+    def matrix(self) -> np.ndarray:
+        """Return a copy of the features without names; some libraries refuse the read-only view of pandas."""
+        return self.features.to_numpy(copy=True)
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yield the rows of `matrix`, so many at a time that they need little memory."""
+        matrix = self.features.to_numpy()
+        for start in range(0, len(matrix), BATCH_ROWS):
+            yield matrix[start : start + BATCH_ROWS].copy()
+            _let_go(matrix)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return some rows of `matrix`, by their positions in this part."""
+        matrix = self.features.to_numpy()
+        taken: np.ndarray = matrix[rows]
+        _let_go(matrix)
+        return taken
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """What the estimators are fitted and judged on, and the transformers behind the final features.
+
+    Attributes
+    ----------
+    train, validation : Part
+        For early stopping; features fitted on the train rows alone.
+    fitting, test : Part
+        For the final model; features fitted on the fitting rows, which are train and validation together.
+    transformer : ColumnTransformer
+        The fitted final features.
+    train_folds : callable
+        Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
+    """
+
+    train: Part
+    validation: Part
+    fitting: Part
+    test: Part
+    transformer: ColumnTransformer
+    train_folds: Callable[[int], Iterator[tuple[Part, Part]]]
+
+
+def _let_go(matrix: Any) -> None:
+    """Give back the pages of a mapped file that were read: till then they count as memory of this process."""
+    owner = matrix
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    # Windows has no such advice.
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
