@@ -23,11 +23,12 @@ def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As of `spotify_ml.evaluation.errors.errors_by_genre`, with at least one row.
+        As of `spotify_ml.evaluation.genres.errors_by_genre`, with at least one row.
     overall : float
         The error of all test rows.
     """
-    said = [f"{_error(table)} is {_number(table, table['error'].iloc[row])} in {table.index[row]}" for row in (0, -1)]
+    errors = table[_measure(table)]
+    said = [f"{_error(table)} is {_number(table, errors.iloc[row])} in {table.index[row]}" for row in (0, -1)]
     title = f"{said[0]}, {said[1].partition(' is ')[2]}; over all test tracks {_number(table, overall)}"
     if len(table) == 1:
         title = f"{said[0]}, the one genre of enough test tracks; over all of them {_number(table, overall)}"
@@ -44,9 +45,10 @@ def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
 
 def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
     """Draw the error by bands of popularity; parameters are those of `draw_errors_by_genre`."""
-    band = str(table["error"].idxmax())
+    errors = table[_measure(table)]
+    band = str(errors.idxmax())
     tracks = f"tracks of {band}" if band.startswith("popularity") else f"tracks of popularity {band}"
-    title = f"Furthest off are {tracks}: {_error(table)} {_number(table, table['error'][band])}"
+    title = f"Furthest off are {tracks}: {_error(table)} {_number(table, errors[band])}"
     if len(table) == 1:
         title = f"All are {tracks}: {_error(table)} {_number(table, overall)}"
     if "bias" in table:
@@ -56,7 +58,7 @@ def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
 
 def draw_errors_by_known_tracks(table: pd.DataFrame, overall: float) -> Figure:
     """Draw the error by how much is known of the artist; parameters are those of `draw_errors_by_genre`."""
-    first, last = (f"{_number(table, table['error'].iloc[row])}" for row in (0, -1))
+    first, last = (f"{_number(table, table[_measure(table)].iloc[row])}" for row in (0, -1))
     title = (
         f"{_error(table)} is {first} on artists with {table.index[0]} known tracks, "
         f"{last} on those with {table.index[-1]}"
@@ -105,10 +107,10 @@ def draw_coverage(table: pd.DataFrame) -> Figure:
 def _draw_errors(table: pd.DataFrame, overall: float, title: str) -> Figure:
     """Draw a bar for every kind, the first on top, with its interval and bias."""
     figure, axes = figure_of(title, f"{_error(table)}{' (points)' * ('bias' in table)}", "")
-    places = np.arange(len(table))
-    axes.barh(places, table["error"], color=LIGHT, height=0.75)
-    margins = np.abs(table[["lower", "upper"]].to_numpy().T - table["error"].to_numpy())
-    axes.errorbar(table["error"], places, xerr=margins, label="with 95% interval", fmt="o", color=BLUE, **_WHISKERS)
+    places, errors = np.arange(len(table)), table[_measure(table)]
+    axes.barh(places, errors, color=LIGHT, height=0.75)
+    margins = np.abs(table[["lower", "upper"]].to_numpy().T - errors.to_numpy())
+    axes.errorbar(errors, places, xerr=margins, label="with 95% interval", fmt="o", color=BLUE, **_WHISKERS)
     axes.axvline(overall, color=GREY, linestyle="--", linewidth=1, label="all test tracks")
     if "bias" in table:
         axes.plot(table["bias"], places, "D", color=ORANGE, markersize=4, label="mean of predicted less actual")
@@ -119,6 +121,10 @@ def _draw_errors(table: pd.DataFrame, overall: float, title: str) -> Figure:
     axes.set_ylim(places.mean() + reach, places.mean() - reach)
     figure.legend(frameon=False, fontsize=SMALL, loc="outside lower center", ncols=3)
     return figure
+
+
+def _measure(table: pd.DataFrame) -> str:
+    return "rmse" if "rmse" in table else "log_loss"
 
 
 def _error(table: pd.DataFrame) -> str:

@@ -55,42 +55,25 @@ def errors_by(kinds: np.ndarray, errors: dict[str, np.ndarray], groups: np.ndarr
     Returns
     -------
     DataFrame
-        Indexed by kind, ascending: ``tracks``; ``error`` (RMSE in points, or log loss) and the ends of its interval,
-        ``lower`` and ``upper``, NaN for a kind of a single group; of a regression ``bias``.
+        Indexed by kind, ascending: ``tracks``; every error by its name, ``rmse`` in points; and ``lower`` and
+        ``upper``, the ends of the interval of the first, NaN for a kind of a single group.
     """
     found = np.flatnonzero(kinds != -1)
     names, codes = np.unique(kinds[found], return_inverse=True)
-    first, values = next(iter(errors.items()))
-    counts, means, margins = grouped_means(values[found], codes, groups[found])
+    first = next(iter(errors))
+    counts, means, margins = grouped_means(errors[first][found], codes, groups[found])
     table = pd.DataFrame(
-        {"tracks": counts, "error": means, "lower": np.maximum(means - margins, 0), "upper": means + margins},
+        {
+            "tracks": counts,
+            **{name: np.bincount(codes, weights=values[found]) / counts for name, values in errors.items()},
+            "lower": np.maximum(means - margins, 0),
+            "upper": means + margins,
+        },
         index=pd.Index(names, name="kind"),
     )
     if first == "rmse":
-        table[["error", "lower", "upper"]] = np.sqrt(table[["error", "lower", "upper"]])
-        table["bias"] = grouped_means(errors["bias"][found], codes, groups[found])[1]
+        table[["rmse", "lower", "upper"]] = np.sqrt(table[["rmse", "lower", "upper"]])
     return table
-
-
-def errors_by_genre(
-    genres: pd.Series, errors: dict[str, np.ndarray], groups: np.ndarray, fewest_tracks: int
-) -> pd.DataFrame:
-    """Return `errors_by` of every genre with enough tracks, worst first.
-
-    Parameters
-    ----------
-    genres : Series of str, shape (n_rows,)
-        The ``;``-joined genres of every row, which counts for each of them.
-    errors, groups
-        As of `errors_by`.
-    fewest_tracks : int
-        Genres with fewer are left out.
-    """
-    apart = pd.Series(genres.str.split(LIST_SEPARATOR).to_numpy()).explode().dropna()
-    rows = apart.index.to_numpy()
-    repeated = {name: values[rows] for name, values in errors.items()}
-    table = errors_by(apart.to_numpy(dtype=object), repeated, groups[rows])
-    return table[table["tracks"] >= fewest_tracks].sort_values("error", ascending=False, kind="stable")
 
 
 def known_tracks(tracks: pd.DataFrame, known: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -135,10 +118,11 @@ def grouped_means(
     """
     counts = np.bincount(codes)
     means = np.bincount(codes, weights=values) / counts
-    pairs, clusters = np.unique(np.column_stack([codes, groups]), axis=0, return_inverse=True)
+    n_codes = len(counts)
+    pairs, clusters = np.unique(groups * n_codes + codes, return_inverse=True)
     sums = np.bincount(clusters, weights=values - means[codes])
-    n_groups = np.bincount(pairs[:, 0])
-    squares = np.bincount(pairs[:, 0], weights=sums**2)
+    n_groups = np.bincount(pairs % n_codes)
+    squares = np.bincount(pairs % n_codes, weights=sums**2)
     several = n_groups > 1
-    correction = np.divide(n_groups, n_groups - 1, out=np.full(len(counts), np.nan), where=several)
+    correction = np.divide(n_groups, n_groups - 1, out=np.full(n_codes, np.nan), where=several)
     return counts, means, _STANDARD_ERRORS * np.sqrt(correction * squares) / counts

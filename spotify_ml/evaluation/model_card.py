@@ -11,8 +11,8 @@ from spotify_ml.config import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
 from spotify_ml.evaluation.coverage import ALL
-from spotify_ml.evaluation.errors import BAND_LABELS
-from spotify_ml.evaluation.genres import FEWEST_TRACKS, genre_errors
+from spotify_ml.evaluation.errors import BAND_LABELS, row_errors
+from spotify_ml.evaluation.genres import FEWEST_TRACKS, errors_by_genre
 from spotify_ml.evaluation.page import table, write_page
 from spotify_ml.files import staged
 from spotify_ml.models.targets import BANDS, band_codes, class_names
@@ -204,17 +204,17 @@ def _bands(config: RunConfig, result: Result) -> str:
 def _genres(config: RunConfig, result: Result) -> str:
     evaluation = result.evaluation
     genres = result.tracks.frame["track_genre"].loc[result.matrices.test.features.index]
-    errors = genre_errors(config.task, genres, evaluation.actual, evaluation.predicted)
-    if errors.empty:
+    errors = row_errors(config.task, evaluation.actual, evaluation.predicted)
+    by_genre = errors_by_genre(genres, errors, result.split.groups[result.split.test])
+    if by_genre.empty:
         return f"No genre has the {FEWEST_TRACKS} test tracks that it takes to tell genres apart."
-    worst = errors.head(_WORST_GENRES)
-    names = [str(name) for name in worst if name != "tracks"]
+    worst = by_genre.head(_WORST_GENRES)
     rows = [
-        [str(genre), f"{row['tracks']:,}", *(f"{row[name]:{'+' * (name == 'bias')}.2f}" for name in names)]
+        [str(genre), f"{row['tracks']:,}", *(f"{row[name]:{'+' * (name == 'bias')}.2f}" for name in errors)]
         for genre, row in zip(worst.index, worst.to_dict("records"), strict=True)
     ]
-    header = ["genre", "test tracks", *(name if name == "bias" else title(name) for name in names)]
-    which = f"The worst {len(worst)} of {len(errors)} genres with at least {FEWEST_TRACKS} test tracks."
+    header = ["genre", "test tracks", *(name if name == "bias" else title(name) for name in errors)]
+    which = f"The worst {len(worst)} of {len(by_genre)} genres with at least {FEWEST_TRACKS} test tracks."
     return f"{table(header, rows)}\n\n{which}"
 
 

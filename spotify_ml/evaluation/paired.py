@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_metrics
-from spotify_ml.evaluation.genres import genre_errors
-from spotify_ml.models.targets import Task, class_names
+from spotify_ml.evaluation.errors import row_errors
+from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.models.targets import Task
 from spotify_ml.report import title
 
 _MEGABYTE = 1e6
@@ -160,11 +161,10 @@ def compare_pair(
     options: dict[str, Any] = {"seed": seed, "confidence": confidence}
     own = [bootstrap_metrics(task, popularity, each.predicted, groups, **options) for each in (model, rival)]
     differences = bootstrap_differences(task, popularity, model.predicted, rival.predicted, groups, **options)
-    error = "log_loss" if class_names(task) else "rmse"
-    errors = [
-        genre_errors(task, tracks["track_genre"], popularity, each.predicted, genre_tracks) for each in (model, rival)
-    ]
-    genres = pd.DataFrame({"tracks": errors[0]["tracks"], "model": errors[0][error], "rival": errors[1][error]})
+    errors = [row_errors(task, popularity, each.predicted) for each in (model, rival)]
+    error = next(iter(errors[0]))
+    by_genre = [errors_by_genre(tracks["track_genre"], each, groups, genre_tracks) for each in errors]
+    genres = pd.DataFrame({"tracks": by_genre[0]["tracks"], "model": by_genre[0][error], "rival": by_genre[1][error]})
     genres["difference"] = genres["model"] - genres["rival"]
     # Predictions that are no numbers have no error; that they are none is another condition.
     genres = genres.dropna()

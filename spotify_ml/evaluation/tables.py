@@ -10,13 +10,13 @@ from spotify_ml.evaluation.errors import (
     BAND_LABELS,
     KNOWN_LABELS,
     errors_by,
-    errors_by_genre,
     known_tracks,
     known_tracks_codes,
     row_errors,
 )
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
+from spotify_ml.evaluation.genres import errors_by_genre
 from spotify_ml.features.factory import Matrices, Part
 from spotify_ml.features.labels import label
 from spotify_ml.models.estimators import FittedEstimators

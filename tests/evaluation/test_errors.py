@@ -8,7 +8,6 @@ from spotify_ml.config import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.errors import (
     KNOWN_LABELS,
     errors_by,
-    errors_by_genre,
     grouped_means,
     known_tracks,
     known_tracks_codes,
@@ -27,14 +26,16 @@ def test_the_error_of_a_kind_is_that_of_its_rows():
     table = errors_by(np.array([2, 2, 0, 0, -1]), errors, np.arange(5))
     assert table.index.tolist() == [0, 2]
     assert table["tracks"].tolist() == [2, 2]
-    assert table["error"].tolist() == pytest.approx([1, np.sqrt((9 + 16) / 2)])
+    assert table["rmse"].tolist() == pytest.approx([1, np.sqrt((9 + 16) / 2)])
+    assert table["mae"].tolist() == pytest.approx([1, 3.5])
     assert table["bias"].tolist() == pytest.approx([1, -0.5])
 
 
 def test_of_classes_the_error_is_the_log_loss():
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
     table = errors_by(np.zeros(2, int), row_errors(POPULAR, np.array([80.0, 20]), probabilities), np.arange(2))
-    assert table["error"].tolist() == pytest.approx([-np.log([0.75, 0.5]).mean()])
+    assert table["log_loss"].tolist() == pytest.approx([-np.log([0.75, 0.5]).mean()])
+    assert table["accuracy"].tolist() == [1.0]
     assert "bias" not in table
 
 
@@ -61,17 +62,7 @@ def test_copies_of_rows_make_an_interval_no_narrower():
 def test_a_single_group_has_no_interval():
     table = errors_by(np.zeros(3, int), row_errors(REGRESSION, np.zeros(3), np.array([1.0, 2, 3])), np.zeros(3, int))
     assert np.isnan(table[["lower", "upper"]].to_numpy()).all()
-    assert np.isfinite(table["error"]).all()
-
-
-def test_a_track_counts_for_each_of_its_genres_and_the_worst_comes_first():
-    genres = pd.Series(["rock;soul", "rock", "soul", "rare", None], index=[9, 8, 7, 6, 5])
-    errors = row_errors(REGRESSION, np.zeros(5), np.array([4.0, -8, 2, 50, 60]))
-    table = errors_by_genre(genres, errors, np.arange(5), 2)
-    assert table.index.tolist() == ["rock", "soul"]
-    assert table["error"].tolist() == pytest.approx([np.sqrt(40), np.sqrt(10)])
-    assert table["bias"].tolist() == pytest.approx([-2, 3])
-    assert errors_by_genre(genres, errors, np.arange(5), 3).empty
+    assert np.isfinite(table["rmse"]).all()
 
 
 def test_an_artist_is_known_by_the_rows_of_the_fit_alone():

@@ -68,8 +68,9 @@ def picture(path: Path) -> np.ndarray:
 
 def errors(error: float, bias: float | None = None, **kinds: int) -> pd.DataFrame:
     """A table of errors, the given one in its first kind and one point less in every other."""
-    table = pd.DataFrame({"tracks": pd.Series(kinds), "error": [error, *[error - 1] * (len(kinds) - 1)]})
-    table = table.assign(lower=table["error"] - 1, upper=np.nan)
+    values = pd.Series([error, *[error - 1] * (len(kinds) - 1)], index=list(kinds))
+    table = pd.DataFrame({"tracks": kinds, "log_loss" if bias is None else "rmse": values})
+    table = table.assign(lower=values - 1, upper=np.nan)
     return table if bias is None else table.assign(bias=bias)
 
 

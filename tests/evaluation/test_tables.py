@@ -12,9 +12,9 @@ def test_bands_are_those_of_the_metrics(result_of: ResultOf):
     config, result = result_of()
     (data, _), metrics = figure_data(config, result), result.metrics()
     assert data.bands.index.tolist() == list(BAND_LABELS)
-    assert data.bands["error"].tolist() == pytest.approx([metrics[f"test_{band}/rmse"] for band in BANDS])
+    assert data.bands["rmse"].tolist() == pytest.approx([metrics[f"test_{band}/rmse"] for band in BANDS])
     assert data.bands["bias"].tolist() == pytest.approx([metrics[f"test_{band}/bias"] for band in BANDS])
-    assert ((data.bands["lower"] < data.bands["error"]) & (data.bands["error"] < data.bands["upper"])).all()
+    assert ((data.bands["lower"] < data.bands["rmse"]) & (data.bands["rmse"] < data.bands["upper"])).all()
     assert data.error == metrics["test/rmse"]
 
 
@@ -45,7 +45,7 @@ def test_classes_have_their_own_errors_and_no_contributions(result_of: ResultOf)
     data, explained = figure_data(config, result)
     assert data.error == result.metrics()["test/log_loss"]
     weights = data.bands["tracks"]
-    assert np.average(data.bands["error"], weights=weights) == pytest.approx(data.error)
+    assert np.average(data.bands["log_loss"], weights=weights) == pytest.approx(data.error)
     assert data.calibration.groupby("class")["tracks"].sum().tolist() == [weights.sum()] * 3
     assert explained.contributions.empty
     assert data.coverage.empty
