@@ -17,8 +17,8 @@ from spotify_ml.evaluation.errors import (
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
 from spotify_ml.evaluation.genres import errors_by_genre
-from spotify_ml.features.factory import Matrices, Part
 from spotify_ml.features.labels import label
+from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.targets import Task, band_codes, class_names, task_target
 
