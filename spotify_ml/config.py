@@ -353,6 +353,7 @@ class RunConfig(Section):
     cv: int | None = Field(ge=2)
     baselines: Literal["quick", "full"] | None
     outputs: OutputsConfig
+    matrices: Literal["memory", "disk", "external"] | None
     cache: CacheConfig
     engine: EngineConfig
     tracking: TrackingConfig

@@ -24,7 +24,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
         data.mkdir()
-        write_reports(data, result.quality, matrices.fitting.features)
+        write_reports(data, result.quality, matrices.fitting.blocks())
         if config.outputs.data:
             parts = {"train": matrices.fitting.features, "test": matrices.test.features}
             write_data(data, result.tracks.frame, parts)

@@ -99,8 +99,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         if config.cv is not None:
             with clock.stage("cv"):
                 folds = cross_validate(config, config.cv, tracks.frame, split)
-        usual = "quick" if parent is None or config.engine.name == "dask" else "full"
-        if (config.baselines or usual) == "full":
+        # Further models are fitted where there is the memory for them.
+        in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
+        if (config.baselines or ("full" if parent and in_memory else "quick")) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
         result = Result(

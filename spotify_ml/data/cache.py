@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 from spotify_ml import LOADED_AT
@@ -85,37 +86,79 @@ class StageCache:
         """
         if self._folder is None:
             return make()
-        origin = {"stage": stage, **decided_by, "code": code_digest()}
-        entry = self._folder / f"{stage}-{_digest(origin)}"
-        if entry.is_dir():
-            if _is_whole(entry, origin):
-                # Another process may take it away, and a folder that is only read cannot be marked as used.
-                with contextlib.suppress(FileNotFoundError):
-                    value = read(entry)
-                    with contextlib.suppress(OSError):
-                        os.utime(entry)
-                    return value
-            else:
-                log.warning("cache: %s is damaged; it is removed, and made again", entry)
-                _remove(entry)
+        entry, origin = self._entry(stage, decided_by)
+        found = _read_whole(entry, origin, read)
+        if found is not None:
+            return found
         value = make()
-        self._keep(entry, origin, lambda folder: write(value, folder))
-        return value
-
-    def _keep(self, entry: Path, origin: Mapping[str, Any], write: Callable[[Path], None]) -> None:
         try:
-            with staged(entry) as folder:
-                folder.mkdir()
-                write(folder)
-                manifest = json.dumps({"origin": origin, "sha256": _sums(folder)}, indent=2)
-                (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
+            self._keep(entry, origin, lambda folder: write(value, folder))
         except OutputError as error:
             # Of two runs at once, the second finds the entry there.
             if not entry.is_dir():
                 log.warning("cache: %s; this run goes on without it", error)
                 self._folder = None
-            return
+                return value
         self._evict(entry.parent)
+        return value
+
+    def get_from_files(
+        self, stage: str, decided_by: Mapping[str, Any], write: Callable[[Path], None], read: Callable[[Path], Value]
+    ) -> Value:
+        """Return what a stage gives that is too large to be held: it is written to files, and read from there.
+
+        Parameters
+        ----------
+        stage, decided_by, read : as of `get`
+            What is read must stay open: the files may be gone before it is used. Where the system removes no open
+            files, they stay until the next run.
+        write : callable
+            Makes the result, as files of an empty folder.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
+        """
+        if self._folder is None:
+            with TemporaryDirectory(prefix="spotify_ml-", ignore_cleanup_errors=True) as scratch:
+                with staged(Path(scratch) / stage) as folder:
+                    folder.mkdir()
+                    write(folder)
+                return read(Path(scratch) / stage)
+        entry, origin = self._entry(stage, decided_by)
+        found = _read_whole(entry, origin, read)
+        if found is not None:
+            return found
+        made: list[Value] = []
+
+        def make(folder: Path) -> None:
+            write(folder)
+            # As long as no other process can take it away.
+            made.append(read(folder))
+
+        try:
+            self._keep(entry, origin, make)
+        except OutputError:
+            # Of two runs at once, the second finds the entry there.
+            if not made:
+                raise
+        self._evict(entry.parent)
+        return made[0]
+
+    def _entry(self, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Return the folder of an entry, and what it must have been made of."""
+        if self._folder is None:
+            raise ValueError("there is no cache")
+        origin = {"stage": stage, **decided_by, "code": code_digest()}
+        return self._folder / f"{stage}-{_digest(origin)}", origin
+
+    def _keep(self, entry: Path, origin: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+        with staged(entry) as folder:
+            folder.mkdir()
+            write(folder)
+            manifest = json.dumps({"origin": origin, "sha256": _sums(folder)}, indent=2)
+            (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
 
     def _evict(self, folder: Path) -> None:
         """Remove what has no room, the least recently used first; what killed processes left behind ages as well."""
@@ -143,6 +186,23 @@ def _sources() -> list[Path]:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _read_whole(entry: Path, origin: Mapping[str, Any], read: Callable[[Path], Value]) -> Value | None:
+    """Return what an entry holds; None if it is not there, or is not what it was made of."""
+    if not entry.is_dir():
+        return None
+    if not _is_whole(entry, origin):
+        log.warning("cache: %s is damaged; it is removed, and made again", entry)
+        _remove(entry)
+        return None
+    # Another process may take it away, and a folder that is only read cannot be marked as used.
+    with contextlib.suppress(FileNotFoundError):
+        value = read(entry)
+        with contextlib.suppress(OSError):
+            os.utime(entry)
+        return value
+    return None
 
 
 def _is_whole(entry: Path, origin: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """The data files of a run: the quality report and feature table always, the data itself when asked for."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from spotify_ml.data.schema import TARGET
 REPORTS = ("data_quality_report.txt", "data_quality_report.json", "feature_info.csv")
 
 
-def write_reports(folder: Path, quality: QualityReport, features: pd.DataFrame) -> None:
+def write_reports(folder: Path, quality: QualityReport, features: Iterable[pd.DataFrame]) -> None:
     """Write the files named by `REPORTS`.
 
     Parameters
@@ -21,12 +22,12 @@ def write_reports(folder: Path, quality: QualityReport, features: pd.DataFrame) 
         Must exist.
     quality : QualityReport
         Of the raw data.
-    features : DataFrame
-        The matrix that the final model is fitted on.
+    features : iterable of DataFrame
+        The matrix that the final model is fitted on, some of its columns at a time.
     """
     (folder / "data_quality_report.txt").write_text(quality.as_text(), encoding="utf-8")
     (folder / "data_quality_report.json").write_text(json.dumps(quality.as_dict(), indent=2), encoding="utf-8")
-    feature_info(features).to_csv(folder / "feature_info.csv")
+    pd.concat(map(feature_info, features)).to_csv(folder / "feature_info.csv")
 
 
 def feature_info(features: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from spotify_ml.engine.statistics import give_totals, own_statistics, sum_levels
 from spotify_ml.engine.tracks import TrackPartitions
 from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.columns import transform_columns
-from spotify_ml.features.factory import build_features
+from spotify_ml.features.on_disk import fit_on_examples
 from spotify_ml.features.statistics import assign_folds, mean_of_other_folds
 from spotify_ml.features.totals import KeyTotals
 
@@ -93,7 +93,7 @@ def fit_partitions(
     is_unseen[unseen] = True
     own_folds = tracks.spread(folds)
     examples = gathered(client, mapped(_one_per_genre_set, tracks.frames, own_folds))
-    transformer: Any = _fit_examples(name, pd.concat(examples), seed)
+    transformer: Any = fit_on_examples(name, pd.concat(examples).drop_duplicates("track_genre"), seed)
     priors, totals = np.empty(0), dict[str, Any]()
     if is_full:
         n_folds = int(folds.max()) + 1
@@ -123,14 +123,6 @@ def _own_weights(tracks: TrackPartitions, seen: np.ndarray, weights: np.ndarray 
 
 def _one_per_genre_set(tracks: pd.DataFrame, folds: np.ndarray) -> pd.DataFrame:
     return tracks[folds >= 0].drop_duplicates("track_genre")
-
-
-def _fit_examples(name: FeatureSet, examples: pd.DataFrame, seed: int) -> ColumnTransformer:
-    """Fit on a track per distinct set of genres: of these all genres are learned, and sums are put in later."""
-    examples = examples.drop_duplicates("track_genre")
-    features = build_features(name, seed)
-    features.fit(examples, examples[TARGET].to_numpy(np.float64))
-    return features
 
 
 def _with_totals(features: ColumnTransformer, totals: dict[str, KeyTotals], prior: float) -> ColumnTransformer:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from spotify_ml.data.schema import TARGET
 from spotify_ml.engine.partitions import mapped
-from spotify_ml.features.catalogue import LEVELS, CatalogueStatistics, key_columns
-from spotify_ml.features.statistics import TargetStatistics, key_hashes
+from spotify_ml.features.catalogue import LEVELS, CatalogueStatistics, by_level, key_columns
+from spotify_ml.features.statistics import KeyColumn, TargetStatistics, key_hashes
 from spotify_ml.features.totals import DEAD, TOTALS, KeyTotals
 
 _KEY, _FOLD = "key", "fold"
@@ -113,12 +113,12 @@ def own_statistics(
     totals : dict of str to KeyTotals
         By level.
     """
-    columns = key_columns(tracks)
-    statistics: dict[str, np.ndarray] = {}
-    for name, level in LEVELS.items():
-        rows, hashes = key_hashes([columns[column] for column in level.columns], pooled=level.pooled)
-        prior = fold_priors[folds] if level.fallback is None else statistics[level.fallback][:, 0]
-        learned: TargetStatistics = encoder.levels_[name]
+
+    def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
+        rows, hashes = key_hashes(keys, pooled=LEVELS[name].pooled)
+        expected = fold_priors[folds] if prior is None else prior
         positions = totals[name].positions(hashes, folds[rows])
-        statistics[name] = learned.finish(rows, totals[name].others, positions, prior)
-    return np.hstack(list(statistics.values()))
+        learned: TargetStatistics = encoder.levels_[name]
+        return learned.finish(rows, totals[name].others, positions, expected)
+
+    return by_level(tracks, own)

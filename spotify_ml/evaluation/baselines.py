@@ -14,7 +14,7 @@ from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.genres import GenreSet
 from spotify_ml.files import staged
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names, task_target
 
 # Name to features and model: a line, what can be heard, and the reference pipeline.
@@ -84,7 +84,7 @@ def full_baselines(
     for name, (features, model) in _FITTED.items():
         test = matrices[features].test
         fitted = fit_estimators(model_config(model), task, matrices[features], config.seed)
-        predicted = predict_matrix(fitted.final, test.matrix(), class_names(task))
+        predicted = predict_part(fitted.final, test, class_names(task))
         scored = task_metrics(task, test.target, predicted, test.features.shape[1])
         figures |= {f"{name}/{metric}": value for metric, value in scored.items()}
     if kept is not None:

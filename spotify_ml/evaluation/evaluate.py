@@ -11,7 +11,7 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
 from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names
 
 
@@ -112,4 +112,4 @@ def evaluate_predictions(
 
 
 def _predicted(estimator: Any, part: Part, task: Task) -> Predicted:
-    return Predicted(part.features.index.to_numpy(), predict_matrix(estimator, part.matrix(), class_names(task)))
+    return Predicted(part.features.index.to_numpy(), predict_part(estimator, part, class_names(task)))

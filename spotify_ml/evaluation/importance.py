@@ -76,7 +76,7 @@ def family_importance(estimator: Any, test: Part, task: Task, seed: int) -> pd.D
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(test.target))[:_SHUFFLED_ROWS]
-    matrix, target = test.matrix()[rows], task_target(task, test.target)[rows]
+    matrix, target = test.take(rows), task_target(task, test.target)[rows]
     if not class_names(task) and np.ptp(target) == 0:
         return pd.DataFrame({"importance": [], "std": []}, index=pd.Index([], name="family"))
     families = np.array([family(str(name)) for name in test.features.columns])
@@ -113,6 +113,7 @@ def _raw_importance(selected: Any, final: Any, validation: Part, task: Task) -> 
         return _score(predict_matrix(estimator, X, class_names(task)), y, task)
 
     # The validation rows are new to the first fit alone.
-    X, y = validation.matrix()[:_PERMUTED_ROWS], task_target(task, validation.target)[:_PERMUTED_ROWS]
+    X = validation.take(np.arange(min(_PERMUTED_ROWS, len(validation.target))))
+    y = task_target(task, validation.target)[:_PERMUTED_ROWS]
     drop = permutation_importance(selected, X, y, scoring=score, n_repeats=1, random_state=0).importances_mean
     return np.maximum(drop, 0)

@@ -1,5 +1,6 @@
 """What the rest of the catalogue says about a track: its artists', its album's and its genres' other recordings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -98,25 +99,17 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         groups : ndarray of int, shape (n_tracks,), optional
             What must not be told about itself; by default every track is its own group.
         """
-        keys = key_columns(X)
-        statistics: dict[str, np.ndarray] = {}
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
-        for name, level in LEVELS.items():
-            prior = None if level.fallback is None else statistics[level.fallback][:, 0]
-            statistics[name] = self.levels_[name].fit_transform(
-                [keys[column] for column in level.columns], y, groups, prior
-            )
-        return np.hstack(list(statistics.values()))
+
+        def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
+            return self.levels_[name].fit_transform(keys, y, groups, prior)
+
+        return by_level(X, own)
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
         check_is_fitted(self)
-        keys = key_columns(X)
-        statistics: dict[str, np.ndarray] = {}
-        for name, level in LEVELS.items():
-            prior = None if level.fallback is None else statistics[level.fallback][:, 0]
-            statistics[name] = self.levels_[name].look_up([keys[column] for column in level.columns], prior)
-        return np.hstack(list(statistics.values()))
+        return by_level(X, lambda name, keys, prior: self.levels_[name].look_up(keys, prior))
 
     def _level(self, level: Level) -> TargetStatistics:
         return TargetStatistics(
@@ -126,6 +119,30 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return ``<level>_<statistic>`` of every column."""
         return np.array([f"{name}_{statistic}" for name in LEVELS for statistic in STATISTICS], dtype=object)
+
+
+def by_level(
+    X: pd.DataFrame, statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
+) -> np.ndarray:
+    """Return the statistics of every level side by side, shape (n_tracks, 36).
+
+    Parameters
+    ----------
+    X : DataFrame
+        Tracks, with the columns named by `COLUMNS`.
+    statistics : callable
+        Gives those of one level, shape (n_tracks, 6), by its name, its keys, and what to expect of a track whose key is
+        unknown: its mean at the level that this one falls back to, or None.
+    """
+    keys, n_statistics = key_columns(X), len(STATISTICS)
+    matrix = np.empty((len(X["artists"]), len(LEVELS) * n_statistics), dtype=np.float32)
+    means: dict[str, np.ndarray] = {}
+    for position, (name, level) in enumerate(LEVELS.items()):
+        prior = None if level.fallback is None else means[level.fallback]
+        own = matrix[:, position * n_statistics : (position + 1) * n_statistics]
+        own[:] = statistics(name, [keys[column] for column in level.columns], prior)
+        means[name] = own[:, 0]
+    return matrix
 
 
 def key_columns(X: pd.DataFrame) -> dict[str, KeyColumn]:

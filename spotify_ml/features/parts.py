@@ -12,6 +12,8 @@ from sklearn.compose import ColumnTransformer
 
 # Some 100 MB of the widest features.
 BATCH_ROWS = 2**17
+# Half a gigabyte of them.
+_BLOCK_VALUES = 2**27
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,23 @@ class Part:
         for start in range(0, len(matrix), BATCH_ROWS):
             yield matrix[start : start + BATCH_ROWS].copy()
             _let_go(matrix)
+
+    def blocks(self) -> Iterator[pd.DataFrame]:
+        """Yield the columns of `features`, so many at a time that they need little memory."""
+        n_rows, n_columns = self.features.shape
+        width = max(1, _BLOCK_VALUES // max(n_rows, 1))
+        if width >= n_columns:
+            yield self.features
+            return
+        matrix = self.features.to_numpy()
+        for first in range(0, n_columns, width):
+            columns = slice(first, first + width)
+            block = np.empty_like(matrix[:, columns])
+            for start in range(0, n_rows, BATCH_ROWS):
+                rows = slice(start, start + BATCH_ROWS)
+                block[rows] = matrix[rows, columns]
+                _let_go(matrix)
+            yield pd.DataFrame(block, columns=self.features.columns[columns], copy=False)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return some rows of `matrix`, by their positions in this part."""

@@ -1,6 +1,9 @@
 """The matrices of a run, made or taken from the cache."""
 
 import json
+import logging
+import math
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,19 +11,25 @@ import numpy as np
 import pandas as pd
 import skops.io
 
-from spotify_ml.config import RunConfig
+from spotify_ml.config import LocalCacheConfig, RunConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.prepare import split_origin
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
+from spotify_ml.engine.support import reasons_against_files
 from spotify_ml.features.factory import build_matrices, train_folds
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.on_disk import COLUMNS_FILE, TRANSFORMER_FILE, write_matrices
+from spotify_ml.features.parts import Matrices, Part, Storage
 
-_COLUMNS, _TRANSFORMER = "columns.json", "transformer.skops"
+log = logging.getLogger(__name__)
+
 _PARTS = ("train", "validation", "fitting", "test")
 # What the package's own transformers consist of, beside what skops trusts anyway.
 _TRUSTED = ("spotify_ml.features.", "numpy.")
+# What a run takes for a track in memory, by its feature set, and what share of the machine's may be taken.
+_TRACK_BYTES = {"full": 6000, "audio": 1500, "reference": 2000}
+_MEMORY_SHARE = 0.5
 
 
 def prepare_matrices(
@@ -31,7 +40,7 @@ def prepare_matrices(
     Parameters
     ----------
     config : RunConfig
-        Names the feature set.
+        Names the feature set, and where its features are.
     raw : RawFile
         What the tracks come from.
     tracks : DataFrame
@@ -40,14 +49,55 @@ def prepare_matrices(
         The rows of each part, and the groups.
     cache : StageCache
         Where they may be.
+
+    Raises
+    ------
+    OutputError
+        If they are to be in files, and these cannot be written.
     """
-    return cache.get(
-        "features",
-        {**split_origin(config, raw), "features": config.features.name},
-        partial(build_matrices, config.features.name, tracks, split, config.seed),
-        _write,
-        partial(_read, config, tracks, split),
-    )
+    name, storage = config.features.name, storage_of(config, len(tracks))
+    decided_by = {**split_origin(config, raw), "features": name}
+    read = partial(_read, config, tracks, split, storage)
+    if storage.kind == "memory":
+        make = partial(build_matrices, name, tracks, split, config.seed)
+        return cache.get("features", decided_by, make, _write, read)
+    log.info("matrices=%s: features go through files", storage.kind)
+    write = partial(write_matrices, name, tracks, split, config.seed)
+    return cache.get_from_files("features", decided_by, write, read)
+
+
+def storage_of(config: RunConfig, n_tracks: int) -> Storage:
+    """Return where the features of so many tracks are to be.
+
+    Unless the configuration says so, they are in memory as long as that takes half of the machine's; then XGBoost's
+    external memory takes over. The trees are the same.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Names it, or leaves it open.
+    n_tracks : int
+        Number of clean tracks.
+    """
+    kind = config.matrices
+    if kind is None:
+        too_large = n_tracks * _TRACK_BYTES[config.features.name] > _MEMORY_SHARE * _memory_bytes()
+        kind = "external" if too_large and not reasons_against_files(config) else "memory"
+    folder = Path(config.cache.folder) if isinstance(config.cache, LocalCacheConfig) else None
+    return Storage(kind, folder)
+
+
+def _memory_bytes() -> float:
+    """Return the memory of this machine, or of the container that this process is in."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        own = float(limit.read_text())
+    except (OSError, ValueError):
+        own = math.inf
+    try:
+        return min(own, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError):
+        return own
 
 
 def _write(matrices: Matrices, folder: Path) -> None:
@@ -56,22 +106,24 @@ def _write(matrices: Matrices, folder: Path) -> None:
         features = getattr(matrices, name).features
         np.save(folder / f"{name}.npy", features.to_numpy())
         columns[name] = list(features.columns)
-    (folder / _COLUMNS).write_text(json.dumps(columns), encoding="utf-8")
-    skops.io.dump(matrices.transformer, folder / _TRANSFORMER)
+    (folder / COLUMNS_FILE).write_text(json.dumps(columns), encoding="utf-8")
+    skops.io.dump(matrices.transformer, folder / TRANSFORMER_FILE)
 
 
-def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, folder: Path) -> Matrices:
-    columns = json.loads((folder / _COLUMNS).read_text(encoding="utf-8"))
+def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storage, folder: Path) -> Matrices:
+    columns = json.loads((folder / COLUMNS_FILE).read_text(encoding="utf-8"))
     target = tracks[TARGET].to_numpy(dtype=np.float64)
 
     def part(name: str) -> Part:
         matrix = np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
         rows = getattr(split, name)
-        return Part(pd.DataFrame(matrix, index=rows, columns=columns[name], copy=False), target[rows])
+        features = pd.DataFrame(matrix, index=rows, columns=columns[name], copy=False)
+        return Part(features, target[rows], storage)
 
-    types = skops.io.get_untrusted_types(file=folder / _TRANSFORMER)
+    types = skops.io.get_untrusted_types(file=folder / TRANSFORMER_FILE)
+    trusted = [name for name in types if name.startswith(_TRUSTED)]
     return Matrices(
         **{name: part(name) for name in _PARTS},
-        transformer=skops.io.load(folder / _TRANSFORMER, trusted=[name for name in types if name.startswith(_TRUSTED)]),
+        transformer=skops.io.load(folder / TRANSFORMER_FILE, trusted=trusted),
         train_folds=partial(train_folds, config.features.name, tracks, split, config.seed),
     )

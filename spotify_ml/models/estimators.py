@@ -20,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from xgboost import DMatrix, QuantileDMatrix, XGBClassifier, XGBRegressor
+from xgboost import XGBClassifier, XGBRegressor
 
 from spotify_ml.config import (
     CatBoostConfig,
@@ -38,6 +38,7 @@ from spotify_ml.config import (
 )
 from spotify_ml.errors import ConfigError, DataError
 from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.models.matrices import xgboost_matrices
 from spotify_ml.models.targets import Task, class_names, sample_weights, task_target
 
 Curve = dict[str, list[float]]
@@ -88,7 +89,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Rows:
-    """Features, what the task predicts, and weights, as estimators take them."""
+    """Features, what the task predicts, and weights, as estimators take them; of features in files, all of the part."""
 
     X: Any
     y: np.ndarray
@@ -170,9 +171,14 @@ def refit(config: SingleConfig, task: Task, part: Part, n_trees: int | None, see
 
 def estimator_rows(config: SingleConfig, task: Task, part: Part) -> Rows:
     """Return a part as an estimator takes it."""
-    # XGBoost keeps the names in its file; the others would only warn about them.
-    named = isinstance(config, XGBoostConfig)
-    features = part.features if named else part.matrix()
+    features: Any
+    if part.storage.kind != "memory":
+        features = part
+    elif isinstance(config, XGBoostConfig):
+        # It keeps the names in its file; the others would only warn about them.
+        features = part.features
+    else:
+        features = part.matrix()
     if isinstance(config, HistGradientBoostingConfig):
         # It cannot bin a column without any value; a constant one it leaves alone, whatever is scored later.
         features[:, np.isnan(features).all(axis=0)] = 0
@@ -210,6 +216,9 @@ def check_classes(task: Task, target: np.ndarray) -> None:
 
 
 def _fit(estimator: Any, rows: Rows, **watching: Any) -> None:
+    if isinstance(rows.X, Part):
+        _grow(estimator, rows, estimator.n_estimators)
+        return
     # In a pipeline the weights go to its last step.
     name = "estimator__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
     estimator.fit(rows.X, rows.y, **{name: rows.weights}, **watching)
@@ -256,27 +265,48 @@ def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, 
     Where they are binned, as they are there, every new tree looks their values up one by one, which takes half as long
     again as to grow it.
     """
-    parameters, threads = estimator.get_xgb_params(), {"nthread": estimator.n_jobs}
-    if estimator.objective == "multi:softprob":
-        parameters["num_class"] = len(np.unique(train.y))
-    if estimator.tree_method in _BINNING:
-        fitted = QuantileDMatrix(train.X, train.y, weight=train.weights, max_bin=estimator.max_bin, **threads)
-    else:
-        fitted = DMatrix(train.X, train.y, weight=train.weights, **threads)
-    # Errors are those of the rows as they are, whatever the rows count in fitting.
-    shown = fitted if train.weights is None else DMatrix(train.X, train.y, **threads)
     errors: dict[str, dict[str, list[float]]] = {}
-    booster = xgboost.train(
-        parameters,
-        fitted,
+    booster = _grow(
+        estimator,
+        train,
         estimator.n_estimators,
-        evals=[(shown, "train"), (DMatrix(validation.X, validation.y, **threads), "val")],
+        validation,
         early_stopping_rounds=estimator.early_stopping_rounds,
         evals_result=errors,
         verbose_eval=False,
     )
-    estimator.load_model(booster.save_raw("ubj"))
     return booster.best_iteration + 1, {part: next(iter(curve.values())) for part, curve in errors.items()}
+
+
+def _grow(
+    estimator: Any, train: Rows, n_trees: int, validation: Rows | None = None, **watching: Any
+) -> xgboost.Booster:
+    """Fit by XGBoost's own interface, which takes features in files as well."""
+    with xgboost_matrices(estimator.n_jobs) as make:
+        booster = _grown(make, estimator, train, n_trees, validation, watching)
+    estimator.load_model(booster.save_raw("ubj"))
+    return booster
+
+
+def _grown(
+    make: Callable[..., xgboost.DMatrix],
+    estimator: Any,
+    train: Rows,
+    n_trees: int,
+    validation: Rows | None,
+    watching: dict[str, Any],
+) -> xgboost.Booster:
+    parameters = estimator.get_xgb_params()
+    if estimator.objective == "multi:softprob":
+        parameters["num_class"] = len(np.unique(train.y))
+    binning = {"max_bin": estimator.max_bin} if estimator.tree_method in _BINNING else {}
+    fitted = make(train.X, train.y, train.weights, **binning)
+    evals = []
+    if validation is not None:
+        # Errors are those of the rows as they are, whatever the rows count in fitting.
+        shown = fitted if train.weights is None else make(train.X, train.y, None)
+        evals = [(shown, "train"), (make(validation.X, validation.y, None), "val")]
+    return xgboost.train(parameters, fitted, n_trees, evals=evals, **watching)
 
 
 def _build_linear(config: LinearConfig, task: Task, seed: int) -> Any:

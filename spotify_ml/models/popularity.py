@@ -15,6 +15,7 @@ from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
+from spotify_ml.features.parts import Part
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
 from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
 from spotify_ml.models.tree_shap import TreeShap
@@ -199,6 +200,11 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
     # In float32 they sum to almost 1.
     probabilities = predicted.astype(np.float64)
     return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def predict_part(estimator: Any, part: Part, classes: tuple[str, ...] = ()) -> np.ndarray:
+    """Return what `predict_matrix` does, of the rows of a part, a batch at a time."""
+    return np.concatenate([predict_matrix(estimator, batch, classes) for batch in part.batches()])
 
 
 def clip_popularity(predictions: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from spotify_ml.models.estimators import (
     fit_selected,
     library_refusals,
 )
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
 
 # A tree at rate 1 would be infinitely far.
@@ -181,7 +181,7 @@ def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: Curv
     started = perf_counter()
     estimator, n_trees = _fit(config, fold, report, curve)
     fitted = perf_counter()
-    predicted = predict_matrix(estimator, fold.parts.test.matrix(), class_names(config.task))
+    predicted = predict_part(estimator, fold.parts.test, class_names(config.task))
     predicted_in = perf_counter() - fitted
     n_features = fold.parts.test.features.shape[1]
     scored = task_metrics(config.task, fold.parts.test.target, predicted, n_features)

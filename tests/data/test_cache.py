@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from spotify_ml import LOADED_AT
 from spotify_ml.config import LocalCacheConfig
 from spotify_ml.data import cache as module
 from spotify_ml.data.cache import StageCache, code_digest
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, OutputError
 
 ROOM = 10**6
 ORIGIN = {"data": "0af1", "split": {"name": "album", "test_size": 0.2}, "seed": 42}
@@ -238,6 +240,49 @@ def test_a_full_disk_costs_the_entry_alone(folder: Path, caplog: pytest.LogCaptu
     assert entries(folder) == []
     (line,) = lines(caplog)
     assert "No space left" in line
+
+
+def in_files(cache: StageCache, text: str) -> str:
+    return cache.get_from_files("tracks", ORIGIN, partial(write, text), read)
+
+
+def test_what_goes_through_files_is_kept_like_everything_else(folder: Path, caplog: pytest.LogCaptureFixture):
+    cache = StageCache(folder, ROOM)
+    assert [in_files(cache, text) for text in ("some tracks", "never made")] == ["some tracks"] * 2
+    assert cache.get("tracks", ORIGIN, lambda: "never made", write, read) == "some tracks"
+    (entry,) = entries(folder)
+    (entry / "text").write_text("damaged")
+    assert in_files(cache, "made again") == "made again"
+    assert len(lines(caplog)) == 1
+
+
+def test_what_goes_through_files_is_read_before_it_makes_room(folder: Path):
+    assert in_files(StageCache(folder, 10), "some tracks") == "some tracks"
+    assert entries(folder) == []
+
+
+def test_what_goes_through_files_needs_a_place(folder: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        in_files(StageCache(tmp_path / "file" / "cache", ROOM), "some tracks")
+
+    def write_to_a_full_disk(into: Path) -> None:
+        write("some", into)
+        Path("/dev/full").write_text("tracks")
+
+    for cache in (StageCache(folder, ROOM), StageCache(None)):
+        with pytest.raises(OutputError, match="No space left"):
+            cache.get_from_files("tracks", ORIGIN, write_to_a_full_disk, read)
+    assert not folder.exists() or entries(folder) == []
+
+
+def test_what_another_run_put_there_first_is_no_error(folder: Path):
+    def write_slowly(into: Path) -> None:
+        write("some tracks", into)
+        shutil.copytree(into, into.with_name(into.name.strip(".").removesuffix(f".{os.getpid()}.partial")))
+
+    assert StageCache(folder, ROOM).get_from_files("tracks", ORIGIN, write_slowly, read) == "some tracks"
+    assert len(entries(folder)) == 1
 
 
 def test_ctrl_c_leaves_nothing_behind(folder: Path):

@@ -46,7 +46,7 @@ def quality(sample: RawTracks) -> QualityReport:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory, quality: QualityReport, matrices: Matrices) -> Path:
     folder = tmp_path_factory.mktemp("reports")
-    write_reports(folder, quality, matrices.fitting.features)
+    write_reports(folder, quality, matrices.fitting.blocks())
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Tests of what a cluster refuses before anything is read or connected to."""
+"""Tests of what a cluster, and features in files, refuse before anything is read or connected to."""
 
 import pytest
 
@@ -25,6 +25,18 @@ def test_what_a_cluster_cannot_do_is_refused_by_its_key(override: str):
     key = override.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"engine=dask with {key}=.*\nor use engine=local"):
         refuse_unsupported(configured("engine=dask", override))
+    refuse_unsupported(configured(override))
+
+
+@pytest.mark.parametrize("kind", ["disk", "external"])
+@pytest.mark.parametrize(
+    "override", ["model=lightgbm", "model.device=cuda", "cv=3", "outputs.data=true", "engine=dask"]
+)
+def test_what_features_in_files_cannot_do_is_refused_by_its_key(kind: str, override: str):
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"matrices={kind} with {key}=.*\nor use matrices=memory"):
+        refuse_unsupported(configured(f"matrices={kind}", override))
+    refuse_unsupported(configured("matrices=memory", override))
     refuse_unsupported(configured(override))
 
 

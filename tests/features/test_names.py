@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -377,6 +377,7 @@ def test_rows_are_described_each_for_itself(tracks):
     assert features.transform(rows.iloc[:0]).shape == (0, 26)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text() | st.sampled_from(ODD), min_size=1, max_size=5))
 def test_few_names_are_described_as_many_are(titles):
     few = pd.DataFrame(dict.fromkeys(COLUMNS, pd.array(titles, dtype="str")))

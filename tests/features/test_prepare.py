@@ -20,6 +20,7 @@ from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split
 from spotify_ml.errors import DataError
+from spotify_ml.features import on_disk, parts
 from spotify_ml.features import prepare as features_prepare
 from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
@@ -124,6 +125,64 @@ def test_a_run_is_the_same_with_and_without_the_cache(
     for prepared in (made, kept):
         assert_equal(prepared, expected)
     assert model(config, kept) == model(config, expected)
+
+
+@pytest.fixture
+def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "BATCH_ROWS", 100)
+    monkeypatch.setattr(on_disk, "BATCH_ROWS", 100)
+
+
+@pytest.mark.usefixtures("few_rows_at_a_time")
+@pytest.mark.parametrize("overrides", [*CASES.values(), ["task=classification", "task.weights=balanced"]])
+@pytest.mark.parametrize("kind", ["disk", "external"])
+def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
+    kind: str, overrides: list[str], path: Path, cache: StageCache, tmp_path: Path
+):
+    given = ["data=file", f"data.path={path}", *overrides]
+    in_memory = configured(*given, "matrices=memory")
+    in_files = configured(*given, f"matrices={kind}", f"cache.folder={tmp_path / 'bins'}")
+    expected = prepare(in_memory, OFF)
+    for used in (OFF, cache, cache):
+        made = prepare(in_files, used)
+        assert_equal(made, expected)
+        assert made.matrices.fitting.storage.kind == kind
+    assert model(in_files, made) == model(in_memory, expected)
+    assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
+
+
+def test_an_entry_serves_features_in_memory_and_in_files(
+    path: Path, cache: StageCache, nothing_is_made: Callable[[], None]
+):
+    given = ["data=file", f"data.path={path}"]
+    for seed, kind in enumerate(("memory", "external")):
+        prepare(configured(*given, f"matrices={kind}", f"seed={seed}"), cache)
+    nothing_is_made()
+    for seed, kind in enumerate(("disk", "memory")):
+        prepare(configured(*given, f"matrices={kind}", f"seed={seed}"), cache)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "memory_bytes", "kind"),
+    [
+        ([], 2**34, "memory"),
+        ([], 2**24, "external"),
+        (["matrices=memory"], 2**24, "memory"),
+        (["matrices=disk"], 2**34, "disk"),
+        # What features in files cannot do stays in memory, however small that is.
+        (["baselines=full"], 2**24, "memory"),
+        (["cv=3"], 2**24, "memory"),
+    ],
+)
+def test_features_are_in_files_where_memory_is_small(
+    overrides: list[str], memory_bytes: int, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(features_prepare, "_memory_bytes", lambda: memory_bytes)
+    assert features_prepare.storage_of(configured(*overrides), 10_000).kind == kind
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 2**28 < features_prepare._memory_bytes() < 2**50
 
 
 def test_members_of_a_stack_see_the_same_folds(path: Path, cache: StageCache):

@@ -1,0 +1,94 @@
+"""XGBoost's own matrices, of features in memory or, batch by batch, of features in files."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from xgboost import DataIter, DMatrix, ExtMemQuantileDMatrix, QuantileDMatrix
+
+from spotify_ml.features.parts import Part
+
+
+class Batches(DataIter):
+    """Rows of a part as XGBoost asks for them: from the first batch on, as often as it wants.
+
+    Parameters
+    ----------
+    part : Part
+        The features.
+    target : ndarray, shape (n_rows,)
+        What is predicted.
+    weights : ndarray of float, shape (n_rows,), optional
+        How much each row counts.
+    pages : Path, optional
+        How the names of XGBoost's own files begin, where it is to keep what it makes of the batches in files.
+    """
+
+    def __init__(
+        self, part: Part, target: np.ndarray, weights: np.ndarray | None = None, pages: Path | None = None
+    ) -> None:
+        self._part, self._target, self._weights = part, target, weights
+        self.reset()
+        super().__init__(cache_prefix=None if pages is None else str(pages))
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._start, self._batches = 0, self._part.batches()
+
+    def next(self, input_data: Callable[..., Any]) -> bool:
+        """Hand over the next batch, and say whether there was one."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        own = slice(self._start, self._start + len(batch))
+        weights = None if self._weights is None else self._weights[own]
+        names = list(self._part.features.columns)
+        # As XGBoost calls the columns of a DataFrame.
+        types = ["float"] * len(names)
+        input_data(data=batch, label=self._target[own], weight=weights, feature_names=names, feature_types=types)
+        self._start = own.stop
+        return True
+
+
+@contextmanager
+def xgboost_matrices(n_threads: int | None) -> Iterator[Callable[..., DMatrix]]:
+    """Give what makes a matrix of features, target, weights and, for one that trees are to be grown on, ``max_bin``.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        How many to make it with; None: all.
+
+    Yields
+    ------
+    callable
+        Matrices of features in files are of use within the block alone, and have to be gone when it ends.
+    """
+    with ExitStack() as opened:
+        yield partial(_matrix, opened, n_threads)
+
+
+def _matrix(
+    opened: ExitStack,
+    n_threads: int | None,
+    features: Any,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    max_bin: int | None = None,
+) -> DMatrix:
+    options: dict[str, Any] = {"nthread": n_threads} if max_bin is None else {"nthread": n_threads, "max_bin": max_bin}
+    if not isinstance(features, Part):
+        kind = DMatrix if max_bin is None else QuantileDMatrix
+        return kind(features, target, weight=weights, **options)
+    storage = features.storage
+    if storage.kind == "disk" and max_bin is not None:
+        return QuantileDMatrix(Batches(features, target, weights), **options)
+    if storage.folder is not None:
+        storage.folder.mkdir(parents=True, exist_ok=True)
+    folder = opened.enter_context(TemporaryDirectory(prefix=".bins-", dir=storage.folder, ignore_cleanup_errors=True))
+    batches = Batches(features, target, weights, Path(folder) / "page")
+    return DMatrix(batches, **options) if max_bin is None else ExtMemQuantileDMatrix(batches, **options)
