@@ -13,9 +13,9 @@ from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.explanation import contributions, is_explainable
 from spotify_ml.models.targets import Task, class_names
 
-_FEWEST_ROWS, _MOST_ROWS = 100, 300
-# Splits times squared depth times rows, which is what TreeSHAP takes: about a second on two cores.
-_WORK = 6e8
+_FEWEST_ROWS, _MOST_ROWS = 100, 500
+# Splits times depth times rows, which is what `spotify_ml.models.tree_shap` takes: about a second on two cores.
+_WORK = 1.25e8
 # What a depth without a limit is taken for.
 _DEEP = 16
 
@@ -76,7 +76,7 @@ def explain(fitted: FittedEstimators, matrices: Matrices, task: Task, seed: int)
 
 def _contributions(estimator: Any, test: Part, n_rows: int, seed: int) -> pd.DataFrame:
     rows = np.random.default_rng(seed).permutation(len(test.target))[:n_rows]
-    added = contributions(estimator, test.matrix()[rows])[:, :-1]
+    added = contributions(estimator, test.take(rows))[:, :-1]
     return pd.DataFrame(added, index=test.features.index[rows], columns=test.features.columns)
 
 
@@ -84,5 +84,5 @@ def _n_rows(estimator: Any, importance: pd.DataFrame) -> int:
     """Return how many rows to look at: fewer of a larger model, whose rows take longer."""
     if not isinstance(estimator, XGBModel):
         return _FEWEST_ROWS
-    work = importance["weight"].sum() * (estimator.max_depth or _DEEP) ** 2
+    work = importance["weight"].sum() * (estimator.max_depth or _DEEP)
     return int(np.clip(_WORK / max(work, 1), _FEWEST_ROWS, _MOST_ROWS))
