@@ -27,6 +27,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import SpotifyMLError
 from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.train import train
+from tests.commands import train_each
 
 PATIENCE_S = 60
 QUICK = ["model.n_jobs=1", "model.n_estimators=30"]
@@ -97,6 +98,16 @@ def finish(process: subprocess.Popen[str], run: Path) -> Finished:
 
 def command_line(*overrides: str, run: Path, cwd: Path, **options: Any) -> Finished:
     return finish(start(*overrides, run=run, cwd=cwd, **options), run)
+
+
+def all_finished(commands: dict[str, list[str]], folder: Path, said: Path) -> dict[str, Finished]:
+    """Run commands that fail early from a folder, each with its run in one of its own there."""
+    runs = {name: folder / name.replace(" ", "-") for name in commands}
+    ends = train_each([[*commands[name], f"hydra.run.dir={run}"] for name, run in runs.items()], folder, said)
+    return {
+        name: Finished(end.returncode, end.stdout, end.stderr, run)
+        for (name, run), end in zip(runs.items(), ends, strict=True)
+    }
 
 
 def assert_one_error(result: Finished, *words: str) -> None:
@@ -244,20 +255,8 @@ def test_same_command_twice_gives_the_same_figures_and_the_same_model(pair: tupl
 
 
 @pytest.mark.slow
-def test_register_false_records_without_a_version(store: Store, own: tuple[str, list[str]], tmp_path: Path):
-    name, overrides = own
-    result = command_line("register=false", *QUICK, *overrides, run=tmp_path / "run", cwd=tmp_path)
-    assert result.code == 0
-    assert "not registered" in result.stdout
-    assert result.summary["version"] is None
-    assert [run.info.status for run in store.runs(name)] == ["FINISHED"]
-    assert store.versions(name) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
-def test_runs_at_once_on_a_fresh_store_all_succeed(count: int, tmp_path: Path):
-    store = Store(tmp_path)
+def test_runs_at_once_on_a_fresh_store_all_succeed(tmp_path: Path):
+    store, count = Store(tmp_path), 4
     # The folder of the configuration, with nothing but its root moved.
     pattern = yaml.safe_load((CONF / "train.yaml").read_text())["hydra"]["run"]["dir"]
     run = Path(pattern.replace("${project:outputs/runs}", str(tmp_path / "runs")))
@@ -274,15 +273,22 @@ def test_runs_at_once_on_a_fresh_store_all_succeed(count: int, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_run_folder_is_not_used_twice(store: Store, own: tuple[str, list[str]], tmp_path: Path):
+def test_a_run_that_is_not_registered_is_recorded_and_its_folder_not_used_twice(
+    store: Store, own: tuple[str, list[str]], tmp_path: Path
+):
     name, overrides = own
-    first = train(configured(*QUICK, *overrides), tmp_path / "run", [])
+    first = command_line("register=false", *QUICK, *overrides, run=tmp_path / "run", cwd=tmp_path)
+    assert first.code == 0, first.stderr
+    assert "not registered" in first.stdout
+    assert first.summary["version"] is None
+    (recorded,) = store.runs(name)
+    assert (recorded.info.run_id, recorded.info.status) == (first.summary["run_id"], "FINISHED")
     with pytest.raises(SpotifyMLError, match=re.escape(f"{tmp_path / 'run'}")) as caught:
         train(configured(*QUICK, *overrides), tmp_path / "run", [])
     assert "tracking store" not in str(caught.value)
     assert sorted(run.info.status for run in store.runs(name)) == ["FAILED", "FINISHED"]
-    assert store.versions(name) == [1]
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["run_id"] == first.run_id
+    assert store.versions(name) == []
+    assert first.summary["run_id"] == recorded.info.run_id
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
@@ -453,30 +459,41 @@ def test_a_bad_file_fails_the_run_and_registers_nothing(
     assert_nothing_half_written(tmp_path / "run")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["data=file", "data.path=nowhere.csv"], ["nowhere.csv does not exist"]),
-        (["data=file", "data.path=broken.csv"], ["outside 0 to 1", "outside 0 to 100", "row 2", "row 3"]),
-        (["split.test_size=0.99999"], ["split.test_size=0.99999", "without rows"]),
-        (["split.val_size=0.99999"], ["split.val_size=0.99999", "without rows"]),
-        (["model.tree_method=exact", "model.max_depth=0"], ["max_depth"]),
-    ],
-)
-def test_the_command_answers_bad_input_with_one_error(
-    overrides: list[str], words: list[str], csv: Path, store: Store, own: tuple[str, list[str]], tmp_path: Path
-):
+REFUSED = {
+    "no file": (["data=file", "data.path=nowhere.csv"], ["nowhere.csv does not exist"]),
+    "bad rows": (
+        ["data=file", "data.path=broken.csv"],
+        ["outside 0 to 1", "outside 0 to 100", "row 2", "row 3"],
+    ),
+    "no train rows": (["split.test_size=0.99999"], ["split.test_size=0.99999", "without rows"]),
+    "no other rows": (["split.val_size=0.99999"], ["split.val_size=0.99999", "without rows"]),
+    "no depth": (["model.tree_method=exact", "model.max_depth=0"], ["max_depth"]),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(csv: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    """Every command with bad input, in an experiment and for a registered model of its own."""
+    folder, said = tmp_path_factory.mktemp("refused"), tmp_path_factory.mktemp("said")
     lines = _cell(3, "popularity", "101")(_cell(2, "energy", "1.7")(csv.read_text().splitlines()))
-    (tmp_path / "broken.csv").write_text("\n".join(lines))
-    name, recorded = own
-    result = command_line(*overrides, *recorded, run=tmp_path / "run", cwd=tmp_path)
-    assert_one_error(result, *words)
-    (run,) = store.runs(name)
+    (folder / "broken.csv").write_text("\n".join(lines))
+    commands = [
+        [*overrides, *store.overrides, f"tracking.experiment={kind}", f"tracking.registered_model={kind}"]
+        for kind, (overrides, _) in REFUSED.items()
+    ]
+    return all_finished(dict(zip(REFUSED, commands, strict=True)), folder, said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", REFUSED)
+def test_the_command_answers_bad_input_with_one_error(kind: str, refused: dict[str, Finished], store: Store):
+    result = refused[kind]
+    assert_one_error(result, *REFUSED[kind][1])
+    (run,) = store.runs(kind)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == result.stderr[result.stderr.index("error: ") :].removeprefix("error: ").rstrip()
-    assert store.versions(name) == []
-    assert_nothing_half_written(tmp_path / "run")
+    assert store.versions(kind) == []
+    assert_nothing_half_written(result.folder)
 
 
 # --- stores that cannot be used
@@ -507,23 +524,30 @@ def test_a_server_that_does_not_answer_is_named(kind: str, mode: str, request: p
     assert_nothing_half_written(tmp_path)
 
 
+NO_STORES = {
+    "below a regular file": ("sqlite:///{folder}/file/mlflow.db", "{folder}/file"),
+    "no database": ("sqlite:///{folder}/file", "{folder}/file"),
+    "a folder": ("sqlite:///{folder}", "{folder}"),
+    "a file store": ("{folder}/mlruns", "{folder}/mlruns"),
+    "an unknown scheme": ("nosuchscheme://store", "nosuchscheme"),
+}
+
+
+@pytest.fixture(scope="module")
+def without_store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    """The command with every store that is none."""
+    folder, said = tmp_path_factory.mktemp("no-store"), tmp_path_factory.mktemp("said")
+    (folder / "file").write_text("This is a regular file, and no database.\n" * 100)
+    commands = {kind: [f"tracking.uri={uri.format(folder=folder)}", *QUICK] for kind, (uri, _) in NO_STORES.items()}
+    return all_finished(commands, folder, said)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("uri", "words"),
-    [
-        ("sqlite:///{folder}/file/mlflow.db", "{folder}/file"),
-        ("sqlite:///{folder}/file", "{folder}/file"),
-        ("sqlite:///{folder}", "{folder}"),
-        ("{folder}/mlruns", "{folder}/mlruns"),
-        ("nosuchscheme://store", "nosuchscheme"),
-    ],
-    ids=["below a regular file", "no database", "a folder", "a file store", "an unknown scheme"],
-)
-def test_a_store_that_is_none_is_named(uri: str, words: str, tmp_path: Path):
-    (tmp_path / "file").write_text("This is a regular file, and no database.\n" * 100)
-    result = command_line(f"tracking.uri={uri.format(folder=tmp_path)}", *QUICK, run=tmp_path / "run", cwd=tmp_path)
-    assert_one_error(result, words.format(folder=tmp_path))
-    assert_nothing_half_written(tmp_path / "run")
+@pytest.mark.parametrize("kind", NO_STORES)
+def test_a_store_that_is_none_is_named(kind: str, without_store: dict[str, Finished]):
+    result = without_store[kind]
+    assert_one_error(result, NO_STORES[kind][1].format(folder=result.folder.parent))
+    assert_nothing_half_written(result.folder)
 
 
 def _obeying_permissions() -> tuple[str, ...]:

@@ -313,8 +313,7 @@ def test_without_a_lock_who_was_overwritten_notices(store: Store, monkeypatch: p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(2))
-def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: Store, attempt: int):
+def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: Store):
     known = {run.info.run_id for run in store.promotions()}
     line = [sys.executable, "-m", "spotify_ml.promote", *store.overrides]
     racers = {

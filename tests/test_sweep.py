@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 PATIENCE_S = 120
 QUICK = ["model.n_jobs=1", "model.n_estimators=20"]
+# The first test is of the baselines that jobs share as well.
+ALONE = ["features=audio", "baselines=quick"]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 PARENT = "mlflow.parentRunId"
 
@@ -77,7 +79,7 @@ def test_sweep_is_one_parent_with_a_child_for_every_job(launcher: list[str], tmp
 
 
 def test_sweep_that_is_asked_to_register_does(tmp_path: Path):
-    result = sweep(tmp_path, "model.max_depth=2", "register=true")
+    result = sweep(tmp_path, "model.max_depth=2", "register=true", *ALONE)
     assert result.code == 0, result.stderr
     assert result.versions == 1
     assert [summary["version"] for summary in result.summaries()] == [1]
@@ -85,7 +87,7 @@ def test_sweep_that_is_asked_to_register_does(tmp_path: Path):
 
 @pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["one after the other", "two at once"])
 def test_a_failing_job_fails_the_sweep_with_one_error(launcher: list[str], tmp_path: Path):
-    result = sweep(tmp_path, "split.val_size=0.12,0.99999", *launcher)
+    result = sweep(tmp_path, "split.val_size=0.12,0.99999", *ALONE, *launcher)
     assert result.code == 1
     assert "Traceback" not in result.stderr
     (error,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))

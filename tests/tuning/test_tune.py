@@ -39,6 +39,7 @@ from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tuning.study import Worker
 from spotify_ml.tuning.trials import TrialData, TrialResult
 from spotify_ml.tuning.tune import Outcome, tune
+from tests.commands import train_each
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
 register_resolvers()
@@ -703,23 +704,6 @@ def test_a_study_of_many_settings_is_recorded(refits: list[RunConfig], fits: lis
 # --- what cannot be done
 
 
-# Each command in a process of its own, without importing everything anew.
-COMMANDS = """
-import json, os, sys
-import spotify_ml.tuning.tune
-from spotify_ml.train import main
-
-codes = []
-for number, overrides in enumerate(json.loads(sys.argv[1])):
-    pid = os.fork()
-    if pid == 0:
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
-        sys.argv = ["train", *overrides, f"hydra.run.dir={number}"]
-        sys.exit(main())
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-print(json.dumps(codes))
-"""
 DEPTH = "tune.space.model.max_depth"
 BAD = {
     "unknown key": (["+tune.space.model.max_dept={low: 1, high: 2}"], "did you mean 'model.max_depth'"),
@@ -764,20 +748,13 @@ def refused(story: Story, sample: RawTracks, tmp_path_factory: pytest.TempPathFa
     plain = optuna.create_study(storage=RDBStorage(here.storage), study_name="plain")
     plain.add_trial(optuna.trial.create_trial(value=1.0))
     before, runs = dump(here), len(here.runs())
-    commands = [[*here.overrides, *QUICK, *STORY, "tune.n_trials=7", *overrides] for overrides, _ in BAD.values()]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_S,
-    )
+    common = [*here.overrides, *QUICK, *STORY, "tune.n_trials=7"]
+    commands = [[*common, *overrides, f"hydra.run.dir={number}"] for number, (overrides, _) in enumerate(BAD.values())]
+    ends = train_each(commands, folder, folder)
     storages = before, dump(here)
     assert len(here.runs()) == runs
     return {
-        name: Refused(code, *((folder / f"{number}.{kind}").read_text() for kind in ("out", "err")), storages)
-        for number, (name, code) in enumerate(zip(BAD, json.loads(done.stdout), strict=True))
+        name: Refused(end.returncode, end.stdout, end.stderr, storages) for name, end in zip(BAD, ends, strict=True)
     }
 
 
