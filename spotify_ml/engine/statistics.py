@@ -19,7 +19,7 @@ _JOINED = {name: {"highest": "max", "lowest": "min"}.get(name, "sum") for name i
 def key_totals(table: pd.DataFrame, n_folds: int) -> KeyTotals:
     """Return the totals of a table with one row per key and fold, the columns `_KEY`, `_FOLD` and `TOTALS`."""
     table = table.sort_values([_KEY, _FOLD], ignore_index=True)
-    folds, values = table[_FOLD].to_numpy(np.int64), table[list(TOTALS)].to_numpy(np.float64)
+    folds, values = table[_FOLD].to_numpy(np.int64), (table[name].to_numpy(np.float64) for name in TOTALS)
     return KeyTotals.of_cells(table[_KEY].to_numpy(np.uint64), folds, values, n_folds)
 
 

@@ -1,8 +1,8 @@
 """What the rest of the catalogue says about a track: its artists', its album's and its genres' other recordings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -90,7 +90,9 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         }
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def fit_transform(
+        self, X: pd.DataFrame | Mapping[str, Any], y: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Learn the statistics, and return those that each track of train may know, shape (n_tracks, 36).
 
         Parameters
@@ -122,20 +124,20 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
 
 
 def by_level(
-    X: pd.DataFrame, statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
+    X: pd.DataFrame | Mapping[str, Any], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
 ) -> np.ndarray:
     """Return the statistics of every level side by side, shape (n_tracks, 36).
 
     Parameters
     ----------
-    X : DataFrame
+    X : DataFrame, or mapping of str to Series
         Tracks, with the columns named by `COLUMNS`.
     statistics : callable
         Gives those of one level, shape (n_tracks, 6), by its name, its keys, and what to expect of a track whose key is
         unknown: its mean at the level that this one falls back to, or None.
     """
     keys, n_statistics = key_columns(X), len(STATISTICS)
-    matrix = np.empty((len(X["artists"]), len(LEVELS) * n_statistics), dtype=np.float32)
+    matrix = np.empty((len(keys["artists"].codes), len(LEVELS) * n_statistics), dtype=np.float32)
     means: dict[str, np.ndarray] = {}
     for position, (name, level) in enumerate(LEVELS.items()):
         prior = None if level.fallback is None else means[level.fallback]
@@ -145,13 +147,14 @@ def by_level(
     return matrix
 
 
-def key_columns(X: pd.DataFrame) -> dict[str, KeyColumn]:
+def key_columns(X: pd.DataFrame | Mapping[str, Any]) -> dict[str, KeyColumn]:
     """Return the columns that make keys: what is equal is hashed once, for all levels."""
     artists = KeyColumn.of(X["artists"])
     codes, genres = genre_lists(X)
+    joined = [LIST_SEPARATOR.join(members) or None for members in genres]
     return {
         "artists": artists,
-        "first_artist": artists.replaced([value.partition(LIST_SEPARATOR)[0] for value in artists.values]),
+        "first_artist": artists.changed(lambda value: value.partition(LIST_SEPARATOR)[0]),
         "album_name": KeyColumn.of(X["album_name"]),
-        "track_genre": KeyColumn(codes, np.empty(0)).replaced([LIST_SEPARATOR.join(members) for members in genres]),
+        "track_genre": KeyColumn(codes, np.array(joined, dtype=object)).distinct(),
     }

@@ -1,6 +1,7 @@
 """Genres of tracks as numbers: the set as flags, or the first as a label code."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from spotify_ml.features.keys import distinct_values
 _ALLOWED = str.maketrans("[]<", "()(")
 
 
-def genre_lists(X: pd.DataFrame) -> tuple[np.ndarray, list[list[str]]]:
+def genre_lists(X: pd.DataFrame | Mapping[str, Any]) -> tuple[np.ndarray, list[list[str]]]:
     """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
     codes, distinct = distinct_values(X["track_genre"])
     return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]

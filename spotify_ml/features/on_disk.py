@@ -1,6 +1,7 @@
 """Features that are built batch by batch into files, equal to those that are built in memory."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,27 @@ def fit_apart(
     features = fit_on_examples(name, tracks.iloc[seen[~genres.duplicated().to_numpy()]], seed)
     known = {}
     for step, transformer, columns in features.transformers_:
-        own = tracks[columns].iloc[seen]
         if isinstance(transformer, CatalogueStatistics):
-            known[step] = transformer.fit_transform(own, target[seen], groups[seen])
+            known[step] = transformer.fit_transform(_Rows(tracks, seen), target[seen], groups[seen])
         elif step != "remainder":
-            transformer.fit(own, target[seen])
+            transformer.fit(tracks[columns].iloc[seen], target[seen])
     return features, known
+
+
+class _Rows(Mapping[str, pd.Series]):
+    """The columns of some rows, each copied when it is asked for, and gone with whoever asked."""
+
+    def __init__(self, tracks: pd.DataFrame, rows: np.ndarray) -> None:
+        self._tracks, self._rows = tracks, rows
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return self._tracks[name].iloc[self._rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._tracks)
+
+    def __len__(self) -> int:
+        return len(self._tracks.columns)
 
 
 def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int) -> ColumnTransformer:

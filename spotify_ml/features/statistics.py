@@ -1,6 +1,6 @@
 """Statistics of the target by a key, such that no row of train is told about its own group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.features.keys import distinct_values
+from spotify_ml.features.keys import changed, chunks, distinct_values, hashed
 from spotify_ml.features.totals import totals_of_rows
 
 STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
@@ -31,33 +31,36 @@ class KeyColumn:
     ----------
     codes : ndarray of int, shape (n_rows,)
         The position of the key of each row in `values`; -1 where it has none.
-    values : ndarray of str, shape (n_keys,)
-        The keys.
+    values : sequence of str, shape (n_keys,)
+        The keys; of many, as Arrow holds them.
     """
 
     codes: np.ndarray
-    values: np.ndarray
+    values: Any
 
     @classmethod
     def of(cls, column: Any) -> Self:
         """Return the keys of a column; an empty value is none."""
         codes, distinct = distinct_values(column)
-        values = np.asarray(distinct, dtype=object)
-        (empty,) = np.nonzero(values == "")
+        values = np.array(distinct, dtype=object) if isinstance(distinct, list) else distinct
+        (empty,) = np.nonzero(np.asarray(values == ""))
         if len(empty):
             codes[np.isin(codes, empty)] = -1
         return cls(codes, values)
 
-    def replaced(self, values: Sequence[str]) -> Self:
-        """Return the same rows with other keys, one for each of `values`, of which several may be equal or empty."""
-        positions, distinct = distinct_values(np.array([value or None for value in values], dtype=object))
-        return type(self)(np.append(positions, -1)[self.codes], np.asarray(distinct, dtype=object))
+    def changed(self, change: Callable[[str], str]) -> Self:
+        """Return the same rows with what a function makes of their keys; an empty one is none."""
+        return type(self)(self.codes, changed(self.values, change)).distinct()
+
+    def distinct(self) -> Self:
+        """Return the same rows with every key once, of keys of which several may be equal, or missing."""
+        positions, values = distinct_values(self.values)
+        return type(self)(np.append(positions, -1)[self.codes], values)
 
     @cached_property
     def hashes(self) -> np.ndarray:
         """The hash of every key, shape (n_keys,)."""
-        hashes: np.ndarray = pd.util.hash_array(self.values, categorize=False)
-        return hashes
+        return hashed(self.values)
 
 
 def _columns(X: pd.DataFrame | Sequence[KeyColumn]) -> Sequence[KeyColumn]:
@@ -282,12 +285,14 @@ def key_hashes(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarra
 
 def _members(column: KeyColumn, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = column.codes[rows]
-    lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in column.values]
-    lengths = np.array([len(members) for members in lists], dtype=np.intp)
-    names = np.array([name for members in lists for name in members], dtype=object)
-    hashes = pd.util.hash_array(names, categorize=False)
+    counts, hashes = [np.empty(0, dtype=np.intp)], [np.empty(0, dtype=np.uint64)]
+    for values in chunks(column.values):
+        lists = [list(dict.fromkeys(filter(None, value.split(LIST_SEPARATOR)))) for value in values]
+        counts.append(np.array([len(members) for members in lists], dtype=np.intp))
+        hashes.append(hashed([name for members in lists for name in members]))
+    lengths, of_members = np.concatenate(counts), np.concatenate(hashes)
     starts = np.cumsum(lengths) - lengths
     # The members of every row's list, one list after the other.
     repeated = lengths[codes]
     offsets = np.arange(repeated.sum()) - np.repeat(np.cumsum(repeated) - repeated, repeated)
-    return np.repeat(rows, repeated), hashes[np.repeat(starts[codes], repeated) + offsets]
+    return np.repeat(rows, repeated), of_members[np.repeat(starts[codes], repeated) + offsets]

@@ -1,5 +1,6 @@
 """What the rows of every key come to, and what is left of that without the rows of one fold."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -38,7 +39,7 @@ class KeyTotals:
     n_folds: int
 
     @classmethod
-    def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: np.ndarray, n_folds: int) -> Self:
+    def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: Iterable[np.ndarray], n_folds: int) -> Self:
         """Return the totals of keys from those of their cells.
 
         Parameters
@@ -47,15 +48,14 @@ class KeyTotals:
             The key of each cell, ascending.
         folds : ndarray of int, shape (n_cells,)
             The fold of each, ascending within a key.
-        values : ndarray of float64, shape (n_cells, 6)
-            Its totals.
+        values : iterable of ndarray of float64, shape (n_cells,)
+            Its totals, a column at a time: together they would be the widest of all that is held here.
         n_folds : int
             Number of folds.
         """
         keys, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
-        totals, others = np.empty((len(keys), len(TOTALS))), np.empty_like(values)
-        for column, name in enumerate(TOTALS):
-            own = values[:, column]
+        totals, others = np.empty((len(keys), len(TOTALS))), np.empty((len(hashes), len(TOTALS)))
+        for column, (name, own) in enumerate(zip(TOTALS, values, strict=True)):
             if name in ("highest", "lowest"):
                 sign = 1 if name == "highest" else -1
                 extreme, without = without_each(sign * own, first, codes)
@@ -86,14 +86,17 @@ def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds
     """
     keys, codes = np.unique(hashes, return_inverse=True)
     cells, positions = np.unique(codes * n_folds + folds, return_inverse=True)
-    values = np.empty((len(cells), len(TOTALS)))
-    for column, weights in enumerate((None, y, y * y, (y <= DEAD).astype(np.float64))):
-        values[:, column] = np.bincount(positions, weights=weights, minlength=len(cells))
-    values[:, -2], values[:, -1] = -np.inf, np.inf
-    np.maximum.at(values[:, -2], positions, y)
-    np.minimum.at(values[:, -1], positions, y)
+
+    def columns() -> Iterator[np.ndarray]:
+        for weights in (None, y, y * y, (y <= DEAD).astype(np.float64)):
+            yield np.bincount(positions, weights=weights, minlength=len(cells)).astype(np.float64, copy=False)
+        for reduce, least in ((np.maximum, -np.inf), (np.minimum, np.inf)):
+            extremes = np.full(len(cells), least)
+            reduce.at(extremes, positions, y)
+            yield extremes
+
     of_key, fold = np.divmod(cells, n_folds)
-    return KeyTotals.of_cells(keys[of_key], fold, values, n_folds), positions
+    return KeyTotals.of_cells(keys[of_key], fold, columns(), n_folds), positions
 
 
 def without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
