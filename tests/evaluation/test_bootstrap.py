@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.evaluation import bootstrap
 from spotify_ml.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_metrics
 from spotify_ml.evaluation.metrics import regression_metrics, task_metrics
 
@@ -99,6 +100,22 @@ def test_the_sign_says_which_is_better_and_pairing_what_is_known():
     # One by one, their intervals overlap by far.
     one, other = (bootstrap_metrics(REGRESSION, actual, each, groups, seed=SEED) for each in (better, predicted))
     assert one["rmse"].upper > other["rmse"].lower
+
+
+def test_bundles_of_very_many_groups_tell_as_much(monkeypatch):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4000), 3)
+    # Groups stand in the order of their errors: bundles of neighbours would say something else.
+    errors = np.sort(rng.exponential(10, 4000))[groups]
+    data = np.arange(12_000.0) % 100, np.arange(12_000) % 100 + errors, groups
+    one_by_one = bootstrap_metrics(REGRESSION, *data, seed=SEED)
+    monkeypatch.setattr(bootstrap, "_MOST_DRAWN", 500)
+    bundled = bootstrap_metrics(REGRESSION, *data, seed=SEED)
+    for name, interval in one_by_one.items():
+        assert bundled[name].value == pytest.approx(interval.value)
+        width = interval.upper - interval.lower
+        assert bundled[name].upper - bundled[name].lower == pytest.approx(width, rel=0.15)
+        assert bundled[name].upper == pytest.approx(interval.upper, abs=0.1 * width)
 
 
 def test_repeated_rows_tell_nothing_new():
