@@ -115,19 +115,21 @@ def _cell(mean: float, spread: float) -> str:
 
 
 def _draw(path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    from matplotlib.figure import Figure
+    from spotify_ml.evaluation.style import DPI, figure_of_many
 
     widest = max(len(table.groupby(_keys(table))) for table in tables.values())
-    figure = Figure(figsize=(max(7, 1.6 * widest), 4.5 * len(tables)), layout="constrained")
+    size = max(7, 1.6 * widest), 4.5 * len(tables)
+    figure = figure_of_many("The model beside what can be had with less", size)
     places = figure.subplots(len(tables), squeeze=False)[:, 0]
     for axes, (metric, table) in zip(places, tables.items(), strict=True):
         _draw_bars(axes, table, metric)
-    places[0].set_title("The model beside what can be had with less", loc="left", fontweight="bold")
     # The staged name does not end in the format's.
-    figure.savefig(path, dpi=100, format="png")
+    figure.savefig(path, dpi=DPI, format="png")
 
 
 def _draw_bars(axes: "Axes", table: pd.DataFrame, metric: str) -> None:
+    from spotify_ml.evaluation.style import unframe
+
     keys = _keys(table)
     labelled = table.assign(label=table[keys].agg(", ".join, axis=1))
     labels = labelled["label"].unique()
@@ -141,5 +143,5 @@ def _draw_bars(axes: "Axes", table: pd.DataFrame, metric: str) -> None:
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel(", ".join(keys))
     axes.set_ylabel(f"test {title(metric)}")
-    axes.spines[["top", "right"]].set_visible(False)
+    unframe(axes)
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))

@@ -1,6 +1,5 @@
 """Pictures of raw tracks, before any model: each has a title that says what it shows."""
 
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,8 +10,8 @@ from matplotlib.figure import Figure
 
 from spotify_ml.data.duplicates import Duplicates
 from spotify_ml.data.schema import AUDIO, TARGET
+from spotify_ml.evaluation.style import BLUE, GREY, LIGHT, ORANGE, SMALL, SMALLEST, figure_of_many, plain, unframe
 
-_BLUE, _ORANGE, _GREY, _LIGHT = "#1f5fa8", "#d9731a", "#808080", "#c9d8ea"
 _UNITS = {
     "popularity": "points",
     "duration_ms": "minutes",
@@ -29,7 +28,6 @@ _FEW_TICKS = 5
 _MOST_GENRES = 12
 _FEWEST_SHARE = 0.01
 _LONG_MINUTES = 10.0
-_CHARACTERS_PER_INCH = 9.5
 _MS_PER_MINUTE = 60_000
 
 
@@ -41,7 +39,7 @@ def draw_popularity(raw: pd.DataFrame) -> Figure:
         f"{(values == 0).mean():.0%} of the rows have popularity 0; half of all lie between {low:.0f} and {high:.0f}"
     )
     counts = np.bincount(np.rint(values).astype(int), minlength=101)
-    axes.bar(range(101), counts, 1, color=[_ORANGE] + 100 * [_BLUE])
+    axes.bar(range(101), counts, 1, color=[ORANGE] + 100 * [BLUE])
     axes.set_xlabel("popularity (points)")
     axes.set_ylabel("rows")
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -64,16 +62,16 @@ def draw_distributions(raw: pd.DataFrame) -> Figure:
             values = np.minimum(values / _MS_PER_MINUTE, _LONG_MINUTES)
         distinct, counts = np.unique(values, return_counts=True)
         if len(distinct) <= _FEW_VALUES:
-            axes.bar(distinct, counts, color=_BLUE)
+            axes.bar(distinct, counts, color=BLUE)
             axes.set_xticks(distinct[:: max(1, len(distinct) // 5)])
         else:
-            axes.hist(values, bins=_BINS, color=_BLUE)
+            axes.hist(values, bins=_BINS, color=BLUE)
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name) + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=8)
-        axes.tick_params(labelsize=8)
+        axes.set_xlabel(_unit(name) + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL)
+        axes.tick_params(labelsize=SMALL)
         axes.yaxis.set_major_formatter("{x:,.0f}")
     for axes in places[::4]:
-        axes.set_ylabel("rows", fontsize=8)
+        axes.set_ylabel("rows", fontsize=SMALL)
     return figure
 
 
@@ -94,7 +92,7 @@ def draw_correlations(raw: pd.DataFrame) -> Figure:
     for row, column in np.argwhere(np.isfinite(ranks)):
         value = ranks[row, column]
         colour = "white" if abs(value) > 0.6 else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALLEST, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.spines[:].set_visible(False)
@@ -115,10 +113,10 @@ def draw_genres(raw: pd.DataFrame) -> Figure:
     if len(shown) > 2 * _MOST_GENRES:
         shown = shown[:_MOST_GENRES] + shown[-_MOST_GENRES:]
     figure, axes = _figure(title, (8, 1.5 + 0.26 * len(shown)))
-    _boxes(axes, [groups.get_group(name).to_numpy() for name in shown], map(_plain, shown))
+    _boxes(axes, [groups.get_group(name).to_numpy() for name in shown], map(plain, shown))
     if len(shown) < len(means):
-        axes.axhline(_MOST_GENRES + 0.5, color=_ORANGE, linestyle="--", linewidth=1)
-        axes.text(101, _MOST_GENRES + 0.5, f"{len(means) - len(shown)} more", fontsize=8, color=_ORANGE, va="center")
+        axes.axhline(_MOST_GENRES + 0.5, color=ORANGE, linestyle="--", linewidth=1)
+        axes.text(101, _MOST_GENRES + 0.5, f"{len(means) - len(shown)} more", fontsize=SMALL, color=ORANGE, va="center")
     return figure
 
 
@@ -131,8 +129,8 @@ def draw_zero_shares(raw: pd.DataFrame) -> Figure:
         f"In {some} of {len(shares)} genres more than half of the rows have popularity 0, at most {shares.iloc[-1]:.0%}"
     )
     figure, axes = _figure(title, (8, 1.5 + 0.22 * len(shown)))
-    axes.barh([_plain(name) for name in shown.index], shown * 100, color=_BLUE)
-    axes.axvline(100 * (raw[TARGET] == 0).mean(), color=_ORANGE, linestyle="--", linewidth=1, label="all rows")
+    axes.barh([plain(name) for name in shown.index], shown * 100, color=BLUE)
+    axes.axvline(100 * (raw[TARGET] == 0).mean(), color=ORANGE, linestyle="--", linewidth=1, label="all rows")
     axes.legend(frameon=False, loc="lower right")
     axes.set_xlabel("rows with popularity 0 (%)")
     return figure
@@ -148,13 +146,12 @@ def draw_moods_and_tempos(tracks: pd.DataFrame) -> Figure:
     """
     kinds = {"mood_energy": "mood", "tempo_category": "tempo"}
     explained = {label: _explained(tracks[TARGET], tracks[name]) for name, label in kinds.items()}
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
-    _entitle(figure, _finding(explained))
+    figure = figure_of_many(_finding(explained), (8, 4.2))
     for axes, name in zip(figure.subplots(2, 1, sharex=True), kinds, strict=True):
         present = [level for level in tracks[name].cat.categories if (tracks[name] == level).any()]
         values = [tracks.loc[tracks[name] == level, TARGET].to_numpy() for level in present]
         _boxes(axes, values, [f"{level} ({len(own):,})" for level, own in zip(present, values, strict=True)])
-        axes.spines[["top", "right"]].set_visible(False)
+        unframe(axes)
     figure.axes[0].set_xlabel("")
     return figure
 
@@ -169,16 +166,16 @@ def draw_audio_effects(raw: pd.DataFrame) -> Figure:
     for axes, (name, table) in zip(places, effects.items(), strict=True):
         scale = _MS_PER_MINUTE if name == "duration_ms" else 1
         axes.errorbar(
-            table["centre"] / scale, table["mean"], 1.96 * table["error"], color=_BLUE, marker="o", markersize=3
+            table["centre"] / scale, table["mean"], 1.96 * table["error"], color=BLUE, marker="o", markersize=3
         )
-        axes.axhline(raw[TARGET].mean(), color=_GREY, linewidth=1, linestyle="--")
+        axes.axhline(raw[TARGET].mean(), color=GREY, linewidth=1, linestyle="--")
         if len(table) < _FEW_TICKS:
             axes.set_xticks(table["centre"])
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name), fontsize=8)
-        axes.tick_params(labelsize=8)
+        axes.set_xlabel(_unit(name), fontsize=SMALL)
+        axes.tick_params(labelsize=SMALL)
     for axes in places[::4]:
-        axes.set_ylabel("mean popularity", fontsize=8)
+        axes.set_ylabel("mean popularity", fontsize=SMALL)
     return figure
 
 
@@ -188,9 +185,9 @@ def draw_copies(found: Duplicates) -> Figure:
     repeated = n_tracks - int(found.copies.get(1, 0))
     title = f"{repeated:,} of {n_tracks:,} tracks ({repeated / n_tracks:.0%}) stand in more than one row"
     figure, axes = _figure(title)
-    bars = axes.bar(found.copies.index, found.copies, color=_BLUE)
+    bars = axes.bar(found.copies.index, found.copies, color=BLUE)
     axes.set_xticks(found.copies.index)
-    axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=SMALL)
     axes.set_yscale("log")
     axes.set_xlabel("rows of the same track_id")
     axes.set_ylabel("tracks (logarithmic)")
@@ -207,7 +204,7 @@ def draw_spreads(found: Duplicates) -> Figure:
         own = found.spreads[(found.kinds == kind).to_numpy()]
         shares = 100 * np.histogram(own, edges)[0] / len(own)
         places = np.arange(len(labels)) + (position - (len(present) - 1) / 2) * 0.4
-        axes.bar(places, shares, 0.4, color=(_BLUE, _ORANGE)[position], label=f"{kind} ({len(own):,} recordings)")
+        axes.bar(places, shares, 0.4, color=(BLUE, ORANGE)[position], label=f"{kind} ({len(own):,} recordings)")
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel("highest less lowest popularity of a recording (points)")
     axes.set_ylabel("recordings (%)")
@@ -222,7 +219,7 @@ def draw_both_sides(found: Duplicates) -> Figure:
     title = f"Divided by chance, {recording:.0%} of the test rows have a copy of their recording in the other part"
     figure, axes = _figure(title, (8, 2.8))
     names, shares = list(found.both_sides)[::-1], [100 * share for share in found.both_sides.values()][::-1]
-    bars = axes.barh(names, shares, color=_BLUE)
+    bars = axes.barh(names, shares, color=BLUE)
     axes.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=9)
     axes.set_xlim(0, 108)
     axes.set_xlabel("test rows with … among the other rows (%)")
@@ -230,47 +227,34 @@ def draw_both_sides(found: Duplicates) -> Figure:
 
 
 def _figure(title: str, size: tuple[float, float] = (8, 4)) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size, layout="constrained")
+    figure = figure_of_many(title, size)
     axes = figure.subplots()
-    _entitle(figure, title)
-    axes.spines[["top", "right"]].set_visible(False)
+    unframe(axes)
     return figure, axes
 
 
 def _grid(title: str, count: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     n_rows = -(-count // 4)
-    figure = Figure(figsize=(10, 2.1 * n_rows + 0.5), layout="constrained")
-    _entitle(figure, title)
+    figure = figure_of_many(title, (10, 2.1 * n_rows + 0.5))
     places = list(figure.subplots(n_rows, 4, sharey=share_y).flat)
     for axes in places:
-        axes.spines[["top", "right"]].set_visible(False)
+        unframe(axes)
     for axes in places[count:]:
         axes.set_visible(False)
     return figure, places[:count]
 
 
-def _entitle(figure: Figure, title: str) -> None:
-    """Put a title above the whole figure, for it is longer than some axes are wide."""
-    wrapped = textwrap.fill(_plain(title), int(_CHARACTERS_PER_INCH * figure.get_figwidth()))
-    figure.suptitle(wrapped, x=0.01, ha="left", fontweight="bold", fontsize=11)
-
-
-def _plain(text: str) -> str:
-    """Return a text that matplotlib shows as it is, and does not set as mathematics."""
-    return text.replace("$", r"\$")
-
-
 def _boxes(axes: Axes, values: list[np.ndarray], labels: Iterable[str]) -> None:
     style: dict[str, Any] = {
-        "boxprops": {"facecolor": _LIGHT, "linewidth": 0},
-        "medianprops": {"color": _ORANGE, "linewidth": 2},
-        "whiskerprops": {"color": _GREY},
-        "capprops": {"color": _GREY},
+        "boxprops": {"facecolor": LIGHT, "linewidth": 0},
+        "medianprops": {"color": ORANGE, "linewidth": 2},
+        "whiskerprops": {"color": GREY},
+        "capprops": {"color": GREY},
     }
     axes.boxplot(
         values, orientation="horizontal", widths=0.6, patch_artist=True, whis=(5, 95), showfliers=False, **style
     )
-    axes.set_yticks(range(1, len(values) + 1), list(labels), fontsize=8)
+    axes.set_yticks(range(1, len(values) + 1), list(labels), fontsize=SMALL)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("popularity (points): median, middle half, and 5th to 95th percentile")
 

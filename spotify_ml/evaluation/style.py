@@ -44,9 +44,13 @@ def figure_of_many(title: str, size: tuple[float, float] = _SIZE) -> Figure:
 
 def _wrapped(text: str, width: int) -> str:
     """Return a text in as few lines as the width allows, and these as short as that allows."""
-    n_lines, longest = len(textwrap.wrap(text, width)), max(map(len, text.split()))
-    enough = (narrow for narrow in range(longest, width) if len(textwrap.wrap(text, narrow)) == n_lines)
-    return textwrap.fill(text, next(enough, width))
+    lines, longest = _lines(text, width), max(map(len, text.split()))
+    narrower = (_lines(text, narrow) for narrow in range(longest, width))
+    return "\n".join(next((each for each in narrower if len(each) == len(lines)), lines))
+
+
+def _lines(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def unframe(axes: Axes) -> None:
