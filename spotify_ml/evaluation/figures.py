@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spotify_ml.errors import OutputError
@@ -34,7 +35,6 @@ from spotify_ml.evaluation.draw_kinds import (
     draw_errors_by_known_tracks,
 )
 from spotify_ml.evaluation.drawing import ErrorData, ExplanationData, FigureData
-from spotify_ml.evaluation.style import DPI
 from spotify_ml.files import staged
 
 
@@ -57,7 +57,8 @@ def save_figures(folder: Path, parts: Iterable[FigureData]) -> None:
         partial.mkdir()
         for data in parts:
             for name, figure in figures(data):
-                figure.savefig(partial / f"{name}.png", dpi=DPI)
+                # `savefig` would draw everything twice, the first time to know where it will be.
+                FigureCanvasAgg(figure).print_png(partial / f"{name}.png")
 
 
 def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:

@@ -35,7 +35,7 @@ def figure_of_many(title: str, size: tuple[float, float] = _SIZE) -> Figure:
 
     The title stands above the whole figure, for it is longer than some plots are wide.
     """
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(
         _wrapped(plain(title), int(_CHARACTERS_PER_INCH * size[0])), x=0.01, ha="left", fontweight="bold", fontsize=11
     )
