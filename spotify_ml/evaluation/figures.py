@@ -58,7 +58,7 @@ def save_figures(folder: Path, parts: Iterable[FigureData]) -> None:
         for data in parts:
             for name, figure in figures(data):
                 # `savefig` would draw everything twice, the first time to know where it will be.
-                FigureCanvasAgg(figure).print_png(partial / f"{name}.png")
+                FigureCanvasAgg(figure).print_png(partial / f"{name}.png")  # type: ignore[no-untyped-call]
 
 
 def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
