@@ -68,6 +68,8 @@ class StageCache:
         make: Callable[[], Value],
         write: Callable[[Value, Path], None],
         read: Callable[[Path], Value],
+        *,
+        reread: bool = False,
     ) -> Value:
         """Return what a stage gives: from its entry, or made, and kept as one.
 
@@ -83,6 +85,8 @@ class StageCache:
             Writes a result as files of an empty folder.
         read : callable
             Gives the result again from such a folder, without any difference.
+        reread : bool
+            Whether what was kept is returned, and what was made let go of: mapped files need no memory.
         """
         if self._folder is None:
             return make()
@@ -90,17 +94,23 @@ class StageCache:
         found = _read_whole(entry, origin, read)
         if found is not None:
             return found
-        value = make()
+        values = [make()]
+
+        def keep(folder: Path) -> None:
+            write(values[0], folder)
+            if reread:
+                values[0] = read(folder)
+
         try:
-            self._keep(entry, origin, lambda folder: write(value, folder))
+            self._keep(entry, origin, keep)
         except OutputError as error:
             # Of two runs at once, the second finds the entry there.
             if not entry.is_dir():
                 log.warning("cache: %s; this run goes on without it", error)
                 self._folder = None
-                return value
+                return values[0]
         self._evict(entry.parent)
-        return value
+        return values[0]
 
     def get_from_files(
         self, stage: str, decided_by: Mapping[str, Any], write: Callable[[Path], None], read: Callable[[Path], Value]

@@ -242,6 +242,20 @@ def test_a_full_disk_costs_the_entry_alone(folder: Path, caplog: pytest.LogCaptu
     assert "No space left" in line
 
 
+def test_what_was_kept_may_be_returned_instead_of_what_was_made(folder: Path, caplog: pytest.LogCaptureFixture):
+    def upper(into: Path) -> str:
+        return read(into).upper()
+
+    cache = StageCache(folder, ROOM)
+    assert cache.get("tracks", ORIGIN, lambda: "made", write, upper, reread=True) == "MADE"
+    assert cache.get("split", ORIGIN, lambda: "made", write, upper) == "made"
+    # What cannot be kept is returned as it was made.
+    (folder.parent / "file").write_text("in the way")
+    cache = StageCache(folder.parent / "file" / "cache", ROOM)
+    assert cache.get("tracks", ORIGIN, lambda: "made", write, upper, reread=True) == "made"
+    assert StageCache(None).get("tracks", ORIGIN, lambda: "made", write, upper, reread=True) == "made"
+
+
 def in_files(cache: StageCache, text: str) -> str:
     return cache.get_from_files("tracks", ORIGIN, partial(write, text), read)
 
