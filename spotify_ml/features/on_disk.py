@@ -16,6 +16,7 @@ from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import build_features
 from spotify_ml.features.parts import BATCH_ROWS
+from spotify_ml.memory import give_back
 
 COLUMNS_FILE, TRANSFORMER_FILE = "columns.json", "transformer.skops"
 
@@ -40,12 +41,16 @@ def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     columns: dict[str, list[str]] = {}
     for seen, unseen in (("train", "validation"), ("fitting", "test")):
         rows = getattr(split, seen)
+        give_back()
         features, statistics = fit_apart(name, tracks, split.groups, rows, seed)
+        give_back()
         _write_rows(folder / f"{seen}.npy", features, tracks, rows, statistics)
+        del statistics
         _write_rows(folder / f"{unseen}.npy", features, tracks, getattr(split, unseen), {})
         columns[seen] = columns[unseen] = list(features.get_feature_names_out())
     (folder / COLUMNS_FILE).write_text(json.dumps(columns), encoding="utf-8")
     skops.io.dump(features, folder / TRANSFORMER_FILE)
+    give_back()
 
 
 def fit_apart(
@@ -83,6 +88,7 @@ class _Rows(Mapping[str, pd.Series]):
         self._tracks, self._rows = tracks, rows
 
     def __getitem__(self, name: str) -> pd.Series:
+        give_back()
         return self._tracks[name].iloc[self._rows]
 
     def __iter__(self) -> Iterator[str]:
