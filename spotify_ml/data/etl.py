@@ -1,11 +1,12 @@
 """From raw rows to clean tracks: what is dropped and merged, and the derived columns."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
 
@@ -45,40 +46,80 @@ def clean(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"]) -> CleanTracks
         ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with
         its genres as one sorted, ``;``-joined set and its popularity as the mean of its rows.
     """
+    # Columns are taken out of a table that shares its values with the given one.
+    return clean_consuming(raw.copy(deep=False), cleaning, track_codes(raw))
+
+
+def track_codes(raw: pd.DataFrame) -> np.ndarray:
+    """Return the number of each row's ``track_id``, as they appear, shape (n_rows,)."""
+    codes, _ = pd.factorize(raw["track_id"])
+    return codes
+
+
+def clean_consuming(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"], codes: np.ndarray) -> CleanTracks:
+    """Do as `clean` with tracks that are numbered, and empty ``raw``: no column is in memory twice for long."""
     if cleaning == "rows":
         return CleanTracks(add_derived_columns(raw))
-    nameless = raw[["artists", "album_name", "track_name"]].isna().all(axis=1).to_numpy()
-    named = raw[~nameless] if nameless.any() else raw
-    tracks = _one_row_per_track(named)
+    named = raw[["artists", "album_name", "track_name"]].notna().any(axis=1).to_numpy()
+    rows = np.flatnonzero(named)
+    n_rows = len(raw)
+    tracks = _one_row_per_track(raw, rows, codes)
     dropped = {
-        "no artists, album and title": int(nameless.sum()),
-        "further rows of a track_id, merged into its first": len(named) - len(tracks),
+        "no artists, album and title": n_rows - len(rows),
+        "further rows of a track_id, merged into its first": len(rows) - len(tracks),
     }
     return CleanTracks(add_derived_columns(tracks), dropped)
 
 
-def _one_row_per_track(raw: pd.DataFrame) -> pd.DataFrame:
-    codes, _ = pd.factorize(raw["track_id"])
-    first = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())
-    tracks = raw.iloc[first].reset_index(drop=True)
+def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
+    """Merge the given rows of each track, and leave no column in ``raw``."""
+    first, codes = _first_rows(rows, codes)
     counts = np.bincount(codes)
-    popularity = np.bincount(codes, weights=raw[TARGET].to_numpy()) / counts
-    genres = tracks["track_genre"].to_numpy(dtype=object)
-    repeated = counts > 1
+    columns: dict[str, Any] = {}
+    for name in map(str, list(raw)):
+        column = raw.pop(name)
+        if name == TARGET:
+            columns[name] = np.bincount(codes, weights=column.to_numpy()[rows]) / counts
+        elif name == "track_genre":
+            columns[name] = _merged_genres(column, rows, codes, first, counts > 1)
+        else:
+            columns[name] = column.array.take(first)
+        del column
+        # Arrow would keep each raw column that it has let go of until all are done.
+        pa.default_memory_pool().release_unused()
+    # Without a copy, as they are: each its own block.
+    return pd.DataFrame(columns, copy=False)
+
+
+def _first_rows(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first of the given rows of each track, ascending, and which of these belongs to each given row."""
+    first = np.full(codes.max(initial=-1) + 1, len(codes))
+    # What is written last stays.
+    first[codes[rows[::-1]]] = rows[::-1]
+    first = np.sort(first[first < len(codes)])
+    numbers = np.empty(codes.max(initial=-1) + 1, dtype=np.intp)
+    numbers[codes[first]] = np.arange(len(first))
+    return first, numbers[codes[rows]]
+
+
+def _merged_genres(
+    genres: pd.Series, rows: np.ndarray, codes: np.ndarray, first: np.ndarray, repeated: np.ndarray
+) -> pd.api.extensions.ExtensionArray:
+    """Return the genre of the first row of each track, or its distinct genres where it has repeated rows.
+
+    They are in alphabetical and thus reproducible order.
+    """
+    labels, names = pd.factorize(genres, sort=True)
+    merged = pa.array(names.array.take(labels[first]))
     if repeated.any():
-        genres[repeated] = _joined_genres(codes, raw["track_genre"], repeated)
-    return tracks.assign(popularity=popularity, track_genre=pd.array(genres, dtype="str"))
-
-
-def _joined_genres(codes: np.ndarray, genres: pd.Series, wanted: np.ndarray) -> list[str]:
-    """Join the distinct genres of each wanted track, in alphabetical and thus reproducible order."""
-    rows = np.flatnonzero(wanted[codes])
-    labels, names = pd.factorize(genres.iloc[rows], sort=True)
-    pairs = np.unique(codes[rows] * len(names) + labels)
-    tracks, labels = np.divmod(pairs, len(names))
-    of_tracks = names.to_numpy(dtype=object)[labels].tolist()
-    bounds = [0, *(np.flatnonzero(np.diff(tracks)) + 1).tolist(), len(of_tracks)]
-    return [LIST_SEPARATOR.join(of_tracks[start:end]) for start, end in pairwise(bounds)]
+        several = repeated[codes]
+        pairs = np.unique(codes[several] * len(names) + labels[rows[several]])
+        tracks, labels = np.divmod(pairs, len(names))
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(tracks)) + 1, [len(pairs)]])
+        lists = pa.ListArray.from_arrays(bounds.astype(np.int32), pa.array(names, pa.string()).take(pa.array(labels)))
+        joined = pc.binary_join(lists, LIST_SEPARATOR)
+        merged = pc.replace_with_mask(merged, repeated, joined.cast(merged.type))
+    return pd.array(merged, dtype="str")
 
 
 def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:

@@ -1,11 +1,12 @@
 """The quality report of a data file: what was in it, what is odd, and what cleaning dropped."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from spotify_ml.data.etl import CleanTracks
+from spotify_ml.data.etl import CleanTracks, track_codes
 from spotify_ml.data.schema import NUMERIC, TARGET
 from spotify_ml.data.sources import RawTracks
 
@@ -42,6 +43,10 @@ class QualityReport:
     zeros: dict[str, int]
     dropped: dict[str, int]
 
+    def after(self, clean: CleanTracks) -> Self:
+        """Return the report of raw tracks with what cleaning made of them."""
+        return replace(self, clean_rows=len(clean.frame), dropped=clean.dropped)
+
     def as_dict(self) -> dict[str, object]:
         """Return the report as plain values for JSON."""
         return asdict(self)
@@ -75,38 +80,47 @@ def _section(title: str, counts: dict[str, int]) -> list[str]:
 
 def quality_report(raw: RawTracks, clean: CleanTracks) -> QualityReport:
     """Describe raw tracks and what cleaning made of them."""
+    return raw_report(raw, track_codes(raw.frame)).after(clean)
+
+
+def raw_report(raw: RawTracks, codes: np.ndarray) -> QualityReport:
+    """Describe raw tracks, of which `spotify_ml.data.etl.track_codes` are known, before they are cleaned."""
     frame = raw.frame
-    numbers = {name: frame[name].to_numpy() for name in NUMERIC}
-    nulls = frame.isna().sum()
+    nulls = {str(name): int(frame[name].isna().sum()) for name in frame}
+    ranges, zeros = {}, {}
+    for name in NUMERIC:
+        column = frame[name].to_numpy()
+        ranges[name] = {"min": float(column.min()), "mean": float(column.mean()), "max": float(column.max())}
+        zeros[name] = int((column == 0).sum())
     return QualityReport(
         source=raw.path.name,
         sha256=raw.sha256,
         raw_rows=len(frame),
-        clean_rows=len(clean.frame),
-        duplicates=_duplicates(frame),
-        nulls={str(name): int(count) for name, count in nulls.items() if count},
-        ranges={
-            name: {"min": float(column.min()), "mean": float(column.mean()), "max": float(column.max())}
-            for name, column in numbers.items()
-        },
-        zeros={name: zeros for name, column in numbers.items() if (zeros := int((column == 0).sum()))},
-        dropped=clean.dropped,
+        clean_rows=len(frame),
+        duplicates=_duplicates(frame, codes),
+        nulls={name: count for name, count in nulls.items() if count},
+        ranges=ranges,
+        zeros={name: count for name, count in zeros.items() if count},
+        dropped={},
     )
 
 
-def _duplicates(frame: pd.DataFrame) -> dict[str, int]:
-    tracks, identifiers = pd.factorize(frame["track_id"])
-    genres, names = pd.factorize(frame["track_genre"])
+def _duplicates(frame: pd.DataFrame, codes: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(codes)
+    # Only rows of a track that has several can be like another.
+    rows = np.flatnonzero((counts > 1)[codes])
+    tracks = codes[rows]
+    genres, names = pd.factorize(frame["track_genre"].take(rows))
     pairs = pd.Series(tracks * len(names) + genres)
     # Equal rows share their id and genre: only those few are compared in full.
-    suspects = frame[pairs.duplicated(keep=False).to_numpy()]
-    popularity = frame[TARGET].to_numpy()
-    lowest, highest = np.full(len(identifiers), np.inf), np.full(len(identifiers), -np.inf)
+    suspects = frame.iloc[rows[pairs.duplicated(keep=False).to_numpy()]]
+    popularity = frame[TARGET].to_numpy()[rows]
+    lowest, highest = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
     np.minimum.at(lowest, tracks, popularity)
     np.maximum.at(highest, tracks, popularity)
     return {
         "rows equal to an earlier row": int(suspects.duplicated().sum()),
         "rows with the track_id and genre of an earlier row": int(pairs.duplicated().sum()),
-        "rows with the track_id of an earlier row": len(frame) - len(identifiers),
+        "rows with the track_id of an earlier row": len(frame) - len(counts),
         "track_ids whose rows differ in popularity": int((lowest < highest).sum()),
     }

@@ -158,17 +158,22 @@ def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.Da
     violations : list of Violation
         Everything that breaks the schema.
     """
-    numbers = np.arange(1, table.num_rows + 1) if rows is None else rows
-    columns: dict[str, pa.ChunkedArray] = {}
+    numbers = range(1, table.num_rows + 1) if rows is None else rows
     violations: list[Violation] = []
     for column in COLUMNS:
         typed, found = _typed(table.column(column.name), column, numbers)
-        columns[column.name] = typed
+        # In place of the given one, and last: this leaves the order of the schema.
+        table = table.drop_columns(column.name).append_column(column.name, typed)
         violations += found
-    return pa.table(columns).to_pandas(), violations
+    # What pandas once wrote into a file about its index does not concern the columns.
+    table = table.select(NAMES).replace_schema_metadata()
+    # Each column is let go of when it is converted, where nobody else holds the table.
+    return table.to_pandas(split_blocks=True, self_destruct=True), violations
 
 
-def _typed(values: pa.ChunkedArray, column: Column, numbers: np.ndarray) -> tuple[pa.ChunkedArray, list[Violation]]:
+def _typed(
+    values: pa.ChunkedArray, column: Column, numbers: Sequence[int] | np.ndarray
+) -> tuple[pa.ChunkedArray, list[Violation]]:
     """Cast one column to its kind, and say which values are missing, unreadable or out of range."""
     given = _decoded(values)
     if column.kind is Kind.TEXT:
@@ -244,7 +249,9 @@ def _cast(floats: np.ndarray, kind: Kind) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(floats).cast(kind.value, safe=False)])
 
 
-def _violation(name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: np.ndarray) -> Violation:
+def _violation(
+    name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: Sequence[int] | np.ndarray
+) -> Violation:
     rows = np.flatnonzero(where)
     examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in rows[:EXAMPLES])
     return Violation(name, problem, len(rows), examples, rows)

@@ -5,9 +5,12 @@ import hashlib
 import os
 import re
 import stat
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -23,8 +26,15 @@ _SAVE = "save it as comma-separated UTF-8"
 # A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
 _BLOCK = 10 * 2**20
 _MAX_BLOCK = 2**31 - 2
+# A CSV of more bytes is not held in memory; it is read once to be hashed, and once more to be parsed.
+_HELD = 64 * 2**20
+# Beside one for each core, so many of its blocks are held: reading outruns parsing, and would hold most of the file.
+_WAITING = 4
+# The header of such a CSV is not longer.
+_HEADER = 2**20
 _NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
+_TYPES = {column.name: column.kind.value for column in COLUMNS}
 _HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
     "file": "check data.path=…; a relative path is taken from the current folder",
@@ -78,8 +88,15 @@ def read_tracks(config: DataConfig) -> RawTracks:
     return parse_tracks(*read_file(config))
 
 
-def read_file(config: DataConfig) -> tuple[RawFile, bytes]:
-    """Read the bytes of the file that a configuration names, once: what is hashed is what is parsed.
+def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
+    """Hash the bytes of the file that a configuration names: what is hashed is what `parse_tracks` parses.
+
+    Returns
+    -------
+    RawFile
+        Where they were read.
+    bytes or None
+        The bytes; None where they are too many to hold, and are parsed where they are.
 
     Raises
     ------
@@ -87,12 +104,12 @@ def read_file(config: DataConfig) -> tuple[RawFile, bytes]:
         If the file is absent or empty, cannot be read, or is written to meanwhile.
     """
     path = Path(config.path)
-    content = _content(path, _HINTS[config.name])
-    return RawFile(path, hashlib.sha256(content).hexdigest()), content
+    sha256, content = _content(path, _HINTS[config.name])
+    return RawFile(path, sha256), content
 
 
-def parse_tracks(file: RawFile, content: bytes) -> RawTracks:
-    """Parse and check the raw tracks in a file's bytes.
+def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
+    """Parse and check the raw tracks in a file's bytes, as `read_file` returns them.
 
     Raises
     ------
@@ -116,9 +133,11 @@ def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
     return _inspect(*read_file(config))
 
 
-def _inspect(file: RawFile, content: bytes) -> tuple[RawTracks, list[Violation]]:
+def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Violation]]:
     path = file.path
-    if content.startswith(_PARQUET_MAGIC):
+    if content is None:
+        frame, violations = _read_large_csv(file)
+    elif content.startswith(_PARQUET_MAGIC):
         frame, violations = check_values(_parquet_table(content, path))
     else:
         frame, violations = _read_csv(content, path)
@@ -137,11 +156,16 @@ def schema_error(path: Path, violations: list[Violation]) -> DataError:
     return DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
 
 
-def _content(path: Path, hint: str) -> bytes:
+def _content(path: Path, hint: str) -> tuple[str, bytes | None]:
     try:
         with path.open("rb") as file:
             before = _state(file.fileno())
-            content = file.read()
+            # Parquet is not read from first to last, and a pipe only once.
+            if before and before[0] > _HELD and not file.peek().startswith(_PARQUET_MAGIC):
+                content, digest = None, hashlib.file_digest(file, "sha256")
+            else:
+                content = file.read()
+                digest = hashlib.sha256(content)
             changed = _state(file.fileno()) != before
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; {hint}") from error
@@ -150,10 +174,14 @@ def _content(path: Path, hint: str) -> bytes:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
     if changed:
-        raise DataError(f"{path} was written to while it was read; run again when it is complete")
-    if not content:
+        raise _written_to(path)
+    if content == b"":
         raise DataError(f"{path} is empty; {hint}")
-    return content
+    return digest.hexdigest(), content
+
+
+def _written_to(path: Path) -> DataError:
+    return DataError(f"{path} was written to while it was read; run again when it is complete")
 
 
 def _state(descriptor: int) -> tuple[int, int] | None:
@@ -178,10 +206,68 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
 def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
     _check_csv_header(content, path)
     try:
-        typed = _csv_table(content, {column.name: column.kind.value for column in COLUMNS})
+        return check_values(_csv_table(pa.BufferReader(content), _TYPES))
     except pa.ArrowInvalid:
         return _read_broken_csv(content, path)
-    return check_values(typed)
+
+
+def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
+    """Read a CSV that is not held once more, to parse it."""
+    path = file.path
+    try:
+        try:
+            return _read_blocks(file)
+        except pa.ArrowInvalid:
+            content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} can no longer be read ({error.strerror}); run again when nothing changes it"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _written_to(path)
+    return _read_broken_csv(content, path)
+
+
+def _read_blocks(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
+    with file.path.open("rb") as opened:
+        _check_csv_header(opened.read(_HEADER), file.path)
+        opened.seek(0)
+        blocks = _HashedBlocks(opened)
+        found = check_values(_csv_table(pa.PythonFile(blocks, mode="r"), _TYPES))
+    # What is parsed must be what was hashed.
+    if blocks.sha256 != file.sha256:
+        raise _written_to(file.path)
+    return found
+
+
+class _HashedBlocks:
+    """An open file whose blocks are hashed as they are read, and of which few are held at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._room = Semaphore(pa.cpu_count() + _WAITING)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> np.ndarray:
+        # Waiting is for memory's sake alone: a parser that held all blocks would not hang.
+        self._room.acquire(timeout=1)
+        content = self._file.read(size)
+        self._digest.update(content)
+        block = np.frombuffer(content, np.uint8)
+        # Arrow lets go of it when it is parsed.
+        weakref.finalize(block, self._room.release)
+        return block
 
 
 def _check_csv_header(content: bytes, path: Path) -> None:
@@ -202,15 +288,15 @@ def _check_csv_header(content: bytes, path: Path) -> None:
 
 
 def _csv_table(
-    content: bytes, types: dict[str, pa.DataType], on_broken_row: Callable[[pacsv.InvalidRow], str] | None = None
+    source: pa.NativeFile, types: dict[str, pa.DataType], on_broken_row: Callable[[pacsv.InvalidRow], str] | None = None
 ) -> pa.Table:
     """Parse a CSV; a row with the wrong number of fields goes to `on_broken_row`, or is an error without it."""
     return pacsv.read_csv(
-        pa.BufferReader(content),
+        source,
         # Only a single thread knows the number of a row, and only one block holds a row of any length.
         pacsv.ReadOptions(block_size=_BLOCK)
         if on_broken_row is None
-        else pacsv.ReadOptions(use_threads=False, block_size=min(len(content), _MAX_BLOCK)),
+        else pacsv.ReadOptions(use_threads=False, block_size=min(source.size(), _MAX_BLOCK)),
         pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_broken_row),
         # Only an empty field is null: there are songs called "NA" and "Null".
         pacsv.ConvertOptions(
@@ -235,7 +321,7 @@ def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Vio
         return "skip"
 
     try:
-        table = _csv_table(content, dict.fromkeys(NAMES, pa.string()), collect)
+        table = _csv_table(pa.BufferReader(content), dict.fromkeys(NAMES, pa.string()), collect)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} is not a CSV ({error}); {_SAVE}") from error
     # The parser counts the header as row 1.

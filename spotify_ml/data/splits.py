@@ -1,13 +1,13 @@
 """Train, validation and test rows such that no group stands on two sides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from sklearn.model_selection import GroupKFold, ShuffleSplit
 
 from spotify_ml.config import SplitConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
@@ -130,16 +130,21 @@ def fold_splits(split: Split, n_folds: int, config: SplitConfig, seed: int) -> I
 
 
 def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: str) -> tuple[np.ndarray, np.ndarray]:
-    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    """Do as scikit-learn's `GroupShuffleSplit`, which would sort all rows, where groups are small numbers."""
+    own = groups[rows]
+    present = np.flatnonzero(np.bincount(own))
+    splitter = ShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     try:
-        kept, cut = next(splitter.split(rows, groups=groups[rows]))
+        _, cut = next(splitter.split(present))
     except ValueError as error:
-        count = len(np.unique(groups[rows]))
+        count = len(present)
         raise DataError(
             f"{cause} leaves a part without rows: there {'is' if count == 1 else 'are'} only {count} group"
             f"{'s' * (count != 1)} to divide among the parts; choose another split or size, or give more tracks"
         ) from error
-    return rows[kept], rows[cut]
+    is_cut = np.zeros(own.max() + 1, dtype=bool)
+    is_cut[present[cut]] = True
+    return rows[~is_cut[own]], rows[is_cut[own]]
 
 
 def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = None) -> np.ndarray:
@@ -165,27 +170,43 @@ def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = Non
         return np.arange(len(tracks))
     keys = [finer] if finer is not None else _recording_keys(tracks)
     if split != "recording":
-        first_artist = tracks["artists"].str.partition(LIST_SEPARATOR)[0]
-        keys.append(
-            _joint_codes(first_artist, tracks["album_name"]) if split == "album" else _joint_codes(first_artist)
-        )
+        first_artist = _text_codes(tracks["artists"], lambda names: names.str.split(LIST_SEPARATOR, n=1).str[0])
+        keys.append(_joint_codes(first_artist, _text_codes(tracks["album_name"])) if split == "album" else first_artist)
     return connected_groups(keys, len(tracks))
 
 
 def _recording_keys(tracks: pd.DataFrame) -> list[np.ndarray]:
+    def folded(names: pd.Series) -> pd.Series:
+        return names.str.casefold()
+
     return [
-        tracks.groupby(list(FINGERPRINT), sort=False).ngroup().to_numpy(),
-        _joint_codes(tracks["artists"].str.casefold(), tracks["track_name"].str.casefold()),
+        _fingerprint_codes(tracks[list(FINGERPRINT)]),
+        _joint_codes(_text_codes(tracks["artists"], folded), _text_codes(tracks["track_name"], folded)),
     ]
 
 
-def _joint_codes(*columns: pd.Series) -> np.ndarray:
-    """Give every distinct combination of columns a number; -1, which joins nothing, where any of them is empty."""
-    codes, uniques = zip(*map(pd.factorize, columns), strict=True)
-    sizes = [max(len(values), 1) for values in uniques]
-    joint = np.ravel_multi_index(tuple(np.maximum(code, 0) for code in codes), sizes)
-    numbered, _ = pd.factorize(joint)
-    return np.where(np.any([code < 0 for code in codes], axis=0), -1, numbered)
+def _fingerprint_codes(features: pd.DataFrame) -> np.ndarray:
+    """Give rows that are equal in all columns a number; -1, which joins nothing, where no other is equal."""
+    # Minus zero is zero, but has other bits.
+    hashes = pd.util.hash_pandas_object(features + 0.0, index=False)
+    # Equal rows share their hash: only those few are compared in full.
+    suspects = np.flatnonzero(hashes.duplicated(keep=False))
+    codes = np.full(len(features), -1)
+    codes[suspects] = features.iloc[suspects].groupby(list(features), sort=False).ngroup()
+    return codes
+
+
+def _text_codes(text: pd.Series, form: Callable[[pd.Series], pd.Series] = lambda names: names) -> np.ndarray:
+    """Give every distinct text, or form of it, a number; -1 where there is none."""
+    codes, names = pd.factorize(text)
+    # Each of them is brought into that form once, however often it occurs.
+    forms, _ = pd.factorize(form(pd.Series(names)))
+    return np.append(forms, -1)[codes]
+
+
+def _joint_codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Give every distinct pair of numbers a number; -1, which joins nothing, where one of them is -1."""
+    return np.where((first < 0) | (second < 0), -1, first * (second.max(initial=0) + 1) + second)
 
 
 def connected_groups(keys: list[np.ndarray], n_rows: int) -> np.ndarray:
@@ -198,14 +219,22 @@ def connected_groups(keys: list[np.ndarray], n_rows: int) -> np.ndarray:
     n_rows : int
         Number of rows.
     """
-    rows, values, offset = [], [], n_rows
+    rows, values, n_values = [], [], 0
     for key in keys:
         known = np.flatnonzero(key >= 0)
-        rows.append(known)
-        values.append(key[known] + offset)
-        offset += int(key.max(initial=-1)) + 1
-    edges = (np.concatenate(rows), np.concatenate(values))
-    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(offset, offset))
+        # A value that stands once joins nothing either.
+        shared = known[pd.Series(key[known]).duplicated(keep=False).to_numpy()]
+        codes, distinct = pd.factorize(key[shared])
+        rows.append(shared)
+        values.append(codes + n_values)
+        n_values += len(distinct)
+    joined = np.zeros(n_rows, dtype=bool)
+    joined[np.concatenate(rows)] = True
+    n_joined = int(joined.sum())
+    edges = ((np.cumsum(joined) - 1)[np.concatenate(rows)], np.concatenate(values) + n_joined)
+    n_nodes = n_joined + n_values
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
     _, components = connected_components(graph, directed=False)
-    groups, _ = pd.factorize(components[:n_rows])
-    return groups
+    groups = np.arange(n_rows)
+    groups[joined] = n_rows + components[:n_joined]
+    return pd.factorize(groups)[0]

@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.data.etl import add_derived_columns, clean
+from spotify_ml.config import DataConfig
+from spotify_ml.data.etl import add_derived_columns, clean, clean_consuming, track_codes
 from spotify_ml.data.schema import NAMES
-from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.sources import RawTracks, read_tracks
 
 DERIVED = ["duration_min", "mood_energy", "energy_category", "tempo_category", "popularity_category"]
 MERGED = "further rows of a track_id, merged into its first"
@@ -259,3 +261,24 @@ def test_full_tracks_do_not_depend_on_the_order_of_rows(full):
 def test_full_popularity_categories_hold_the_documented_shares(full):
     shares = clean(full.frame, "rows").frame["popularity_category"].value_counts(normalize=True, sort=False)
     assert (100 * shares).round(1).tolist() == [48.8, 44.5, 6.7]
+
+
+@pytest.mark.parametrize("cleaning", ["tracks", "rows"])
+def test_consuming_rows_gives_the_same_tracks(sample, cleaning):
+    raw = sample.frame.copy(deep=False)
+    consumed = clean_consuming(raw, cleaning, track_codes(raw))
+    expected = clean(sample.frame, cleaning)
+    pd.testing.assert_frame_equal(consumed.frame, expected.frame)
+    assert consumed.dropped == expected.dropped
+
+
+def test_consuming_rows_leaves_none_of_their_columns_in_memory(sample, tmp_path):
+    path = tmp_path / "tracks.csv"
+    sample.frame.to_csv(path, index=False)
+    before = pa.total_allocated_bytes()
+    raw = read_tracks(DataConfig(name="file", path=str(path))).frame
+    held = pa.total_allocated_bytes() - before
+    tracks = clean_consuming(raw, "tracks", track_codes(raw)).frame
+    # Numbers are then NumPy's; the text of all but repeated tracks stays.
+    assert pa.total_allocated_bytes() - before < 0.7 * held
+    assert len(tracks) > 0.9 * len(sample.frame)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from spotify_ml.config import DataConfig
 from spotify_ml.data import sources
 from spotify_ml.data.schema import EXAMPLES, NAMES, NUMERIC
-from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
+from spotify_ml.data.sources import RawTracks, inspect_tracks, parse_tracks, read_file, read_tracks
 from spotify_ml.errors import DataError
 
 PUBLIC_CSV_SHA256 = "b202fa49909b2d5cef71a04b1d21243cfeb36414535f2ca9272aa646721177bd"
@@ -696,4 +697,83 @@ def test_a_pipe_is_read_to_its_end(csv_text: str, tracks: pd.DataFrame, tmp_path
     writer = threading.Thread(target=path.write_text, args=[csv_text])
     writer.start()
     assert len(read(path)) == len(tracks)
+    writer.join()
+
+
+# --- files that are not held in memory ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_HELD", 0)
+    # So that a small file has many blocks as well.
+    monkeypatch.setattr(sources, "_BLOCK", 2**16)
+
+
+@pytest.mark.usefixtures("nothing_is_held")
+@pytest.mark.parametrize("write", [as_csv, as_parquet])
+def test_a_file_that_is_not_held_reads_the_same(file: File, sample: RawTracks, write: Callable[..., str | bytes]):
+    path = file(write(sample.frame))
+    raw = read_tracks(DataConfig(name="file", path=str(path)))
+    pd.testing.assert_frame_equal(raw.frame, sample.frame)
+    assert raw.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.usefixtures("nothing_is_held")
+def test_of_a_csv_that_is_not_held_few_blocks_are_in_memory(file: File, sample: RawTracks):
+    path = file(as_csv(pd.concat([sample.frame] * 10)))
+    found = read_file(DataConfig(name="file", path=str(path)))
+    tracemalloc.start()
+    try:
+        parse_tracks(*found)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
+
+
+@pytest.mark.usefixtures("nothing_is_held")
+@pytest.mark.parametrize("value", ["0.5", "loud"])
+def test_a_file_that_is_changed_between_hashing_and_parsing_is_refused(file: File, csv_text: str, value: str):
+    path = file(csv_text + "\n")
+    raw, content = read_file(DataConfig(name="file", path=str(path)))
+    rows = csv_text.splitlines(keepends=True)
+    path.write_text("".join([*rows[:-1], rows[1].replace(rows[1].split(",")[-4], value)]))
+    with pytest.raises(DataError, match="while it was read"):
+        parse_tracks(raw, content)
+
+
+@pytest.mark.usefixtures("nothing_is_held")
+def test_a_file_that_is_gone_before_it_is_parsed_says_so(file: File, csv_text: str):
+    path = file(csv_text)
+    found = read_file(DataConfig(name="file", path=str(path)))
+    path.unlink()
+    with pytest.raises(DataError, match="can no longer be read"):
+        parse_tracks(*found)
+
+
+def test_what_is_wrong_with_a_file_is_told_whether_it_is_held_or_not(
+    file: File, tracks: pd.DataFrame, csv_text: str, monkeypatch: pytest.MonkeyPatch
+):
+    of_text = with_values(tracks, "energy", [3, 9], "loud")
+    contents = [
+        as_csv(with_values(of_text, "tempo", [9], 1000)),
+        as_csv(with_values(tracks, "valence", [5], 1.7)),
+        as_csv(tracks.drop(columns="key")),
+        csv_text.replace("\n", ",x\n", 2),
+        csv_text.partition("\n")[0],
+        as_csv(tracks.assign(artists="x", album_name="x", track_name="Café")).encode("latin-1"),
+    ]
+    told = [rejected(file(content)) for content in contents]
+    monkeypatch.setattr(sources, "_HELD", 0)
+    assert [rejected(file(content)) for content in contents] == told
+
+
+@pytest.mark.usefixtures("nothing_is_held")
+def test_a_pipe_is_held_whatever_its_size(csv_text: str, tracks: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=[csv_text])
+    writer.start()
+    pd.testing.assert_frame_equal(read(path), tracks)
     writer.join()

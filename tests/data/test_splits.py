@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupShuffleSplit
 
 from spotify_ml.config import SplitConfig
 from spotify_ml.data.etl import clean
@@ -281,3 +282,18 @@ def test_three_tracks_make_three_parts(tracks):
 def test_size_that_leaves_nothing_to_fit_on_is_named(tracks, size, cause):
     with pytest.raises(DataError, match=cause):
         split_tracks(tracks.head(30), config("random", **size), 42)
+
+
+@pytest.mark.parametrize("seed", [0, 42])
+def test_parts_are_those_of_scikit_learns_splitter(tracks, seed):
+    split = split_tracks(tracks, config("album"), seed)
+    rows = np.arange(len(tracks))
+    for size, part in ((0.2, split.test), (0.12, split.validation)):
+        kept, cut = next(GroupShuffleSplit(1, test_size=size, random_state=seed).split(rows, groups=split.groups[rows]))
+        assert rows[cut].tolist() == part.tolist()
+        rows = rows[kept]
+    assert rows.tolist() == split.train.tolist()
+
+
+def test_minus_zero_is_zero():
+    assert group_codes(small_table([(0.0, None, None, None), (-0.0, None, None, None)]), "recording").tolist() == [0, 0]
