@@ -139,7 +139,11 @@ def bare(tracks: Path, cache: Path, run: Path) -> dict[str, float]:
     positions = next(cache.glob("split-*"))
     train, validation = (np.load(positions / f"{part}.npy") for part in ("train", "validation"))
     rows = {"train": train, "fitting": np.sort(np.concatenate([train, validation]))}
-    features = {part: np.load(next(cache.glob("features-*")) / f"{part}.npy") for part in (*rows, "test")}
+    # As the project maps them, so that what is read is in nobody's memory before it is needed.
+    features = {
+        part: np.load(next(cache.glob("features-*")) / f"{part}.npy", mmap_mode="r").view(np.ndarray)
+        for part in (*rows, "test")
+    }
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     model = json.loads((run / "config.json").read_text(encoding="utf-8"))["model"]
     parameters = xgboost.XGBRegressor(
@@ -151,6 +155,7 @@ def bare(tracks: Path, cache: Path, run: Path) -> dict[str, float]:
             matrix = xgboost.QuantileDMatrix(features[part], popularity[rows[part]], max_bin=model["max_bin"])
         with stages.stage(name):
             booster = xgboost.train(parameters, matrix, n_trees)
+        del matrix
     with stages.stage("predict"):
         booster.inplace_predict(features["test"])
     return stages.seconds

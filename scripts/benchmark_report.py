@@ -212,7 +212,16 @@ def _data_stages(results: Results) -> list[str]:
 
 
 def _memory(results: Results) -> list[str]:
-    lines = ["", "## Peak memory, MB", "", "| rows | command | bare | reference pipeline |", "|---|---|---|---|"]
+    lines = [
+        "",
+        "## Peak memory, MB",
+        "",
+        "Resident, pages of mapped files included. Where its features would take half of the machine's memory, the",
+        "command builds them into files, and XGBoost keeps its bins in files as well (`matrices=external`).",
+        "",
+        "| rows | command | bare | reference pipeline |",
+        "|---|---|---|---|",
+    ]
     for n_rows in results.sizes:
         peaks = [results.peaks(name, n_rows) for name in ("stages", "bare", "reference-etl")]
         lines.append(_row(f"{n_rows:,}", *(_spread(values, "{:,.0f}".format) for values in peaks)))
