@@ -145,7 +145,8 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:
         selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
-    return Matrices(*selecting[:2], *final, partial(train_folds, name, tracks, split, seed))
+    again = name, tracks, split, seed
+    return Matrices(*selecting[:2], *final, partial(train_folds, *again), partial(train_half, *again))
 
 
 def train_folds(
@@ -164,3 +165,20 @@ def train_folds(
     for fold in range(folds.max() + 1):
         seen, unseen = split.train[folds != fold], split.train[folds == fold]
         yield fit_features(name, inputs, split.groups, seen, unseen, seed)[:2]
+
+
+def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> tuple[Part, Part]:
+    """Return half of the groups of train, and all other fitting rows, by features that never saw these.
+
+    Parameters
+    ----------
+    name, tracks, split, seed : as in `build_matrices`
+
+    Returns
+    -------
+    half, others : Part
+        The validation rows are the first of the others.
+    """
+    folds = assign_folds(split.groups[split.train], 2, seed)
+    half, others = split.train[folds == 0], np.concatenate([split.validation, split.train[folds == 1]])
+    return fit_features(name, with_categories(tracks), split.groups, half, others, seed)[:2]

@@ -104,6 +104,9 @@ class Matrices:
         The fitted final features.
     train_folds : callable
         Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
+    train_half : callable, optional
+        Gives half of the groups of the train rows, and all other fitting rows, the validation rows first, by features
+        that never saw these. They are built in memory.
     """
 
     train: Part
@@ -112,6 +115,7 @@ class Matrices:
     test: Part
     transformer: ColumnTransformer
     train_folds: Callable[[int], Iterator[tuple[Part, Part]]]
+    train_half: Callable[[], tuple[Part, Part]] | None = None
 
 
 def _let_go(matrix: Any) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation import coverage as module
 from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
+from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Part
 from tests.evaluation.conftest import ResultOf
 
@@ -74,3 +76,41 @@ def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(r
         known.bounds(matrices.test.matrix(), predicted, 0.9), more.bounds(test.matrix(), predicted, 0.9), strict=True
     ):
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_all_fitting_rows_calibrate_but_those_of_the_small_fit(result_of: ResultOf):
+    result = result_of()[1]
+    matrices, split = result.matrices, result.split
+    half, others = matrices.train_half()
+    assert set(half.features.index) | set(others.features.index) == set(split.fitting)
+    assert not set(split.groups[half.features.index]) & set(split.groups[others.features.index])
+    assert list(others.features.index[: len(split.validation)]) == list(split.validation)
+    assert len(half.target) == pytest.approx(len(split.train) / 2, rel=0.1)
+    assert len(result.prediction_intervals.scores) == len(others.target)
+
+
+def test_of_more_rows_the_validation_rows_calibrate(result_of: ResultOf, monkeypatch: pytest.MonkeyPatch):
+    config, result = result_of()
+    split = result.split
+    for most, n_rows in ((len(split.fitting), len(result.prediction_intervals.scores)), (0, len(split.validation))):
+        monkeypatch.setattr(module, "_MOST_ROWS", most)
+        intervals = calibrate_intervals(config.task, result.fitted, result.matrices, split.groups)
+        assert len(intervals.scores) == n_rows
+
+
+def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(result_of: ResultOf):
+    config, result = result_of()
+    half, others = result.matrices.train_half()
+    tracks = result.tracks.frame.copy()
+    tracks.iloc[others.features.index, tracks.columns.get_loc(TARGET)] = 100 - others.target
+    changed = build_matrices(config.features.name, tracks, result.split, config.seed).train_half()
+    for before, after in zip((half, others), changed, strict=True):
+        pd.testing.assert_frame_equal(after.features, before.features)
+
+
+def test_the_popularity_of_test_rows_does_not_matter(result_of: ResultOf):
+    config, result = result_of()
+    matrices = result.matrices
+    test = Part(matrices.test.features, 100 - matrices.test.target)
+    again = calibrate_intervals(config.task, result.fitted, replace(matrices, test=test), result.split.groups)
+    np.testing.assert_array_equal(again.scores, result.prediction_intervals.scores)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_ml.errors import ConfigError
-from spotify_ml.models.intervals import PredictionIntervals, check_confidence
+from spotify_ml.models.intervals import LargerFit, PredictionIntervals, _learn, check_confidence
 
 N_GROUPS, GROUP_ROWS = 1500, 2
 
@@ -16,13 +16,13 @@ N_GROUPS, GROUP_ROWS = 1500, 2
 class Rows:
     """Rows of which every other one is ten times as hard to predict as the others, and whose groups err alike."""
 
-    def __init__(self, seed: int, n_groups: int = N_GROUPS) -> None:
+    def __init__(self, seed: int, n_groups: int = N_GROUPS, scale: float = 1) -> None:
         rng = np.random.default_rng(seed)
         self.groups = np.repeat(np.arange(n_groups), GROUP_ROWS)
         self.hard = np.tile([0, 1], n_groups)
         self.matrix = np.column_stack([self.hard, rng.normal(size=len(self.groups))]).astype(np.float32)
         self.predicted = rng.uniform(0, 100, size=len(self.groups))
-        errors = rng.normal(size=n_groups)[self.groups] * np.where(self.hard, 20, 2)
+        errors = rng.normal(size=n_groups)[self.groups] * np.where(self.hard, 20, 2) * scale
         self.actual = np.clip(self.predicted + errors, 0, 100)
 
     def calibrated(self) -> PredictionIntervals:
@@ -66,6 +66,31 @@ def test_more_confidence_takes_a_wider_interval_around_the_prediction(
     assert (np.diff(ends, axis=0) >= 0).all()
 
 
+def test_errors_of_a_smaller_fit_shrink_by_what_the_same_rows_gain_with_a_larger_one():
+    small, n_first = Rows(7, scale=1.25), 600
+    # The larger fit errs 0.8 times as much, and the one that intervals are for as much again less: 0.8 times 0.8.
+    better = small.actual[:n_first] - 0.8 * (small.actual - small.predicted)[:n_first]
+    larger = LargerFit(small.matrix[:n_first], better, exponent=2)
+    intervals = PredictionIntervals.calibrate(small.matrix, small.predicted, small.actual, small.groups, larger)
+    rows = Rows(8, scale=1.25 * 0.8**2)
+    for confidence in (0.8, 0.9, 0.95):
+        lower, upper = rows.bounds(intervals, confidence)
+        held = (lower <= rows.actual) & (rows.actual <= upper)
+        assert held.mean() == pytest.approx(confidence, abs=4 * np.sqrt(2 * confidence * (1 - confidence) / N_GROUPS))
+
+
+def test_the_errors_of_a_group_do_not_decide_what_is_expected_of_it():
+    rows = Rows(9, 200)
+    errors, own = np.abs(rows.actual - rows.predicted), rows.groups == 5
+    versions = [rows.matrix, rows.matrix[:100] + 1]
+    expected = _learn(errors, rows.groups, versions)[1]
+    changed = _learn(np.where(own, 90, errors), rows.groups, versions)[1]
+    for before, after in zip(expected, changed, strict=True):
+        here = own[: len(before)]
+        np.testing.assert_array_equal(after[here], before[here])
+        assert (after != before)[~here].any()
+
+
 def test_more_than_few_rows_can_promise_is_the_whole_range():
     rows = Rows(3, 20)
     few = rows.calibrated()
@@ -76,8 +101,11 @@ def test_more_than_few_rows_can_promise_is_the_whole_range():
 
 def test_a_single_group_is_calibrated_too():
     rows = Rows(4, 1)
-    lower, upper = rows.bounds(rows.calibrated(), 0.5)
-    assert (lower <= upper).all()
+    larger = LargerFit(rows.matrix[:1], rows.predicted[:1], exponent=1.2)
+    again = PredictionIntervals.calibrate(rows.matrix, rows.predicted, rows.actual, rows.groups, larger)
+    for intervals in (rows.calibrated(), again):
+        lower, upper = rows.bounds(intervals, 0.5)
+        assert (lower <= upper).all()
 
 
 def test_a_row_alone_gets_the_interval_that_it_gets_among_others(intervals: PredictionIntervals):
