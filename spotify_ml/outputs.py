@@ -9,7 +9,7 @@ import pandas as pd
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
-from spotify_ml.evaluation.coverage import write_coverage
+from spotify_ml.evaluation.coverage import part_bounds, write_coverage
 from spotify_ml.evaluation.predictions import CONFIDENCE, scored_rows, write_predictions
 from spotify_ml.files import staged
 from spotify_ml.models.files import write_model
@@ -45,7 +45,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
 def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     predicted, classes = result.evaluation.predicted, class_names(config.task)
     intervals, test = result.prediction_intervals, result.matrices.test
-    bounds = None if intervals is None else intervals.bounds(test.matrix(), predicted, CONFIDENCE)
+    bounds = None if intervals is None else part_bounds(intervals, test, predicted, CONFIDENCE)
     return scored_rows(result.tracks.frame, result.split, config.split.name, predicted, classes, bounds)
 
 

@@ -18,8 +18,11 @@ FILE = "interval_coverage.csv"
 LEVELS = (0.8, 0.9, 0.95)
 ALL = "all"
 _COLUMNS = ["level", "genre", "n_rows", "coverage", "width"]
-# Of more fitting rows, the validation rows tell enough, and features are not built in memory once more.
-_MOST_ROWS = 500_000
+# Of fewer fitting rows, half are too few: the errors of a fit on these have another shape. Of more, the validation rows
+# tell enough, and features are not built in memory once more.
+_FEWEST_ROWS, _MOST_ROWS = 20_000, 500_000
+# So many rows know the quantiles of errors to a tenth of a point.
+_CALIBRATING_ROWS = 200_000
 # A fit in a fraction of the time of the default one, whose errors are alike but for their size.
 _SMALL_FIT = {
     "n_estimators": 60,
@@ -41,8 +44,8 @@ def calibrate_intervals(
     The validation rows alone would tell it badly: they are few groups, and the final model, fitted on them as well, is
     better than the first. So a small fit on half of the train rows tells the errors of all other fitting rows, and the
     validation rows by how much the first fit's are smaller; the final fit's are taken to be so by as much more as it
-    has more rows. Of models that are not one XGBoost, and of more than 500,000 rows, it is the first fit's errors of
-    the validation rows.
+    has more rows. Of models that are not one XGBoost, and of fewer than 20,000 or more than 500,000 rows, it is the
+    first fit's errors of the validation rows, of which 200,000 are drawn where there are more.
 
     Parameters
     ----------
@@ -57,10 +60,10 @@ def calibrate_intervals(
     """
     if class_names(task):
         return None
-    rows, final = matrices.validation, matrices.test.features.columns
+    rows, final = _some(matrices.validation), matrices.test.features.columns
     matrix, predicted = _as_final(rows, final), predict_matrix(fitted.selected, rows.matrix())
-    few = len(matrices.fitting.target) <= _MOST_ROWS
-    if matrices.train_half is None or not few or not isinstance(fitted.selected, XGBRegressor):
+    is_asked = _FEWEST_ROWS <= len(matrices.fitting.target) <= _MOST_ROWS
+    if not is_asked or matrices.train_half is None or not isinstance(fitted.selected, XGBRegressor):
         return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
     half, others = matrices.train_half()
     small = XGBRegressor(**_SMALL_FIT, n_jobs=fitted.selected.n_jobs)
@@ -75,6 +78,16 @@ def calibrate_intervals(
         groups[others.features.index],
         LargerFit(matrix, predicted, exponent),
     )
+
+
+def _some(part: Part) -> Part:
+    """Return a part, or rows of it that are drawn where there are very many."""
+    n_rows = len(part.target)
+    if n_rows <= _CALIBRATING_ROWS:
+        return part
+    rows = np.sort(np.random.default_rng(0).permutation(n_rows)[:_CALIBRATING_ROWS])
+    features = pd.DataFrame(part.take(rows), index=part.features.index[rows], columns=part.features.columns, copy=False)
+    return Part(features, part.target[rows])
 
 
 def _as_final(part: Part, columns: pd.Index) -> np.ndarray:
@@ -110,17 +123,50 @@ def interval_coverage(
     """
     if intervals is None:
         return pd.DataFrame(columns=_COLUMNS)
-    matrix, popularity = part.matrix(), part.target
-    genres = tracks["track_genre"].iloc[part.features.index].str.split(LIST_SEPARATOR).to_numpy()
+    genre_sets, sets = pd.factorize(tracks["track_genre"].iloc[part.features.index], use_na_sentinel=False)
+    # A row per genre of every distinct set of genres, of which there are few.
+    genres = pd.Series(sets).str.split(LIST_SEPARATOR).explode()
     tables = []
     for level in LEVELS:
-        lower, upper = intervals.bounds(matrix, predicted, level)
-        rows = pd.DataFrame({"coverage": (lower <= popularity) & (popularity <= upper), "width": upper - lower})
-        own_genres = rows.assign(genre=genres).explode("genre")
-        by_genre = pd.concat([rows.assign(genre=ALL), own_genres]).groupby("genre", sort=False)
-        table = by_genre[["coverage", "width"]].mean().assign(n_rows=by_genre.size(), level=level)
-        tables.append(table[(table["n_rows"] >= FEWEST_TRACKS) | (table.index == ALL)].reset_index())
+        lower, upper = part_bounds(intervals, part, predicted, level)
+        columns = {
+            "n_rows": np.ones(len(lower)),
+            "coverage": (lower <= part.target) & (part.target <= upper),
+            "width": upper - lower,
+        }
+        sums = pd.DataFrame(
+            {name: np.bincount(genre_sets, weights=values, minlength=len(sets)) for name, values in columns.items()}
+        )
+        by_genre = sums.loc[genres.index].groupby(genres.to_numpy(), sort=False).sum()
+        by_genre = pd.concat([sums.sum().to_frame(ALL).T, by_genre[by_genre["n_rows"] >= FEWEST_TRACKS]])
+        for name in ("coverage", "width"):
+            by_genre[name] /= by_genre["n_rows"]
+        tables.append(by_genre.astype({"n_rows": int}).rename_axis("genre").reset_index().assign(level=level))
     return pd.concat(tables, ignore_index=True)[_COLUMNS]
+
+
+def part_bounds(
+    intervals: PredictionIntervals, part: Part, predicted: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of the intervals of all rows of a part, each of shape (n_rows,), a batch at a time.
+
+    Parameters
+    ----------
+    intervals : PredictionIntervals
+        Of the model.
+    part : Part
+        The features.
+    predicted : ndarray of float, shape (n_rows,)
+        What it predicts.
+    confidence : float
+        As of `spotify_ml.models.intervals.PredictionIntervals.bounds`.
+    """
+    bounds, start = [], 0
+    for batch in part.batches():
+        bounds.append(intervals.bounds(batch, predicted[start : start + len(batch)], confidence))
+        start += len(batch)
+    lower, upper = (np.concatenate(ends) for ends in zip(*bounds, strict=True))
+    return lower, upper
 
 
 def coverage_metrics(coverage: pd.DataFrame) -> dict[str, float]:

@@ -18,7 +18,7 @@ from spotify_ml.features.factory import build_features
 from spotify_ml.features.parts import BATCH_ROWS
 from spotify_ml.memory import give_back
 
-COLUMNS_FILE, TRANSFORMER_FILE = "columns.json", "transformer.skops"
+TRANSFORMER_FILE = "transformer.skops"
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:
@@ -35,22 +35,28 @@ def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     seed : int
         Decides the folds of what looks at the target.
     folder : Path
-        An empty folder. Of each part it gets the features as ``<part>.npy``, and of all the names of their columns;
-        of the final features the transformers.
+        An empty folder. Of each part it gets the features as ``<part>.npy`` and the names of their columns as
+        ``<part>.json``; of the final features the transformers.
     """
-    columns: dict[str, list[str]] = {}
-    for seen, unseen in (("train", "validation"), ("fitting", "test")):
-        rows = getattr(split, seen)
-        give_back()
-        features, statistics = fit_apart(name, tracks, split.groups, rows, seed)
-        give_back()
-        _write_rows(folder / f"{seen}.npy", features, tracks, rows, statistics)
-        del statistics
-        _write_rows(folder / f"{unseen}.npy", features, tracks, getattr(split, unseen), {})
-        columns[seen] = columns[unseen] = list(features.get_feature_names_out())
-    (folder / COLUMNS_FILE).write_text(json.dumps(columns), encoding="utf-8")
+    # Of the first, nothing is needed but the files.
+    _write_pair(name, tracks, split, seed, folder, "train", "validation")
+    features = _write_pair(name, tracks, split, seed, folder, "fitting", "test")
     skops.io.dump(features, folder / TRANSFORMER_FILE)
+
+
+def _write_pair(
+    name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path, seen: str, unseen: str
+) -> ColumnTransformer:
+    """Write two parts by features that are fitted on the first of them, and return these."""
+    rows = getattr(split, seen)
     give_back()
+    features, statistics = fit_apart(name, tracks, split.groups, rows, seed)
+    give_back()
+    _write_rows(folder, seen, features, tracks, rows, statistics)
+    del statistics
+    _write_rows(folder, unseen, features, tracks, getattr(split, unseen), {})
+    give_back()
+    return features
 
 
 def fit_apart(
@@ -116,12 +122,35 @@ def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int) -> Colu
 
 
 def _write_rows(
-    path: Path, features: ColumnTransformer, tracks: pd.DataFrame, rows: np.ndarray, known: dict[str, np.ndarray]
+    folder: Path,
+    part: str,
+    features: ColumnTransformer,
+    tracks: pd.DataFrame,
+    rows: np.ndarray,
+    known: dict[str, np.ndarray],
 ) -> None:
-    shape = (len(rows), len(features.get_feature_names_out()))
-    with path.open("wb") as file:
+    columns = list(features.get_feature_names_out())
+    write_columns(folder, part, columns)
+    with matrix_path(folder, part).open("wb") as file:
+        shape = (len(rows), len(columns))
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for start in range(0, len(rows), BATCH_ROWS):
             own = slice(start, start + BATCH_ROWS)
             statistics = {step: values[own] for step, values in known.items()}
             transform_columns(features, tracks.iloc[rows[own]], statistics).tofile(file)
+
+
+def matrix_path(folder: Path, part: str) -> Path:
+    """Return where the features of a part are in a folder."""
+    return folder / f"{part}.npy"
+
+
+def write_columns(folder: Path, part: str, columns: list[str]) -> None:
+    """Write the names of the columns of a part."""
+    (folder / f"{part}.json").write_text(json.dumps(columns), encoding="utf-8")
+
+
+def read_columns(folder: Path, part: str) -> list[str]:
+    """Read what `write_columns` wrote."""
+    columns: list[str] = json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
+    return columns

@@ -1,6 +1,5 @@
 """The matrices of a run, made or taken from the cache."""
 
-import json
 import logging
 import math
 import os
@@ -19,7 +18,7 @@ from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
 from spotify_ml.engine.support import reasons_against_files
 from spotify_ml.features.factory import build_matrices, train_folds, train_half
-from spotify_ml.features.on_disk import COLUMNS_FILE, TRANSFORMER_FILE, write_matrices
+from spotify_ml.features.on_disk import TRANSFORMER_FILE, matrix_path, read_columns, write_columns, write_matrices
 from spotify_ml.features.parts import Matrices, Part, Storage
 
 log = logging.getLogger(__name__)
@@ -101,23 +100,20 @@ def _memory_bytes() -> float:
 
 
 def _write(matrices: Matrices, folder: Path) -> None:
-    columns = {}
     for name in _PARTS:
         features = getattr(matrices, name).features
-        np.save(folder / f"{name}.npy", features.to_numpy())
-        columns[name] = list(features.columns)
-    (folder / COLUMNS_FILE).write_text(json.dumps(columns), encoding="utf-8")
+        np.save(matrix_path(folder, name), features.to_numpy())
+        write_columns(folder, name, list(features.columns))
     skops.io.dump(matrices.transformer, folder / TRANSFORMER_FILE)
 
 
 def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storage, folder: Path) -> Matrices:
-    columns = json.loads((folder / COLUMNS_FILE).read_text(encoding="utf-8"))
     target = tracks[TARGET].to_numpy(dtype=np.float64)
 
     def part(name: str) -> Part:
-        matrix = np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        matrix = np.load(matrix_path(folder, name), mmap_mode="r").view(np.ndarray)
         rows = getattr(split, name)
-        features = pd.DataFrame(matrix, index=rows, columns=columns[name], copy=False)
+        features = pd.DataFrame(matrix, index=rows, columns=read_columns(folder, name), copy=False)
         return Part(features, target[rows], storage)
 
     types = skops.io.get_untrusted_types(file=folder / TRANSFORMER_FILE)

@@ -15,7 +15,8 @@ from spotify_ml.features.statistics import assign_folds
 LOWEST, HIGHEST = 0.0, 100.0
 # Popularity comes in whole points: no track is told more exactly than by half of one.
 _SMALLEST = 0.5
-_FOLDS, _NO_FOLD = 2, -1
+# Half of many rows tell enough of the others; of few, it takes two thirds.
+_FOLDS, _FOLDS_OF_MANY, _NO_FOLD = 3, 2, -1
 # Few shallow trees, without chance in them: they are to tell hard tracks from easy ones, and learn from few rows.
 _ROUNDS = 40
 _PARAMETERS = {"max_depth": 4, "learning_rate": 0.1, "min_child_weight": 20, "max_bin": 64, "nthread": 1}
@@ -101,7 +102,7 @@ class PredictionIntervals:
         """
         inputs, errors = np.column_stack([matrix, predicted]), np.abs(actual - predicted)
         versions = [inputs] if larger is None else [inputs, np.column_stack([larger.matrix, larger.predicted])]
-        difficulty, expected = _learn(errors, groups, versions)
+        difficulty, expected = _learn(errors, groups, versions, _FOLDS if larger is None else _FOLDS_OF_MANY)
         scores = errors / expected[0]
         # Without any error there is nothing to shrink.
         if larger is not None and scores[: len(larger.predicted)].any():
@@ -144,7 +145,9 @@ class PredictionIntervals:
         return cls(difficulty, np.array(content["scores"]))
 
 
-def _learn(errors: np.ndarray, groups: np.ndarray, versions: list[np.ndarray]) -> tuple[Booster, list[np.ndarray]]:
+def _learn(
+    errors: np.ndarray, groups: np.ndarray, versions: list[np.ndarray], n_folds: int
+) -> tuple[Booster, list[np.ndarray]]:
     """Return a booster of all errors, and what boosters of other groups' errors expect of each row.
 
     Parameters
@@ -155,8 +158,10 @@ def _learn(errors: np.ndarray, groups: np.ndarray, versions: list[np.ndarray]) -
         Whose rows err alike.
     versions : list of ndarray of float, shape (up to n_rows, n_inputs)
         What is known of the rows, which the boosters are fitted on; then what else may be of the first of them.
+    n_folds : int
+        Number of folds of groups; fewer where there are fewer groups.
     """
-    folds = assign_folds(groups, _FOLDS, random_state=0)
+    folds = assign_folds(groups, n_folds, random_state=0)
     inputs, expected = versions[0], [np.empty(len(version)) for version in versions]
 
     def learn(fold: int) -> Booster:

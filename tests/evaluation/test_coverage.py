@@ -78,24 +78,39 @@ def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(r
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FEWEST_ROWS", 0)
+
+
+@pytest.mark.usefixtures("few_are_enough")
 def test_all_fitting_rows_calibrate_but_those_of_the_small_fit(result_of: ResultOf):
-    result = result_of()[1]
+    config, result = result_of()
     matrices, split = result.matrices, result.split
+    intervals = calibrate_intervals(config.task, result.fitted, matrices, split.groups)
     half, others = matrices.train_half()
     assert set(half.features.index) | set(others.features.index) == set(split.fitting)
     assert not set(split.groups[half.features.index]) & set(split.groups[others.features.index])
     assert list(others.features.index[: len(split.validation)]) == list(split.validation)
     assert len(half.target) == pytest.approx(len(split.train) / 2, rel=0.1)
-    assert len(result.prediction_intervals.scores) == len(others.target)
+    assert len(intervals.scores) == len(others.target)
 
 
-def test_of_more_rows_the_validation_rows_calibrate(result_of: ResultOf, monkeypatch: pytest.MonkeyPatch):
+def test_of_few_and_of_very_many_rows_the_validation_rows_calibrate(
+    result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
+):
     config, result = result_of()
     split = result.split
-    for most, n_rows in ((len(split.fitting), len(result.prediction_intervals.scores)), (0, len(split.validation))):
+    n_fitting, n_validation = len(split.fitting), len(split.validation)
+    assert len(result.prediction_intervals.scores) == n_validation
+    for fewest, most, few in ((0, n_fitting, False), (0, n_fitting - 1, True), (n_fitting + 1, 10**9, True)):
+        monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
         monkeypatch.setattr(module, "_MOST_ROWS", most)
         intervals = calibrate_intervals(config.task, result.fitted, result.matrices, split.groups)
-        assert len(intervals.scores) == n_rows
+        assert (len(intervals.scores) == n_validation) == few
+    monkeypatch.setattr(module, "_CALIBRATING_ROWS", 100)
+    drawn = calibrate_intervals(config.task, result.fitted, result.matrices, split.groups)
+    assert len(drawn.scores) == 100
 
 
 def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(result_of: ResultOf):
@@ -108,9 +123,12 @@ def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(res
         pd.testing.assert_frame_equal(after.features, before.features)
 
 
-def test_the_popularity_of_test_rows_does_not_matter(result_of: ResultOf):
+@pytest.mark.parametrize("fewest", [0, 20_000])
+def test_the_popularity_of_test_rows_does_not_matter(fewest: int, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
     config, result = result_of()
     matrices = result.matrices
+    expected = calibrate_intervals(config.task, result.fitted, matrices, result.split.groups)
     test = Part(matrices.test.features, 100 - matrices.test.target)
     again = calibrate_intervals(config.task, result.fitted, replace(matrices, test=test), result.split.groups)
-    np.testing.assert_array_equal(again.scores, result.prediction_intervals.scores)
+    np.testing.assert_array_equal(again.scores, expected.scores)

@@ -83,8 +83,8 @@ def test_the_errors_of_a_group_do_not_decide_what_is_expected_of_it():
     rows = Rows(9, 200)
     errors, own = np.abs(rows.actual - rows.predicted), rows.groups == 5
     versions = [rows.matrix, rows.matrix[:100] + 1]
-    expected = _learn(errors, rows.groups, versions)[1]
-    changed = _learn(np.where(own, 90, errors), rows.groups, versions)[1]
+    expected = _learn(errors, rows.groups, versions, 2)[1]
+    changed = _learn(np.where(own, 90, errors), rows.groups, versions, 2)[1]
     for before, after in zip(expected, changed, strict=True):
         here = own[: len(before)]
         np.testing.assert_array_equal(after[here], before[here])
