@@ -1,7 +1,10 @@
 """Features that are built batch by batch into files, equal to those that are built in memory."""
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,8 @@ from spotify_ml.features.parts import BATCH_ROWS
 from spotify_ml.memory import give_back
 
 TRANSFORMER_FILE = "transformer.skops"
+# Half of the work is Arrow's, which releases the interpreter: more of them would only wait.
+_THREADS = 2
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:
@@ -131,13 +136,21 @@ def _write_rows(
 ) -> None:
     columns = list(features.get_feature_names_out())
     write_columns(folder, part, columns)
-    with matrix_path(folder, part).open("wb") as file:
+
+    def batch(start: int) -> np.ndarray:
+        own = slice(start, start + BATCH_ROWS)
+        statistics = {step: values[own] for step, values in known.items()}
+        return transform_columns(features, tracks.iloc[rows[own]], statistics)
+
+    with matrix_path(folder, part).open("wb") as file, ThreadPoolExecutor(_THREADS) as pool:
         shape = (len(rows), len(columns))
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for start in range(0, len(rows), BATCH_ROWS):
-            own = slice(start, start + BATCH_ROWS)
-            statistics = {step: values[own] for step, values in known.items()}
-            transform_columns(features, tracks.iloc[rows[own]], statistics).tofile(file)
+        starts = iter(range(0, len(rows), BATCH_ROWS))
+        # No more batches than threads are in memory.
+        waiting = deque(pool.submit(batch, start) for start in islice(starts, _THREADS))
+        while waiting:
+            waiting.popleft().result().tofile(file)
+            waiting.extend(pool.submit(batch, start) for start in islice(starts, 1))
 
 
 def matrix_path(folder: Path, part: str) -> Path:
