@@ -230,7 +230,7 @@ def _intervals(result: Result) -> str:
         return ""
     intervals = table(["asked for", "test tracks within", "mean width", "by genre"], rows)
     return (
-        f"{intervals}\n\nOf `interval=0.9` and the like: by the errors of the first fit on the validation rows, wider "
+        f"{intervals}\n\nOf `interval=0.9` and the like: by the errors of fits on tracks that these never saw, wider "
         "where larger ones are expected. They promise nothing of a single genre."
     )
 
