@@ -27,7 +27,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -164,8 +164,8 @@ def _measure_beside_bare(
     return not measured.failed
 
 
-def measure(bench: Bench, results: Results, source: Path, rounds: Sequence[int]) -> None:
-    """Measure everything, and say on stderr how far it has come."""
+def measure(bench: Bench, results: Results, source: Path, rounds: Sequence[int], report: Callable[[], None]) -> None:
+    """Measure everything, say on stderr how far it has come, and report after every round."""
     for n_rows, n_rounds in zip(results.sizes, rounds, strict=True):
         tracks = bench.folder / f"tracks-{n_rows}.csv"
         written = bench.part("catalogue", source, tracks, n_rows)
@@ -180,6 +180,7 @@ def measure(bench: Bench, results: Results, source: Path, rounds: Sequence[int])
             if first:
                 measure_commands(bench, results, tracks, n_rows)
             measure_stages(bench, results, tracks, n_rows)
+            report()
         tracks.unlink()
 
 
@@ -205,9 +206,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit("error: give --rows from small to large, and --rounds for each of them")
     command = " ".join(["python scripts/benchmark.py", *(sys.argv[1:] if argv is None else argv)])
     results = Results(command, sizes, args.trees or (QUICK_TREES if args.quick else TREES))
+    report = partial(write_report, args.output or PROJECT / ("outputs/benchmark" if args.quick else "docs"), results)
     with tempfile.TemporaryDirectory() as folder:
-        measure(Bench(Path(folder), args.memory, args.overrides), results, source, rounds)
-    write_report(args.output or PROJECT / ("outputs/benchmark" if args.quick else "docs"), results)
+        measure(Bench(Path(folder), args.memory, args.overrides), results, source, rounds, report)
     print(markdown(results))
 
 
