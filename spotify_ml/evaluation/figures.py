@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import IO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -112,7 +114,21 @@ def main() -> None:
 
 
 def _received(pipe: IO[bytes]) -> Iterator[FigureData]:
-    while (data := pickle.load(pipe)) is not None:  # noqa: S301 - from the process that started this one
+    """Yield what comes; it is taken at once, for the run waits with what does not fit into the pipe."""
+    arrived: SimpleQueue[FigureData | Exception | None] = SimpleQueue()
+
+    def take() -> None:
+        try:
+            while (data := pickle.load(pipe)) is not None:  # noqa: S301 - from the process that started this one
+                arrived.put(data)
+            arrived.put(None)
+        except Exception as error:
+            arrived.put(error)
+
+    Thread(target=take, daemon=True).start()
+    while (data := arrived.get()) is not None:
+        if isinstance(data, Exception):
+            raise data
         yield data
 
 
