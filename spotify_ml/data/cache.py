@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 _MANIFEST = "entry.json"
+_WORK = ".work-"
 # The code that makes what is kept, and the libraries that it makes it with.
 _CODE = ("data", "features")
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
@@ -175,12 +176,54 @@ class StageCache:
         kept = 0
         # Other processes evict as well.
         with contextlib.suppress(OSError):
-            for entry in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+            entries = [entry for entry in folder.iterdir() if not _is_at_work(entry)]
+            for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
                 size = sum(path.stat().st_size for path in entry.rglob("*"))
                 if kept + size <= self._max_bytes:
                     kept += size
                 else:
                     _remove(entry)
+
+
+@contextlib.contextmanager
+def workplace(folder: Path | None) -> Iterator[Path]:
+    """Give a folder for files that are needed for a while, which no process takes away meanwhile.
+
+    Parameters
+    ----------
+    folder : Path or None
+        That of a cache; None: where the system has its temporary files.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        prefix = f"{_WORK}{platform.node()}-{os.getpid()}-"
+        place = TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    with place as path:
+        yield Path(path)
+
+
+def _is_at_work(path: Path) -> bool:
+    """Tell whether a path is the `workplace` of a process that has not ended, as far as can be told here."""
+    if not path.name.startswith(_WORK):
+        return False
+    host, _, process_id = path.name.removeprefix(_WORK).rpartition("-")[0].rpartition("-")
+    # Windows has no signal that only asks.
+    if host != platform.node() or os.name == "nt":
+        return True
+    try:
+        os.kill(int(process_id), 0)
+    except OSError as error:
+        # What may not be signalled is there.
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 @lru_cache(maxsize=1)

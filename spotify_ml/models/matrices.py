@@ -1,16 +1,21 @@
 """XGBoost's own matrices, of features in memory or, batch by batch, of features in files."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from xgboost import DataIter, DMatrix, ExtMemQuantileDMatrix, QuantileDMatrix
 
+from spotify_ml.data.cache import workplace
+from spotify_ml.errors import OutputError
 from spotify_ml.features.parts import Part
+
+# Of every value where some are missing: its bin, its row, and its bin by columns once more (13 as of XGBoost 3.2).
+_PAGE_BYTES = 14
 
 
 class Batches(DataIter):
@@ -87,8 +92,13 @@ def _matrix(
     storage = features.storage
     if storage.kind == "disk" and max_bin is not None:
         return QuantileDMatrix(Batches(features, target, weights), **options)
-    if storage.folder is not None:
-        storage.folder.mkdir(parents=True, exist_ok=True)
-    folder = opened.enter_context(TemporaryDirectory(prefix=".bins-", dir=storage.folder, ignore_cleanup_errors=True))
-    batches = Batches(features, target, weights, Path(folder) / "page")
+    place = opened.enter_context(workplace(storage.folder))
+    needed, free = features.features.size * _PAGE_BYTES, shutil.disk_usage(place).free
+    if free < needed:
+        # XGBoost would end the process in the middle.
+        raise OutputError(
+            f"{place.parent} has {free / 1e9:,.1f} GB left, and XGBoost's files of {len(target):,} rows take up to "
+            f"{needed / 1e9:,.1f} GB; name a larger disk with cache.folder=…, or use matrices=memory"
+        )
+    batches = Batches(features, target, weights, place / "page")
     return DMatrix(batches, **options) if max_bin is None else ExtMemQuantileDMatrix(batches, **options)

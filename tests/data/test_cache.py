@@ -2,7 +2,9 @@
 
 import json
 import os
+import platform
 import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from spotify_ml import LOADED_AT
 from spotify_ml.config import LocalCacheConfig
 from spotify_ml.data import cache as module
-from spotify_ml.data.cache import StageCache, code_digest
+from spotify_ml.data.cache import StageCache, code_digest, workplace
 from spotify_ml.errors import DataError, OutputError
 
 ROOM = 10**6
@@ -297,6 +299,30 @@ def test_what_another_run_put_there_first_is_no_error(folder: Path):
 
     assert StageCache(folder, ROOM).get_from_files("tracks", ORIGIN, write_slowly, read) == "some tracks"
     assert len(entries(folder)) == 1
+
+
+def test_a_workplace_is_nobody_else_s_while_its_process_lives(folder: Path):
+    small = StageCache(folder, 10)
+    with workplace(folder) as place:
+        (place / "page").write_bytes(bytes(1000))
+        Stage(small).get("some tracks")
+        assert entries(folder) == [place]
+        # Of a process that was killed, or of another machine.
+        (ended := subprocess.Popen(["true"])).wait()
+        name = place.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+        abandoned, remote = folder / name, folder / name.replace(platform.node(), "another-machine")
+        for left in (abandoned, remote):
+            left.mkdir()
+        (abandoned / "page").write_bytes(bytes(1000))
+        Stage(small).get("other tracks", seed=1)
+        assert set(entries(folder)) == {place, remote}
+    assert entries(folder) == [remote]
+
+
+def test_a_workplace_that_cannot_be_made_is_said(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"file/cache cannot be written"), workplace(tmp_path / "file" / "cache"):
+        raise AssertionError("there is none")
 
 
 def test_ctrl_c_leaves_nothing_behind(folder: Path):

@@ -19,11 +19,12 @@ from spotify_ml.data.prepare import prepare_split, prepare_tracks
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, OutputError
 from spotify_ml.features import on_disk, parts
 from spotify_ml.features import prepare as features_prepare
 from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
+from spotify_ml.models import matrices as models_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.paths import CONF, register_resolvers
 
@@ -149,6 +150,19 @@ def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
         assert made.matrices.fitting.storage.kind == kind
     assert model(in_files, made) == model(in_memory, expected)
     assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
+
+
+def test_a_disk_with_too_little_room_for_bins_is_refused_before_xgboost_fills_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given = ["data=file", f"data.path={path}", f"cache.folder={tmp_path / 'bins'}"]
+    prepared = prepare(configured(*given, "matrices=external"), OFF)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(models_matrices.shutil, "disk_usage", lambda place: usage._replace(free=10**5))
+    config = configured(*given, "matrices=external")
+    with pytest.raises(OutputError, match=r"bins has 0\.0 GB left.*rows take up to.*cache\.folder="):
+        model(config, prepared)
+    assert list((tmp_path / "bins").iterdir()) == []
 
 
 def test_an_entry_serves_features_in_memory_and_in_files(
