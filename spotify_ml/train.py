@@ -56,6 +56,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.explain import explain
     from spotify_ml.evaluation.tables import error_data, explanation_data
     from spotify_ml.features.prepare import prepare_matrices
+    from spotify_ml.memory import give_back
     from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
@@ -119,8 +120,12 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             coverage,
             explanation,
         )
+        if not in_memory:
+            give_back()
         with clock.stage("outputs"):
             write_outputs(folder, config, result)
+        if not in_memory:
+            give_back()
         register = parent is None if config.register_model is None else config.register_model
         return record_result(run, result, folder, figures, clock, register=register)
 

@@ -110,14 +110,14 @@ def model_files(folder: Path) -> ModelFiles:
     )
 
 
-def check_agreement(folder: Path, features: pd.DataFrame, registered: Any, classes: tuple[str, ...] = ()) -> float:
+def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = ()) -> float:
     """Load the estimator's files and compare them with the model to be registered.
 
     Parameters
     ----------
     folder : Path
         Where `write_model` wrote.
-    features : DataFrame
+    matrix : ndarray of float, shape (n_rows, n_features)
         The rows, as features; predictions of popularity are clipped to 0 to 100 before comparing.
     registered : ndarray or DataFrame of float
         Predictions of the same rows by the logged model.
@@ -135,7 +135,6 @@ def check_agreement(folder: Path, features: pd.DataFrame, registered: Any, class
         If it is above `AGREEMENT`.
     """
     files = model_files(folder)
-    matrix = features.to_numpy(copy=True)
     estimators = (joblib.load(files.joblib), load_estimator(files.estimator))
     predictions = [predict_matrix(estimator, matrix, classes) for estimator in estimators]
     difference = float(np.ptp([*predictions, np.asarray(registered)], axis=0).max())

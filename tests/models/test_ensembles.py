@@ -382,7 +382,7 @@ def check_round_trip(config: RunConfig, estimator: Any, matrices: Matrices, raw:
     model = PopularityModel.load(files.features, files.estimator, classes)
     assert type(model.estimator) is type(estimator)
     scored = model.predict(raw)
-    assert 0 <= check_agreement(folder, matrices.test.features, scored, classes) <= AGREEMENT
+    assert 0 <= check_agreement(folder, matrices.test.matrix(), scored, classes) <= AGREEMENT
     expected = predict(estimator, matrices.test)
     np.testing.assert_allclose(scored, expected if classes else expected.clip(0, 100), atol=1e-5)
 

@@ -300,7 +300,7 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
     assert files.estimator.name == f"{case.family}_popularity_model.{'json' if 'xgboost' in case.family else 'skops'}"
     model = PopularityModel.load(files.features, files.estimator, classes)
     scored = model.predict(tracks.iloc[split.test].drop(columns="popularity"))
-    assert 0 <= check_agreement(tmp_path, matrices.test.features, scored, classes) <= AGREEMENT
+    assert 0 <= check_agreement(tmp_path, matrices.test.matrix(), scored, classes) <= AGREEMENT
     expected = predict(case.fitted.final, matrices.test)
     if classes:
         assert scored.columns.tolist() == list(classes)

@@ -61,7 +61,7 @@ def test_raw_rows_are_scored_like_their_features(written: Written):
 
 
 def test_file_formats_agree(written: Written):
-    difference = check_agreement(written.folder, written.matrices.test.features, written.model.predict(written.rows))
+    difference = check_agreement(written.folder, written.matrices.test.matrix(), written.model.predict(written.rows))
     assert 0 <= difference <= AGREEMENT
 
 
@@ -70,7 +70,7 @@ def test_formats_that_disagree_are_refused(written: Written, wrong: float):
     off = written.model.predict(written.rows)
     off[3] += wrong
     with pytest.raises(SpotifyMLError, match="disagree"):
-        check_agreement(written.folder, written.matrices.test.features, off)
+        check_agreement(written.folder, written.matrices.test.matrix(), off)
 
 
 def test_a_wrong_file_is_noticed(written: Written, tmp_path: Path):
@@ -80,7 +80,7 @@ def test_a_wrong_file_is_noticed(written: Written, tmp_path: Path):
     other.fit(written.matrices.train.features, written.matrices.train.target)
     joblib.dump(other, model_files(tmp_path).joblib)
     with pytest.raises(SpotifyMLError, match="disagree"):
-        check_agreement(tmp_path, written.matrices.test.features, written.model.predict(written.rows))
+        check_agreement(tmp_path, written.matrices.test.matrix(), written.model.predict(written.rows))
 
 
 def test_all_files_are_there(written: Written):
