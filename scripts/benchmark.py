@@ -116,7 +116,9 @@ class Bench:
             process.returncode = os.waitstatus_to_exitcode(status)
             printed.seek(0)
             said.seek(0)
-            last = (said.read().strip() or f"exit code {process.returncode}").splitlines()[-1]
+            # XGBoost ends its errors with where in its library they came from.
+            lines = [line for line in said.read().strip().splitlines() if line.strip() and "[bt]" not in line]
+            last = lines[-1] if lines else f"exit code {process.returncode}"
             # Kilobytes, but bytes on macOS.
             peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
             return Measured({"total": seconds}, peak_mb, last if process.returncode else ""), printed.read()
