@@ -100,8 +100,8 @@ class PredictionIntervals:
         larger : LargerFit, optional
             Where `predicted` is of a smaller fit than the one that intervals are for.
         """
-        inputs, errors = np.column_stack([matrix, predicted]), np.abs(actual - predicted)
-        versions = [inputs] if larger is None else [inputs, np.column_stack([larger.matrix, larger.predicted])]
+        inputs, errors = _inputs(matrix, predicted), np.abs(actual - predicted)
+        versions = [inputs] if larger is None else [inputs, _inputs(larger.matrix, larger.predicted)]
         difficulty, expected = _learn(errors, groups, versions, _FOLDS if larger is None else _FOLDS_OF_MANY)
         scores = errors / expected[0]
         # Without any error there is nothing to shrink.
@@ -127,7 +127,7 @@ class PredictionIntervals:
         # One more row than there are: the one that is predicted.
         rank = int(np.ceil(confidence * (len(self.scores) + 1)))
         multiple = self.scores[rank - 1] if rank <= len(self.scores) else np.inf
-        reach = multiple * _expected(self.difficulty, np.column_stack([matrix, predicted]))
+        reach = multiple * _expected(self.difficulty, _inputs(matrix, predicted))
         return np.maximum(predicted - reach, LOWEST), np.minimum(predicted + reach, HIGHEST)
 
     def write(self, path: Path) -> None:
@@ -178,6 +178,11 @@ def _learn(
     with ThreadPoolExecutor(2) as pool:
         difficulty, *_ = pool.map(learn, range(_NO_FOLD, folds.max() + 1))
     return difficulty, expected
+
+
+def _inputs(matrix: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return features and prediction side by side, as XGBoost would round them."""
+    return np.column_stack([matrix, predicted.astype(np.float32)]).astype(np.float32, copy=False)
 
 
 def _fit(inputs: np.ndarray, errors: np.ndarray) -> Booster:
