@@ -87,6 +87,9 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
                 fitted = fit_estimators(config.model, config.task, matrices, config.seed)
             with clock.stage("evaluate"):
                 evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+        in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
+        if not in_memory:
+            give_back()
         with clock.stage("evaluate"):
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
@@ -101,7 +104,6 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             with clock.stage("cv"):
                 folds = cross_validate(config, config.cv, tracks.frame, split)
         # Further models are fitted where there is the memory for them.
-        in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
         if (config.baselines or ("full" if parent and in_memory else "quick")) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
