@@ -1,10 +1,12 @@
 """XGBoost's own matrices, of features in memory or, batch by batch, of features in files."""
 
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,19 @@ class Batches(DataIter):
         How much each row counts.
     pages : Path, optional
         How the names of XGBoost's own files begin, where it is to keep what it makes of the batches in files.
+    interrupts : list of int, optional
+        As soon as anything is in it there are no more batches.
     """
 
     def __init__(
-        self, part: Part, target: np.ndarray, weights: np.ndarray | None = None, pages: Path | None = None
+        self,
+        part: Part,
+        target: np.ndarray,
+        weights: np.ndarray | None = None,
+        pages: Path | None = None,
+        interrupts: Sequence[int] = (),
     ) -> None:
-        self._part, self._target, self._weights = part, target, weights
+        self._part, self._target, self._weights, self._interrupts = part, target, weights, interrupts
         self.reset()
         super().__init__(cache_prefix=None if pages is None else str(pages))
 
@@ -46,6 +55,8 @@ class Batches(DataIter):
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         """Hand over the next batch, and say whether there was one."""
+        if self._interrupts:
+            raise InterruptedError
         batch = next(self._batches, None)
         if batch is None:
             return False
@@ -90,15 +101,38 @@ def _matrix(
         kind = DMatrix if max_bin is None else QuantileDMatrix
         return kind(features, target, weight=weights, **options)
     storage = features.storage
-    if storage.kind == "disk" and max_bin is not None:
-        return QuantileDMatrix(Batches(features, target, weights), **options)
-    place = opened.enter_context(workplace(storage.folder))
+    place = None
+    if storage.kind == "external" or max_bin is None:
+        place = opened.enter_context(workplace(storage.folder)) / "page"
+        _check_room(place.parent, features)
+    with _interrupts_held() as interrupts:
+        batches = Batches(features, target, weights, place, interrupts)
+        if max_bin is None:
+            return DMatrix(batches, **options)
+        return (QuantileDMatrix if place is None else ExtMemQuantileDMatrix)(batches, **options)
+
+
+def _check_room(place: Path, features: Part) -> None:
     needed, free = features.features.size * _PAGE_BYTES, shutil.disk_usage(place).free
     if free < needed:
         # XGBoost would end the process in the middle.
         raise OutputError(
-            f"{place.parent} has {free / 1e9:,.1f} GB left, and XGBoost's files of {len(target):,} rows take up to "
-            f"{needed / 1e9:,.1f} GB; name a larger disk with cache.folder=…, or use matrices=memory"
+            f"{place.parent} has {free / 1e9:,.1f} GB left, and XGBoost's files of {len(features.target):,} rows take "
+            f"up to {needed / 1e9:,.1f} GB; name a larger disk with cache.folder=…, or use matrices=memory"
         )
-    batches = Batches(features, target, weights, place / "page")
-    return DMatrix(batches, **options) if max_bin is None else ExtMemQuantileDMatrix(batches, **options)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[list[int]]:
+    """Note Ctrl-C and raise it at the end: Python drops what is raised on the way from C into a callback."""
+    held: list[int] = []
+    if current_thread() is not main_thread():
+        yield held
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield held
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            raise KeyboardInterrupt
