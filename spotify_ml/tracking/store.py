@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import mlflow
@@ -54,7 +54,7 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
         elif (database := database_path(config.uri)) is not None:
             _check_writable(database)
             # Processes that create the same SQLite store at once break each other.
-            with FileLock(f"{database}.lock"):
+            with FileLock(f"{database}.lock"), _whole_or_gone(database):
                 return _open(config)
         return _open(config)
 
@@ -100,6 +100,20 @@ def _check_writable(database: Path) -> None:
         connection.rollback()
     if not os.access(database.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database.parent))
+
+
+@contextmanager
+def _whole_or_gone(database: Path) -> Iterator[None]:
+    """Remove a new store that was broken off while it was created; MLflow would refuse it ever after."""
+    is_new = database.stat().st_size == 0
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            for path in (database, database.with_name(f"{database.name}-journal")):
+                with suppress(OSError):
+                    path.unlink()
+        raise
 
 
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:

@@ -1,0 +1,44 @@
+"""The store as it is created: whole, or not at all."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from spotify_ml.config import TrackingConfig
+from spotify_ml.tracking import store
+from spotify_ml.tracking.store import connect
+
+
+def configured(folder: Path, experiment: str = "popularity") -> TrackingConfig:
+    return TrackingConfig(
+        uri=f"sqlite:///{folder / 'mlflow.db'}",
+        experiment=experiment,
+        artifact_location=str(folder / "artifacts"),
+        registered_model="popularity",
+    )
+
+
+def interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_new_store_that_is_broken_off_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched:
+        # By then its tables are there, and nothing in them.
+        patched.setattr(store, "_experiment_id", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            connect(configured(tmp_path))
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_store_that_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _, first = connect(configured(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_experiment_id", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            connect(configured(tmp_path))
+    client, again = connect(configured(tmp_path, "another"))
+    assert again != first
+    assert isinstance(client, MlflowClient)
+    assert client.get_experiment(first).name == "popularity"
