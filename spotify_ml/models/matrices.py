@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -85,7 +86,12 @@ def xgboost_matrices(n_threads: int | None) -> Iterator[Callable[..., DMatrix]]:
         Matrices of features in files are of use within the block alone, and have to be gone when it ends.
     """
     with ExitStack() as opened:
-        yield partial(_matrix, opened, n_threads)
+        try:
+            yield partial(_matrix, opened, n_threads)
+        except BaseException as error:
+            # Its frames would hold the matrices until their files are gone.
+            traceback.clear_frames(error.__traceback__)
+            raise
 
 
 def _matrix(
