@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Self, TypeVar
 
 from spotify_ml import LOADED_AT
@@ -132,11 +132,11 @@ class StageCache:
             If they cannot be written.
         """
         if self._folder is None:
-            with TemporaryDirectory(prefix="spotify_ml-", ignore_cleanup_errors=True) as scratch:
-                with staged(Path(scratch) / stage) as folder:
+            with workplace(None) as place:
+                with staged(place / stage) as folder:
                     folder.mkdir()
                     write(folder)
-                return read(Path(scratch) / stage)
+                return read(place / stage)
         entry, origin = self._entry(stage, decided_by)
         found = _read_whole(entry, origin, read)
         if found is not None:
@@ -205,7 +205,7 @@ def workplace(folder: Path | None) -> Iterator[Path]:
         prefix = f"{_WORK}{platform.node()}-{os.getpid()}-"
         place = TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{folder or gettempdir()} cannot be written: {error.strerror or error}") from error
     with place as path:
         yield Path(path)
 

@@ -31,14 +31,7 @@ def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
 
     Parameters
     ----------
-    name : {"full", "audio", "reference"}
-        The feature set.
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The rows of each part, and the groups.
-    seed : int
-        Decides the folds of what looks at the target.
+    name, tracks, split, seed : as of `spotify_ml.features.factory.build_matrices`
     folder : Path
         An empty folder. Of each part it gets the features as ``<part>.npy`` and the names of their columns as
         ``<part>.json``; of the final features the transformers.
