@@ -1,6 +1,6 @@
 """What a cluster, and features in files, can take on: decided before anything is imported, read or connected to."""
 
-from spotify_ml.config import EngineConfig, RunConfig, XGBoostConfig
+from spotify_ml.config import DaskEngineConfig, RunConfig, XGBoostConfig
 from spotify_ml.errors import ConfigError
 
 
@@ -17,10 +17,12 @@ def refuse_unsupported(config: RunConfig) -> None:
     ConfigError
         Naming every such key, and what to set it to.
     """
-    for name, instead, reasons in (
-        ("engine=dask", "engine=local", _reasons_against_dask(config, config.engine)),
-        (f"matrices={config.matrices}", "matrices=memory", _reasons_against(config.matrices, config)),
-    ):
+    asked = []
+    if isinstance(config.engine, DaskEngineConfig):
+        asked.append(("engine=dask", "engine=local", _reasons_against_dask(config, config.engine)))
+    if config.matrices in ("disk", "external"):
+        asked.append((f"matrices={config.matrices}", "matrices=memory", reasons_against_files(config)))
+    for name, instead, reasons in asked:
         if reasons:
             listing = "\n".join(f"config: {name} with {reason}" for reason in reasons)
             raise ConfigError(f"{listing}\nor use {instead}")
@@ -28,7 +30,7 @@ def refuse_unsupported(config: RunConfig) -> None:
 
 def reasons_against_files(config: RunConfig) -> list[str]:
     """Return why features cannot be in files instead of memory: every key that asks for more, and what to set it to."""
-    reasons = _reasons_of_fit(config, "in files")
+    reasons = _reasons_of_fit(config, "from files")
     if isinstance(config.model, XGBoostConfig) and config.model.device != "cpu":
         reasons.append(f"model.device={config.model.device}: a GPU reads no files of bins; use cpu")
     if config.engine.name == "dask":
@@ -36,13 +38,7 @@ def reasons_against_files(config: RunConfig) -> list[str]:
     return reasons
 
 
-def _reasons_against(matrices: str | None, config: RunConfig) -> list[str]:
-    return reasons_against_files(config) if matrices in ("disk", "external") else []
-
-
-def _reasons_against_dask(config: RunConfig, engine: EngineConfig) -> list[str]:
-    if engine.name != "dask":
-        return []
+def _reasons_against_dask(config: RunConfig, engine: DaskEngineConfig) -> list[str]:
     reasons = _reasons_of_fit(config, "on a cluster")
     if isinstance(config.model, XGBoostConfig) and ":" in config.model.device:
         reasons.append(f"model.device={config.model.device}: every worker has its own GPU; use cuda")
