@@ -1,5 +1,6 @@
 """The connection to a Dask cluster, and what can go wrong with one."""
 
+import gc
 import logging
 import os
 import signal
@@ -111,13 +112,19 @@ def _interrupts_ignored() -> Iterator[None]:
 @contextmanager
 def _remote_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
     shown = without_passwords(str(config.address))
+    reason = None
     try:
         client = distributed.Client(config.address, timeout=_CONNECT)
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+    if reason is not None:
+        # Dask closes a client that it could not connect when that is collected. Left to chance, that may come while the
+        # next one starts, and both wait for the same lock; the error would keep it.
+        gc.collect()
         raise ConfigError(
-            f"engine.address={shown}: no Dask scheduler answers there ({str(error).splitlines()[0]}); "
+            f"engine.address={shown}: no Dask scheduler answers there ({reason}); "
             "start one with `dask scheduler`, or leave the address out for a cluster on this machine"
-        ) from error
+        )
     with client:
         try:
             client.wait_for_workers(1, timeout=_NO_WORKERS)
