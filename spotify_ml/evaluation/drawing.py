@@ -1,7 +1,9 @@
 """The process that draws a run's figures while the run goes on."""
 
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -101,6 +103,8 @@ class FigureProcess:
             [sys.executable, "-m", "spotify_ml.evaluation.figures", str(folder)],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # A group of its own, to end it with those that it starts.
+            start_new_session=True,
         )
 
     def __enter__(self) -> Self:
@@ -111,8 +115,7 @@ class FigureProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the process; what is not drawn by now is not wanted."""
-        self._process.kill()
-        self._process.wait()
+        _kill(self._process)
         shutil.rmtree(partial_name(self._folder, self._process.pid), ignore_errors=True)
         for pipe in filter(None, (self._process.stdin, self._process.stderr)):
             # What the process did not take is still to be written.
@@ -143,3 +146,14 @@ class FigureProcess:
         with suppress(BrokenPipeError):
             pickle.dump(data, pipe)
             pipe.flush()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started, and return when all are gone."""
+    if process.poll() is None and hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    # Open as long as one of them is left.
+    if process.stderr is not None:
+        process.stderr.read()
+    process.wait()

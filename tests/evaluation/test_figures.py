@@ -1,6 +1,7 @@
 """Tests of the figures: sound pictures whose titles are true, whatever the data, drawn by a process of their own."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from spotify_ml.evaluation.draw_kinds import (
 )
 from spotify_ml.evaluation.drawing import ErrorData, ExplanationData, FigureData, FigureProcess
 from spotify_ml.evaluation.figures import figures, save_figures
+from spotify_ml.files import partial_name
 from tests.evaluation.conftest import ResultOf, figure_data
 
 NAMES = {
@@ -52,7 +54,9 @@ def shown(result_of: ResultOf) -> Shown:
 
 def drawn(folder: Path, data: Iterable[FigureData]) -> set[str]:
     """Draw, look whether all are pictures with something in them, and return their names."""
-    save_figures(folder, data)
+    folder.mkdir()
+    for part in data:
+        save_figures(folder, part)
     for path in folder.iterdir():
         pixels = picture(path)
         assert pixels.shape[:2] == (450, 700)
@@ -64,6 +68,14 @@ def picture(path: Path) -> np.ndarray:
     """The pixels of a PNG, which `imread` refuses where the file is none or is cut."""
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     return mpl.image.imread(path)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def errors(error: float, bias: float | None = None, **kinds: int) -> pd.DataFrame:
@@ -247,6 +259,18 @@ def test_figures_that_cannot_be_written_are_one_clear_error(shown: Shown, tmp_pa
             process.wait()
 
 
+def test_a_figure_that_cannot_be_written_is_one_clear_error_and_leaves_none(shown: Shown, tmp_path: Path):
+    with FigureProcess(tmp_path / "figures") as process:
+        partial = partial_name(tmp_path / "figures", process._process.pid)
+        wait_until(partial.is_dir)
+        (partial / "shap_bar.png").mkdir()
+        for part in shown:
+            process.draw(part)
+        with pytest.raises(OutputError, match=r"figures cannot be drawn: .* cannot be written: Is a directory"):
+            process.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_is_gone_says_so_when_waited_for(shown: Shown, tmp_path: Path):
     with FigureProcess(tmp_path / "figures") as process:
         process._process.kill()
@@ -257,9 +281,12 @@ def test_a_process_that_is_gone_says_so_when_waited_for(shown: Shown, tmp_path: 
     assert not (tmp_path / "figures").exists()
 
 
-def test_a_run_that_ends_early_ends_the_process_and_leaves_no_figures(shown: Shown, tmp_path: Path):
+@pytest.mark.parametrize("drawing", [False, True], ids=["before it draws", "while it draws"])
+def test_a_run_that_ends_early_ends_the_process_and_leaves_no_figures(shown: Shown, tmp_path: Path, drawing: bool):
     process = FigureProcess(tmp_path / "figures")
     process.draw(shown[1])
+    if drawing:
+        wait_until(lambda: any(tmp_path.glob(".*/*.png")))
     with pytest.raises(RuntimeError, match="early"), process:
         raise RuntimeError("early")
     assert process._process.poll() is not None
