@@ -1,6 +1,5 @@
 """A Hydra command that answers every mistake with one clear error and the right exit code."""
 
-import ctypes
 import gc
 import os
 import re
@@ -15,13 +14,11 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf.errors import OmegaConfBaseException
 
 from spotify_ml.errors import SpotifyMLError, did_you_mean
+from spotify_ml.memory import keep_freed
 from spotify_ml.tracking.sweep import SweepCallback
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED, _INTERRUPTED = 1, 130
-# glibc's malloc.h
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**30
 _SPACE = "tune.space."
 _MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
 
@@ -46,7 +43,7 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     # XGBoost's threads wait for each other by spinning; where another process wants the cores, that multiplies the
     # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    _keep_freed_memory()
+    keep_freed()
     if schema != "RunConfig":
         sys.argv[1:] = [re.sub("^model=", "model_uri=", argument) for argument in sys.argv[1:]]
     full_error = os.environ.get(_FULL_ERROR) == "1"
@@ -77,20 +74,6 @@ def _value_or_error(result: Any) -> Any:
     if result.status is JobStatus.FAILED:
         raise result._return_value
     return result._return_value
-
-
-def _keep_freed_memory() -> None:
-    """Let freed memory be used again instead of returning it: a third of the time of reading and features goes there.
-
-    Tables come and go in arrays of megabytes, and each would be asked of the system and zeroed anew. Arrow's own
-    allocator would keep what it freed from the others.
-    """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    # Other C libraries have no such switch, or other names for it.
-    if mallopt is not None:
-        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            mallopt(option, _KEPT_BYTES)
 
 
 def _raised_by_hydra(error: Exception) -> bool:

@@ -56,7 +56,6 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.explain import explain
     from spotify_ml.evaluation.tables import error_data, explanation_data
     from spotify_ml.features.prepare import prepare_matrices
-    from spotify_ml.memory import give_back
     from spotify_ml.models.estimators import fit_estimators
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
@@ -87,9 +86,6 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
                 fitted = fit_estimators(config.model, config.task, matrices, config.seed)
             with clock.stage("evaluate"):
                 evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
-        in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
-        if not in_memory:
-            give_back()
         with clock.stage("evaluate"):
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
@@ -104,6 +100,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             with clock.stage("cv"):
                 folds = cross_validate(config, config.cv, tracks.frame, split)
         # Further models are fitted where there is the memory for them.
+        in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
         if (config.baselines or ("full" if parent and in_memory else "quick")) == "full":
             with clock.stage("baselines"):
                 baselines = full_baselines(config, tracks.frame, split, parent.folder if parent else None)
@@ -122,12 +119,8 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
             coverage,
             explanation,
         )
-        if not in_memory:
-            give_back()
         with clock.stage("outputs"):
             write_outputs(folder, config, result)
-        if not in_memory:
-            give_back()
         register = parent is None if config.register_model is None else config.register_model
         return record_result(run, result, folder, figures, clock, register=register)
 

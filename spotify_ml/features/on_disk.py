@@ -19,7 +19,6 @@ from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import build_features
 from spotify_ml.features.parts import BATCH_ROWS
-from spotify_ml.memory import give_back
 
 TRANSFORMER_FILE = "transformer.skops"
 # Half of the work is Arrow's, which releases the interpreter: more of them would only wait.
@@ -47,13 +46,10 @@ def _write_pair(
 ) -> ColumnTransformer:
     """Write two parts by features that are fitted on the first of them, and return these."""
     rows = getattr(split, seen)
-    give_back()
     features, statistics = fit_apart(name, tracks, split.groups, rows, seed)
-    give_back()
     _write_rows(folder, seen, features, tracks, rows, statistics)
     del statistics
     _write_rows(folder, unseen, features, tracks, getattr(split, unseen), {})
-    give_back()
     return features
 
 
@@ -92,7 +88,6 @@ class _Rows(Mapping[str, pd.Series]):
         self._tracks, self._rows = tracks, rows
 
     def __getitem__(self, name: str) -> pd.Series:
-        give_back()
         return self._tracks[name].iloc[self._rows]
 
     def __iter__(self) -> Iterator[str]:

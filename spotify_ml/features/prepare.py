@@ -20,6 +20,7 @@ from spotify_ml.engine.support import reasons_against_files
 from spotify_ml.features.factory import build_matrices, train_folds, train_half
 from spotify_ml.features.on_disk import TRANSFORMER_FILE, matrix_path, read_columns, write_columns, write_matrices
 from spotify_ml.features.parts import Matrices, Part, Storage
+from spotify_ml.memory import return_freed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def prepare_matrices(
     if storage.kind == "memory":
         make = partial(build_matrices, name, tracks, split, config.seed)
         return cache.get("features", decided_by, make, _write, read)
+    return_freed()
     log.info("matrices=%s: features go through files", storage.kind)
     write = partial(write_matrices, name, tracks, split, config.seed)
     return cache.get_from_files("features", decided_by, write, read)
