@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.schema import TARGET
 
 REPORTS = ("data_quality_report.txt", "data_quality_report.json", "feature_info.csv")
+# What describes a column releases the interpreter for half of the time.
+_THREADS = 2
 
 
 def write_reports(folder: Path, quality: QualityReport, features: Iterable[pd.DataFrame]) -> None:
@@ -32,16 +36,20 @@ def write_reports(folder: Path, quality: QualityReport, features: Iterable[pd.Da
 
 def feature_info(features: pd.DataFrame) -> pd.DataFrame:
     """Describe every feature: dtype, missing and distinct values, mean and standard deviation."""
-    return pd.DataFrame(
-        {
-            "dtype": features.dtypes.astype(str),
-            "missing": features.isna().sum(),
-            "unique": features.nunique(),
-            # In float32 the sums themselves would be off.
-            "mean": [features[name].astype(np.float64).mean() for name in features],
-            "std": [features[name].astype(np.float64).std() for name in features],
+
+    def describe(name: str) -> dict[str, Any]:
+        # In float32 the sums themselves would be off.
+        values = features[name].astype(np.float64)
+        return {
+            "dtype": str(features[name].dtype),
+            "missing": values.isna().sum(),
+            "unique": values.nunique(),
+            "mean": values.mean(),
+            "std": values.std(),
         }
-    ).rename_axis("feature")
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return pd.DataFrame(pool.map(describe, features), index=features.columns.rename("feature"))
 
 
 def write_data(folder: Path, tracks: pd.DataFrame, parts: dict[str, pd.DataFrame]) -> None:
