@@ -44,6 +44,11 @@ REFERENCE_LEVELS: dict[str, list[Any]] = {
     "energy_category": list(ENERGY_LEVELS),
     "tempo_category": list(TEMPO_LEVELS),
 }
+_REPEATED_TEXTS: dict[FeatureSet, list[str]] = {
+    "full": ["track_genre", "artists", "album_name"],
+    "audio": [],
+    "reference": ["track_genre"],
+}
 
 
 def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
@@ -113,11 +118,9 @@ def fit_features(
     return parts[0], parts[1], features
 
 
-def with_categories(tracks: pd.DataFrame) -> pd.DataFrame:
-    """Return tracks whose repeated texts are numbered once, not in every fit and transform."""
-    return tracks.assign(
-        **{name: tracks[name].astype("category") for name in ("track_genre", "artists", "album_name") if name in tracks}
-    )
+def with_categories(tracks: pd.DataFrame, name: FeatureSet = "full") -> pd.DataFrame:
+    """Return tracks whose repeated texts, of those that a feature set asks for, are numbered once, not in every fit."""
+    return tracks.assign(**{text: tracks[text].astype("category") for text in _REPEATED_TEXTS[name] if text in tracks})
 
 
 def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
@@ -137,7 +140,7 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     seed : int
         Decides the folds of what looks at the target.
     """
-    inputs = with_categories(tracks)
+    inputs = with_categories(tracks, name)
 
     def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
         return fit_features(name, inputs, split.groups, seen, unseen, seed)
@@ -161,7 +164,7 @@ def train_folds(
         Number of folds; fewer where there are fewer groups.
     """
     folds = assign_folds(split.groups[split.train], n_folds, seed)
-    inputs = with_categories(tracks)
+    inputs = with_categories(tracks, name)
     for fold in range(folds.max() + 1):
         seen, unseen = split.train[folds != fold], split.train[folds == fold]
         yield fit_features(name, inputs, split.groups, seen, unseen, seed)[:2]
@@ -181,4 +184,4 @@ def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) 
     """
     folds = assign_folds(split.groups[split.train], 2, seed)
     half, others = split.train[folds == 0], np.concatenate([split.validation, split.train[folds == 1]])
-    return fit_features(name, with_categories(tracks), split.groups, half, others, seed)[:2]
+    return fit_features(name, with_categories(tracks, name), split.groups, half, others, seed)[:2]
