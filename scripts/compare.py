@@ -50,7 +50,8 @@ def _quoted(text: str) -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
 def run(composed: DictConfig) -> None:
     """Read the named runs, write the page, and print the answer."""
-    from spotify_ml.config import CompareConfig, validate_as
+    from spotify_ml.command_config import CompareConfig
+    from spotify_ml.config_check import validate_as
     from spotify_ml.errors import ConfigError
 
     config = validate_as(composed, CompareConfig)

@@ -43,7 +43,8 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from spotify_ml import paths
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
 from spotify_ml.data.sources import read_tracks

@@ -31,7 +31,8 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     task : callable
         The decorated function.
     schema : str
-        The name in `spotify_ml.config` of the schema of its configuration, which is looked up when a key is unknown.
+        The name of the schema of its configuration in `spotify_ml.config` or `spotify_ml.command_config`, where it is
+        looked up when a key is unknown.
         Beside that of a run, where ``model`` is a group, ``model=models:/…`` may be written for ``model_uri=…``: Hydra
         would look for such a choice in ``conf/model``.
 
@@ -91,10 +92,11 @@ def _explain(error: Exception, schema: str) -> str:
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and unknown:
-        from spotify_ml import config
+        from spotify_ml import command_config, config
+        from spotify_ml.config_check import known_keys
 
         # "experiment" is a group that leaves no key behind.
-        key, keys = unknown[1], [*config.known_keys(getattr(config, schema)), "experiment"]
+        key, keys = unknown[1], [*known_keys({**vars(config), **vars(command_config)}[schema]), "experiment"]
         if key in keys:
             return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
         if key.startswith(_SPACE):

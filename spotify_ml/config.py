@@ -1,21 +1,14 @@
-"""The typed schema of ``conf/``: what a run may be asked to do, checked before anything is read."""
+"""The typed schema of ``conf/train.yaml``: what a run may be asked to do."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from spotify_ml.errors import ConfigError, did_you_mean
 from spotify_ml.paths import CONF
-
-Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -379,93 +372,6 @@ class RecordedConfig(Section):
     task: TaskConfig
 
 
-class _AnyGateConfig(Section):
-    registered_model: str = Field(min_length=1)
-    margin: float
-    confidence: float = Field(gt=0, lt=1)
-    fewest_tracks: int = Field(ge=2)
-    genre_tracks: int = Field(ge=1)
-    genre_margin: float
-    format_difference: float = Field(ge=0)
-
-
-class RegressionGateConfig(_AnyGateConfig):
-    """What a version that predicts popularity must show before it becomes champion."""
-
-    name: Literal["regression"]
-    metric: Literal["r2", "rmse", "mae"]
-
-
-class ClassificationGateConfig(_AnyGateConfig):
-    """What a version that predicts the classes of popularity must show before it becomes champion."""
-
-    name: Literal["classification"]
-    metric: Literal["log_loss", "accuracy"]
-
-
-GateConfig = Annotated[RegressionGateConfig | ClassificationGateConfig, Field(discriminator="name")]
-
-
-class PromoteConfig(Section):
-    """``conf/promote.yaml``: which version to promote, on which rows to compare it, and by which gate."""
-
-    version: int | None = Field(ge=1)
-    dry_run: bool
-    force: bool
-    rollback: bool
-    seed: int | None = Field(ge=0, lt=2**32)
-    data: DataConfig | None = None
-    cleaning: CleaningConfig | None = None
-    split: SplitConfig | None = None
-    gate: GateConfig
-    tracking: TrackingConfig
-
-
-class ProfileConfig(Section):
-    """``conf/profile.yaml``: which raw tracks to look at, and the page to write."""
-
-    data: DataConfig
-    output: str = Field(min_length=1)
-
-
-class CompareConfig(Section):
-    """``conf/compare.yaml``: which runs to compare, and the page to write."""
-
-    runs: list[str] = Field(max_length=26)
-    output: str = Field(min_length=1)
-    tracking: TrackingConfig
-
-
-class RelocateConfig(Section):
-    """``conf/relocate.yaml``: which store to let load again."""
-
-    old: str | None = Field(min_length=1)
-    tracking: TrackingConfig
-
-
-class ServeConfig(Section):
-    """``conf/serve.yaml``: which model to serve, and where."""
-
-    model_uri: str = Field(min_length=1)
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65535)
-    workers: int = Field(ge=1)
-    tracking: TrackingConfig
-
-
-class PredictConfig(Section):
-    """``conf/predict.yaml``: what to score with which model, and what becomes of rows that it does not take."""
-
-    model_uri: str = Field(min_length=1)
-    input: str = Field(min_length=1)
-    output: str = Field(min_length=1)
-    on_error: Literal["fail", "skip", "null"]
-    out_of_range: Literal["refuse", "clip"]
-    interval: float | None = Field(gt=0, lt=1)
-    explain: int | None = Field(ge=1)
-    tracking: TrackingConfig
-
-
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -490,93 +396,3 @@ def model_config(name: str) -> SingleConfig:
 
     config: SingleConfig = TypeAdapter(SingleConfig).validate_python(read(name))
     return config
-
-
-def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every key of the schema: the groups and, dotted, what stands in them, whatever their choice."""
-    for field_name, field in section.model_fields.items():
-        key = prefix + (field.alias or field_name)
-        yield key
-        for below in _sections(field.annotation):
-            yield from known_keys(below, f"{key}.")
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that a field may hold."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Annotated, Union, UnionType):
-        for choice in get_args(annotation):
-            yield from _sections(choice)
-
-
-def validate(config: DictConfig) -> RunConfig:
-    """Check the composed configuration of a run; `validate_as` for that of another command."""
-    return validate_as(config, RunConfig)
-
-
-def validate_as(config: DictConfig, schema: type[Schema]) -> Schema:
-    """Check a composed configuration against the schema of its command.
-
-    Raises
-    ------
-    ConfigError
-        Naming every unknown key (with the nearest valid one), wrong type and value out of range at once.
-    """
-    try:
-        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = error.full_key
-        reason = str(error.msg).splitlines()[0]
-        raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
-    return check(container, schema)
-
-
-def check(container: Any, schema: type[Schema]) -> Schema:
-    """Check plain settings, as ``model_dump`` gives them, against a schema.
-
-    Raises
-    ------
-    ConfigError
-        As for `validate`.
-    """
-    try:
-        return schema.model_validate(container)
-    except ValidationError as error:
-        keys = set(known_keys(schema))
-        raise ConfigError(
-            "config: " + "\nconfig: ".join(_explain(detail, container, keys) for detail in error.errors())
-        ) from error
-
-
-def _key(location: tuple[int | str, ...], container: Any) -> str:
-    """Return the dotted key of an error; pydantic adds the chosen name of a group, which is no key."""
-    kept, level = [], container
-    for part in location[:-1]:
-        if isinstance(level, Mapping) and part in level:
-            kept.append(str(part))
-            level = level[part]
-    last = str(location[-1])
-    is_choice = isinstance(level, Mapping) and level.get("name") == last and last not in level
-    return ".".join(kept if is_choice else [*kept, last])
-
-
-def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
-    key = _key(detail["loc"], container)
-    if detail["type"] == "union_tag_invalid":
-        choices = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
-        tag = detail["ctx"]["tag"]
-        return f"{key}.name={tag!r}: there are {', '.join(choices)}{did_you_mean(tag, choices)}"
-    if detail["type"] == "extra_forbidden" and key in keys:
-        return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(key, keys)}"
-    if detail["type"] == "missing":
-        return f"'{key}' is missing"
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    hint = ""
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        hint = did_you_mean(
-            detail["input"], detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        )
-    return f"{key}={detail['input']!r}: {message}{hint}"

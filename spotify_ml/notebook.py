@@ -8,7 +8,8 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from spotify_ml.config import RunConfig, SplitConfig, TrackingConfig, validate
+from spotify_ml.config import RunConfig, SplitConfig, TrackingConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.held_out import novelty
 from spotify_ml.data.outputs import feature_info

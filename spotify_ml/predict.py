@@ -17,7 +17,7 @@ from spotify_ml.errors import ConfigError, DataError
 from spotify_ml.scoring import SUFFIXES
 
 if TYPE_CHECKING:
-    from spotify_ml.config import PredictConfig
+    from spotify_ml.command_config import PredictConfig
     from spotify_ml.scoring.rows import Tally
 
 paths.register_resolvers()
@@ -28,7 +28,8 @@ STANDARD = "-"
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
 def run(composed: DictConfig) -> None:
     """Score what the configuration names, and say what was done."""
-    from spotify_ml.config import PredictConfig, validate_as
+    from spotify_ml.command_config import PredictConfig
+    from spotify_ml.config_check import validate_as
 
     config = validate_as(composed, PredictConfig)
     source, target = places(config)

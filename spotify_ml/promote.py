@@ -16,7 +16,7 @@ from spotify_ml.command import run_command
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from spotify_ml.config import PromoteConfig
+    from spotify_ml.command_config import PromoteConfig
     from spotify_ml.tracking.promotion import Decision, PromotionRecord
     from spotify_ml.tracking.registry import Version
 
@@ -126,7 +126,8 @@ def _decide(
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="promote")
 def run(composed: DictConfig) -> None:
     """Promote as configured, and say what was decided."""
-    from spotify_ml.config import PromoteConfig, validate_as
+    from spotify_ml.command_config import PromoteConfig
+    from spotify_ml.config_check import validate_as
 
     config = validate_as(composed, PromoteConfig)
     decision = promote(config)

@@ -129,7 +129,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
 def run(composed: DictConfig) -> float:
     """Run one composed configuration and return its objective, the validation RMSE in points or log loss."""
     # The schema alone decides whether anything heavy is imported.
-    from spotify_ml.config import validate
+    from spotify_ml.config_check import validate
 
     config = validate(composed)
 

@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config import validate
+from spotify_ml.config_check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import SpotifyMLError
 from spotify_ml.paths import CONF, PROJECT

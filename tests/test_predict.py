@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import spotify_ml
-from spotify_ml.config import PredictConfig, validate_as
+from spotify_ml.command_config import PredictConfig
+from spotify_ml.config_check import validate_as
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.paths import CONF
 from spotify_ml.predict import places

@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config import PromoteConfig, validate, validate_as
+from spotify_ml.command_config import PromoteConfig
+from spotify_ml.config_check import validate, validate_as
 from spotify_ml.data.held_out import read_split
 from spotify_ml.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
 from spotify_ml.paths import CONF

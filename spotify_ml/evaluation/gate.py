@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from spotify_ml.config import GateConfig
+from spotify_ml.command_config import GateConfig
 from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.report import title
 

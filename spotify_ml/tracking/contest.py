@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from spotify_ml.config import PromoteConfig
+from spotify_ml.command_config import PromoteConfig
 from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.errors import ConfigError, DataError, ModelError, TrackingError

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.config import PromoteConfig
+from spotify_ml.command_config import PromoteConfig
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.gate import Verdict
 from spotify_ml.tracking.limits import PARAM_LENGTH

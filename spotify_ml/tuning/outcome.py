@@ -16,7 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.files import staged
 from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective

@@ -14,7 +14,8 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from spotify_ml.config import RunConfig, check, known_keys, model_config
+from spotify_ml.config import RunConfig, model_config
+from spotify_ml.config_check import check, known_keys
 from spotify_ml.errors import ConfigError, did_you_mean
 
 # What else a run has decides which rows are judged, by what, or where that is recorded.

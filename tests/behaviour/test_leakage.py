@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from spotify_ml import paths
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks

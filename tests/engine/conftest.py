@@ -14,7 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from spotify_ml import paths
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")

@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.quality import quality_report
 from spotify_ml.data.sources import RawTracks

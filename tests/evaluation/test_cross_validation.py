@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig, SplitConfig, validate
+from spotify_ml.config import RunConfig, SplitConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config import ClassificationConfig, ClassificationGateConfig, RegressionConfig, RegressionGateConfig
+from spotify_ml.command_config import ClassificationGateConfig, RegressionGateConfig
+from spotify_ml.config import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.gate import Condition, Verdict, better_of, judge
 from spotify_ml.evaluation.paired import Comparison, Contender, compare_pair
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data import prepare as data_prepare
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from sklearn.metrics import root_mean_squared_error
 from xgboost import XGBRegressor
 
-from spotify_ml.config import RegressionConfig, SplitConfig, XGBoostConfig, validate
+from spotify_ml.config import RegressionConfig, SplitConfig, XGBoostConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks

@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from xgboost import XGBRegressor
 
-from spotify_ml.config import SplitConfig, validate
+from spotify_ml.config import SplitConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO

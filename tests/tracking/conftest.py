@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from spotify_ml.config import TrackingConfig, validate
+from spotify_ml.config import TrackingConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.paths import CONF
 from spotify_ml.report import Summary

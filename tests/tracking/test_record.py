@@ -23,7 +23,8 @@ from mlflow.entities import Run
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from spotify_ml import __version__
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO, NAMES, TEXT
 from spotify_ml.data.sources import RawTracks

@@ -12,7 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from sklearn.metrics import r2_score
 
-from spotify_ml.config import RunConfig, TrackingConfig, validate
+from spotify_ml.config import RunConfig, TrackingConfig
+from spotify_ml.config_check import validate
 from spotify_ml.errors import DataError, TrackingError
 from spotify_ml.evaluation.run_report import compare_runs, run_report
 from spotify_ml.paths import CONF, PROJECT

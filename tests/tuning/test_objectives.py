@@ -3,7 +3,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import OptunaConfig, validate
+from spotify_ml.config import OptunaConfig
+from spotify_ml.config_check import validate
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.tuning.objectives import Objective, read_objectives

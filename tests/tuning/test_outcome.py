@@ -14,7 +14,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.outcome import METRICS, best_trial, experiment, trials_table, write_outcome, write_plots

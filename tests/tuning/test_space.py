@@ -8,7 +8,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spotify_ml.config import OptunaConfig, RunConfig, validate
+from spotify_ml.config import OptunaConfig, RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.tuning.space import apply, describe, own_values, read_space, suggest

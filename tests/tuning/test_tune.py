@@ -31,7 +31,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from spotify_ml.config import RunConfig, validate
+from spotify_ml.config import RunConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import ConfigError, DataError, TrackingError
 from spotify_ml.paths import CONF, register_resolvers
