@@ -117,7 +117,7 @@ class Bench:
             printed.seek(0)
             said.seek(0)
             # XGBoost ends its errors with where in its library they came from.
-            lines = [line for line in said.read().strip().splitlines() if line.strip() and "[bt]" not in line]
+            lines = [line for line in said.read().partition("Stack trace:")[0].splitlines() if line.strip()]
             last = lines[-1] if lines else f"exit code {process.returncode}"
             # Kilobytes, but bytes on macOS.
             peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
