@@ -214,7 +214,7 @@ def _data_stages(results: Results) -> list[str]:
 def _memory(results: Results) -> list[str]:
     lines = [
         "",
-        "## Peak memory, MB",
+        "## Peak memory, MB (2²⁰ bytes)",
         "",
         "Resident, pages of mapped files included. Where its features would take half of the machine's memory, the",
         "command builds them into files, and XGBoost keeps its bins in files as well (`matrices=external`).",
