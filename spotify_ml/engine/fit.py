@@ -10,7 +10,7 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.engine.cluster import with_lost_workers
 from spotify_ml.engine.features import WEIGHT, FittedFeatures
 from spotify_ml.engine.partitions import as_dask_frame, mapped
-from spotify_ml.models.estimators import Curve, build_estimator, library_refusals
+from spotify_ml.models.estimators import Curve, build_estimator, give_booster, library_refusals
 from spotify_ml.models.targets import Task, class_names, task_target
 
 
@@ -110,5 +110,5 @@ def _with_target(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 def _estimator(config: XGBoostConfig, task: Task, seed: int, booster: Any, **parameters: Any) -> Any:
     """Return the estimator that a fit in one process would have given: a plain one, without Dask."""
     estimator = build_estimator(config, task, seed).set_params(**parameters)
-    estimator.load_model(booster.save_raw("ubj"))
+    give_booster(estimator, booster)
     return estimator

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from xgboost import XGBModel
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
@@ -15,6 +16,7 @@ from spotify_ml.evaluation.errors import BAND_LABELS, row_errors
 from spotify_ml.evaluation.genres import FEWEST_TRACKS, errors_by_genre
 from spotify_ml.evaluation.page import table, write_page
 from spotify_ml.files import staged
+from spotify_ml.models.files import json_readers
 from spotify_ml.models.targets import BANDS, band_codes, class_names
 from spotify_ml.report import BASELINES, COLUMNS, title
 from spotify_ml.result import Result
@@ -121,7 +123,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         "Prediction intervals": _intervals(result),
         "Intended use": _intended(config),
         "Limits": _limits(config, result),
-        "Load": _load(origin),
+        "Load": _load(origin, result),
         "Data": _data(config, result),
         "Split": _split(config, result),
         "Training": _training(config, result),
@@ -256,12 +258,15 @@ def _limits(config: RunConfig, result: Result) -> str:
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _load(origin: Origin) -> str:
+def _load(origin: Origin, result: Result) -> str:
+    final, estimator = result.fitted.final, ""
+    if isinstance(final, XGBModel):
+        estimator = f"\n\n`xgboost_popularity_model.json` is for `{json_readers(final)}`; older ones misread it."
     return f"""```python
 import mlflow  # with MLFLOW_TRACKING_URI naming the store that this card is in
 model = mlflow.pyfunc.load_model("{origin.model_uri}")
 model.predict(tracks)  # a DataFrame of raw rows, in the columns of the dataset
-```"""
+```{estimator}"""
 
 
 def _data(config: RunConfig, result: Result) -> str:

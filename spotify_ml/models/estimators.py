@@ -284,8 +284,21 @@ def _grow(
     """Fit by XGBoost's own interface, which takes features in files as well."""
     with xgboost_matrices(estimator.n_jobs) as make:
         booster = _grown(make, estimator, train, n_trees, validation, watching)
-    estimator.load_model(booster.save_raw("ubj"))
+    give_booster(estimator, booster)
     return booster
+
+
+def give_booster(estimator: Any, booster: xgboost.Booster) -> None:
+    """Make a booster the fitted part of an XGBoost estimator, and leave its parameters as they are.
+
+    Loading one turns what was fitted (the base score, the types of the columns …) into parameters: a clone that is
+    fitted on other rows would start from the mean of these.
+    """
+    parameters = estimator.get_params()
+    estimator.load_model(booster.save_raw("ubj"))
+    for name, value in parameters.items():
+        # Not by set_params, which would change the booster as well.
+        setattr(estimator, name, value)
 
 
 def _grown(

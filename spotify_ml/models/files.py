@@ -1,6 +1,7 @@
 """The model files of a run, and the proof that they agree."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ FEATURES_FILE = "features.skops"
 INTERVALS_FILE = "intervals.json"
 IMPORTANCE_FILE = "feature_importance.csv"
 METADATA_FILE = "model_metadata.json"
+# XGBoost 3.1 began to write the base score as a list, which older ones silently read as 0.5.
+_SINGLE_SCORE = re.compile(rb'("base_score":)"\[([^],]+)\]"')
 # Points of popularity: float32 rounding is below it, a wrong model far above.
 AGREEMENT = 1e-5
 
@@ -74,7 +77,7 @@ def write_model(
     importance : DataFrame
         As in `Evaluation`.
     metadata : dict
-        Everything JSON about how the model came to be.
+        Everything JSON about how the model came to be; ``formats``, which versions read which file, is added.
     intervals : PredictionIntervals, optional
         How far a regression may be off; written as JSON.
 
@@ -84,20 +87,38 @@ def write_model(
         If the disk is full.
     """
     joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
+    formats = {f"{name}_popularity_model.joblib": "the versions that wrote it"}
     if isinstance(estimator, XGBModel):
         path = folder / f"{name}_popularity_model.json"
-        try:
-            estimator.save_model(path)
-        except XGBoostError as error:
-            # XGBoost writes by itself and has no errno to tell.
-            raise OutputError(f"{path} cannot be written; is the disk full?") from error
+        _write_json(estimator, path)
+        formats[path.name] = json_readers(estimator)
     else:
         skops.io.dump(estimator, folder / f"{name}_popularity_model.skops")
     skops.io.dump(features, folder / FEATURES_FILE)
     if intervals is not None:
         intervals.write(folder / INTERVALS_FILE)
     importance.to_csv(folder / IMPORTANCE_FILE, index=False)
-    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+    (folder / METADATA_FILE).write_text(json.dumps({**metadata, "formats": formats}, indent=2), encoding="utf-8")
+
+
+def _write_json(estimator: XGBModel, path: Path) -> None:
+    try:
+        estimator.save_model(path)
+    except XGBoostError as error:
+        # XGBoost writes by itself and has no errno to tell.
+        raise OutputError(f"{path} cannot be written; is the disk full?") from error
+    path.write_bytes(_SINGLE_SCORE.sub(rb'\1"\2"', path.read_bytes()))
+
+
+def json_readers(estimator: XGBModel) -> str:
+    """Return which versions of XGBoost read the JSON file of a fitted estimator rightly, as a requirement.
+
+    A base score of several values, that of three or more classes, has no form for versions before 3.1: these load the
+    file without an error, and predict other probabilities.
+    """
+    learner = json.loads(estimator.get_booster().save_config())["learner"]
+    scores = json.loads(learner["learner_model_param"]["base_score"])
+    return "xgboost>=3.1" if isinstance(scores, list) and len(scores) > 1 else "xgboost>=1.7"
 
 
 def model_files(folder: Path) -> ModelFiles:

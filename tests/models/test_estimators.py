@@ -1,11 +1,13 @@
 """Tests of fitting: what chooses the number of trees, what the final model sees, and what can never influence it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from sklearn.base import clone
 from sklearn.metrics import root_mean_squared_error
 from xgboost import XGBRegressor
 
@@ -15,13 +17,15 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.parts import Matrices, Part, Storage
 from spotify_ml.models.estimators import (
     FittedEstimators,
     build_estimator,
     estimator_rows,
     fit_estimators,
     fit_selected,
+    fit_single,
+    refit,
 )
 from spotify_ml.paths import CONF, register_resolvers
 
@@ -195,3 +199,32 @@ def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: l
     assert n_trees == own.best_iteration + 1
     assert list(curve.values()) == [next(iter(errors.values())) for errors in own.evals_result().values()]
     np.testing.assert_array_equal(watched.predict(validation.X), own.predict(validation.X))
+
+
+@pytest.mark.parametrize("overrides", [[], ["task=classification"], ["task=classification", "task.label=popular"]])
+@pytest.mark.parametrize("kind", ["memory", "disk", "external"])
+def test_a_fit_leaves_the_parameters_as_they_were_built(
+    overrides: list[str], kind: str, matrices: Matrices, tmp_path: Path
+):
+    """A clone starts afresh: it knows neither the mean nor the columns of the rows that the first was fitted on."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate(compose("train", [*SETTINGS, *overrides]))
+    parts = {
+        name: replace(getattr(matrices, name), storage=Storage(kind, tmp_path))
+        for name in ("train", "validation", "fitting")
+    }
+    fitted = fit_single(config.model, config.task, *parts.values(), SEED)
+    built = build_estimator(config.model, config.task, SEED).get_params()
+    refit = {"n_estimators": fitted.n_trees, "early_stopping_rounds": None}
+    np.testing.assert_equal(fitted.selected.get_params(), built)
+    np.testing.assert_equal(fitted.final.get_params(), built | refit)
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk", "external"])
+def test_a_clone_learns_other_rows_from_their_own_mean(
+    kind: str, model: XGBoostConfig, matrices: Matrices, tmp_path: Path
+):
+    part = replace(matrices.fitting, storage=Storage(kind, tmp_path))
+    rows = estimator_rows(model, TASK, matrices.fitting)
+    again = clone(refit(model, TASK, part, 3, SEED)).fit(rows.X, np.full(len(rows.y), 500.0))
+    np.testing.assert_allclose(again.predict(rows.X), 500, atol=1)

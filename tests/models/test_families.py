@@ -1,5 +1,6 @@
 """Tests of every single family, against direct fits of its library: rows, trees, weights, files and refusals."""
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -308,6 +309,21 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
     else:
         expected = expected.clip(0, 100)
     np.testing.assert_allclose(scored, expected, atol=1e-5)
+
+
+def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, matrices: Matrices, tmp_path: Path):
+    """It reads a list as 0.5, and says nothing."""
+    write_model(tmp_path, case.family, case.fitted.final, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    files = model_files(tmp_path)
+    readers = json.loads(files.metadata.read_text())["formats"]
+    assert readers.pop(files.joblib.name) == "the versions that wrote it"
+    if files.estimator.suffix != ".json":
+        assert not readers
+        return
+    score = json.loads(files.estimator.read_text())["learner"]["learner_model_param"]["base_score"]
+    several = len(class_names(case.config.task)) > 2
+    assert len(json.loads(score)) == 3 if several else np.isfinite(float(score))
+    assert readers == {files.estimator.name: "xgboost>=3.1" if several else "xgboost>=1.7"}
 
 
 @pytest.mark.parametrize("family", [name for name in LIBRARIES if name != "linear"])
