@@ -21,6 +21,7 @@ from spotify_ml.config_check import validate
 from spotify_ml.files import staged
 from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective
+from spotify_ml.tuning.study import VALUES
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def trials_table(study: Study) -> pd.DataFrame:
     for trial in study.get_trials(deepcopy=False):
         seconds = None if trial.duration is None else trial.duration.total_seconds()
         first = {"trial": trial.number, "state": _STATES.get(trial.state, "waiting"), "seconds": seconds}
-        rows.append({**first, **trial.user_attrs.get(METRICS, {}), **trial.params})
+        rows.append({**first, **trial.user_attrs.get(METRICS, {})} | trial.params | trial.user_attrs.get(VALUES, {}))
     return pd.DataFrame(rows)
 
 

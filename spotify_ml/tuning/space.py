@@ -115,20 +115,56 @@ def suggest(trial: Trial, space: list[Parameter], config: RunConfig) -> Values:
 
 
 def own_values(space: list[Parameter], config: RunConfig) -> Values:
-    """Return the values that a run has without a study, each moved to the nearest that the space allows."""
+    """Return the values that a run has without a study, of every parameter that matters beside the others."""
     settings = config.flat()
+    return {each.key: settings[each.key] for each in space if each.key in settings and each.applies({}, config)}
+
+
+def nearest_values(space: list[Parameter], own: Values) -> Values:
+    """Return a run's own values as a sampler may know them: each moved to the nearest in the space.
+
+    Parameters
+    ----------
+    space : list of Parameter
+        What is searched.
+    own : dict
+        As of `own_values`. A choice that the space does not have, and a null beside a range, have no nearest value.
+    """
     values: Values = {}
-    for parameter in space:
-        value, distribution = settings.get(parameter.key), parameter.distribution
-        if value is None or not parameter.applies(values, config):
-            continue
-        if isinstance(distribution, IntDistribution | FloatDistribution):
+    for parameter in (each for each in space if each.key in own):
+        value, distribution = own[parameter.key], parameter.distribution
+        if isinstance(distribution, IntDistribution | FloatDistribution) and value is not None:
             low, step = distribution.low, distribution.step
             value = min(max(value, low), distribution.high)
             values[parameter.key] = value if step is None else low + round((value - low) / step) * step
-        elif isinstance(distribution, CategoricalDistribution) and value in distribution.choices:
+        elif (
+            isinstance(distribution, CategoricalDistribution) and value in distribution.choices and parameter.key in own
+        ):
             values[parameter.key] = value
     return values
+
+
+def outside(space: list[Parameter], own: Values) -> list[str]:
+    """Return, of every value of a run that the space does not hold, what it is and what the space goes over."""
+    nearest = nearest_values(space, own)
+    return [
+        f"{each.key}={_shown(own[each.key])}, which tune.space.{each.key} does not hold ({_extent(each.distribution)})"
+        for each in space
+        if each.key in own and (each.key not in nearest or nearest[each.key] != own[each.key])
+    ]
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _extent(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(_shown, distribution.choices))
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
+        return f"{distribution.low:g} to {distribution.high:g}{step}"
+    return str(distribution)
 
 
 def apply(config: RunConfig, values: Values) -> RunConfig:

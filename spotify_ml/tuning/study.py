@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -53,6 +54,8 @@ _LOCKED_FOR_S = 60
 # A worker on another machine is taken for dead when it has been silent for so long.
 BEAT_S, SILENT_S = 10.0, 90.0
 _WORKER, _IDENTITY, _FINISHER = "worker", "spotify_ml", "finisher"
+# What a trial sets, under dotted keys.
+VALUES = "values"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -221,7 +224,7 @@ class SharedStudy:
     config : OptunaConfig
         Sampler, pruner and the number of trials.
     seed : int
-        Seeds the sampler.
+        Seeds the sampler and the pruner.
     objectives : list of Objective
         What it optimises.
     identity : dict of str to str
@@ -260,7 +263,7 @@ class SharedStudy:
                 study_name=name,
                 directions=[each.direction for each in objectives],
                 load_if_exists=True,
-                pruner=build_pruner(config.pruner),
+                pruner=build_pruner(config.pruner, seed),
             )
             if is_new:
                 self.study.set_user_attr(_IDENTITY, identity)
@@ -332,9 +335,9 @@ class SharedStudy:
         self.study.set_user_attr(_FINISHER, worker.name)
         return True
 
-    def equal_trial(self, trial: Trial) -> FrozenTrial | None:
-        """Return a finished trial of the same parameters."""
-        return next((other for other in self.trials(*FINISHED) if other.params == trial.params), None)
+    def equal_trial(self, values: dict[str, Any]) -> FrozenTrial | None:
+        """Return a finished trial of the same values, which are not always what the sampler knows."""
+        return next((other for other in self.trials(*FINISHED) if other.user_attrs.get(VALUES) == values), None)
 
 
 def _check_identity(name: str, stored: dict[str, str] | None, identity: dict[str, str]) -> None:
@@ -355,7 +358,20 @@ def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def build_pruner(config: PrunerConfig) -> BasePruner:
+class SeededHyperband(HyperbandPruner):
+    """Hyperband that divides trials among its brackets by a seed; Optuna's own takes the name of the study for that."""
+
+    def __init__(self, seed: int, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._seed = seed
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        # Optuna's samplers ask for it as well, by this name.
+        seeded: Any = SimpleNamespace(study_name=f"seed {self._seed}")
+        return int(super()._get_bracket_id(seeded, trial))
+
+
+def build_pruner(config: PrunerConfig, seed: int) -> BasePruner:
     """Return Optuna's pruner of a configuration."""
     if isinstance(config, PercentilePrunerConfig):
         return PercentilePruner(config.percentile, config.n_startup_trials, config.n_warmup_steps)
@@ -364,7 +380,7 @@ def build_pruner(config: PrunerConfig) -> BasePruner:
     if isinstance(config, ASHAConfig):
         return SuccessiveHalvingPruner(config.min_resource, config.reduction_factor)
     if isinstance(config, HyperbandConfig):
-        return HyperbandPruner(config.min_resource, config.max_resource, config.reduction_factor)
+        return SeededHyperband(seed, **config.model_dump(exclude={"name"}))
     if isinstance(config, WilcoxonConfig):
         return WilcoxonPruner(p_threshold=config.p_threshold, n_startup_steps=config.n_startup_steps)
     return NopPruner()

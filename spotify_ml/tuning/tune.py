@@ -25,13 +25,23 @@ from spotify_ml.tracking.sweep import ParentRun
 from spotify_ml.train import train
 from spotify_ml.tuning.objectives import Objective, read_objectives
 from spotify_ml.tuning.outcome import METRICS, best_trial, silence_experimental_warnings, write_outcome
-from spotify_ml.tuning.space import Parameter, Values, apply, describe, own_values, read_space, suggest
-from spotify_ml.tuning.study import FINISHED, SharedStudy, Storage, Worker
+from spotify_ml.tuning.space import (
+    Parameter,
+    Values,
+    apply,
+    describe,
+    nearest_values,
+    outside,
+    own_values,
+    read_space,
+    suggest,
+)
+from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker
 from spotify_ml.tuning.trials import Curve, TrialData, TrialResult
 
 log = logging.getLogger(__name__)
 
-_RUN_ID, _VALUES, _OUTCOME = "mlflow.run_id", "values", "outcome"
+_RUN_ID, _OUTCOME = "mlflow.run_id", "outcome"
 _WAIT_S = 1.0
 _GONE = "its process is gone"
 _DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
@@ -109,8 +119,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     _check_name(name)
     with storage.errors():
         identity = _identity(config, raw, space, objectives, settings)
-        # Where a study begins with what the run has anyway, it does not end with less.
-        first = own_values(space, config)
+        first = nearest_values(space, own_values(space, config))
         study = SharedStudy(storage, name, settings, config.seed, objectives, identity, first)
         log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
@@ -177,7 +186,7 @@ class _Work:
             raise
         best = self._best()
         counts = {state.name.lower(): len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
-        return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[_VALUES], summary)
+        return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[VALUES], summary)
 
     def _open_record(self, overrides: list[str], parent: ParentRun | None) -> None:
         study = self._study.study
@@ -235,9 +244,9 @@ class _Work:
         values: Values = {}
         run_id, curve = "", Curve()
         try:
-            values = suggest(trial, self._space, self._config)
+            values = self._values(trial)
             run_id = self._record.start_trial(trial.number, values)
-            trial.set_user_attr(_VALUES, values)
+            trial.set_user_attr(VALUES, values)
             result, state, tags = self._result(trial, values, curve)
             told = self._tell(trial, result, state)
         except UpdateFinishedTrialError:
@@ -262,6 +271,18 @@ class _Work:
         self._say(told, perf_counter() - started, bar)
         return True
 
+    def _values(self, trial: Trial) -> Values:
+        """Return what a trial sets: the first what the run has anyway, so that a study does not end with less."""
+        if trial.number > 0:
+            return suggest(trial, self._space, self._config)
+        own = own_values(self._space, self._config)
+        for value in outside(self._space, own):
+            log.info("the first trial is the run itself: %s", value)
+        known = nearest_values(self._space, own)
+        # For the sampler's knowledge alone: it takes no value that it could not have chosen.
+        suggest(trial, [each for each in self._space if each.key in known], self._config)
+        return own
+
     def _tell(self, trial: Trial, result: TrialResult | None, state: TrialState) -> FrozenTrial:
         metrics = {} if result is None else result.metrics
         trial.set_user_attr(METRICS, metrics)
@@ -272,7 +293,7 @@ class _Work:
         self, trial: Trial, values: Values, curve: Curve
     ) -> tuple[TrialResult | None, TrialState, dict[str, str]]:
         """Return the figures of a trial, its state, and what else is to be said of it."""
-        equal = self._study.equal_trial(trial)
+        equal = self._study.equal_trial(values)
         if equal is not None:
             metrics = equal.user_attrs.get(METRICS, {})
             return TrialResult(metrics, {}), equal.state, {"equal_to": str(equal.number)}
@@ -325,7 +346,7 @@ class _Work:
                 self._record.end("FINISHED")
             return None
         best = self._best()
-        values = best.user_attrs[_VALUES]
+        values = best.user_attrs[VALUES]
         pruned = len(self._study.trials(TrialState.PRUNED))
         shown = "  ".join(
             f"{each.metric} {value:.4f}" for each, value in zip(self._objectives, best.values, strict=True)

@@ -12,7 +12,7 @@ from spotify_ml.config import OptunaConfig, RunConfig
 from spotify_ml.config_check import validate
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, register_resolvers
-from spotify_ml.tuning.space import apply, describe, own_values, read_space, suggest
+from spotify_ml.tuning.space import apply, describe, nearest_values, outside, own_values, read_space, suggest
 
 register_resolvers()
 
@@ -54,10 +54,13 @@ def test_the_values_that_a_run_has_are_in_every_space(model: str):
     config = configured(f"model={model}")
     space = read_space(space_of(config), config)
     study = optuna.create_study()
-    first = own_values(space, config)
+    own = own_values(space, config)
+    first = nearest_values(space, own)
     study.enqueue_trial(first)
     assert suggest(study.ask(), space, config) == first
-    assert all(first[key] == config.flat()[key] for key in ("model.learning_rate", "model.max_depth") if key in first)
+    assert apply(config, own) == config
+    # On a logarithmic scale there is no 0.
+    assert {key for key in own if own[key] != first[key]} <= {"model.reg_alpha"}
 
 
 def test_values_out_of_the_space_are_moved_to_the_nearest_in_it(config: RunConfig):
@@ -70,13 +73,36 @@ def test_values_out_of_the_space_are_moved_to_the_nearest_in_it(config: RunConfi
       max_bin: {choices: [16, 32]}
       max_leaves: {low: 8, high: 64, when: {model.grow_policy: lossguide}}
     """
-    moved = own_values(read_space(yaml.safe_load(text), config), config)
-    assert moved == {
+    space = read_space(yaml.safe_load(text), config)
+    own = own_values(space, config)
+    assert own == {
+        "model.max_depth": 8,
+        "model.learning_rate": 0.05,
+        "model.reg_alpha": 0,
+        "model.subsample": 0.8,
+        "model.max_bin": 256,
+    }
+    assert nearest_values(space, own) == {
         "model.max_depth": 7,
         "model.learning_rate": 0.1,
         "model.reg_alpha": 0.001,
         "model.subsample": 0.75,
     }
+    assert outside(space, own) == [
+        "model.max_depth=8, which tune.space.model.max_depth does not hold (3 to 7 in steps of 2)",
+        "model.learning_rate=0.05, which tune.space.model.learning_rate does not hold (0.1 to 0.2)",
+        "model.reg_alpha=0.0, which tune.space.model.reg_alpha does not hold (0.001 to 1)",
+        "model.subsample=0.8, which tune.space.model.subsample does not hold (0.5 to 1 in steps of 0.25)",
+        "model.max_bin=256, which tune.space.model.max_bin does not hold (16, 32)",
+    ]
+
+
+def test_a_null_beside_a_range_is_outside_of_it():
+    config = configured("model=random_forest")
+    space = read_space({"model": {"max_depth": {"low": 4, "high": 30}}}, config)
+    own = own_values(space, config)
+    assert (own, nearest_values(space, own)) == ({"model.max_depth": None}, {})
+    assert outside(space, own) == ["model.max_depth=null, which tune.space.model.max_depth does not hold (4 to 30)"]
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,11 @@ from optuna.pruners import (
 from optuna.trial import Trial, TrialState
 from pydantic import TypeAdapter
 
-from spotify_ml.config import OptunaConfig, PrunerConfig
+from spotify_ml.config import HyperbandConfig, OptunaConfig, PrunerConfig
 from spotify_ml.errors import ConfigError, SpotifyMLError, TrackingError
 from spotify_ml.tuning import study as module
 from spotify_ml.tuning.objectives import Objective
-from spotify_ml.tuning.study import FINISHED, SILENT_S, SharedStudy, Storage, Worker, build_pruner
+from spotify_ml.tuning.study import FINISHED, SILENT_S, VALUES, SharedStudy, Storage, Worker, build_pruner
 
 PATIENCE_S = 60
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -436,17 +436,19 @@ def test_an_equal_trial_is_one_that_counts(url: str):
         def told(x: float, state: TrialState) -> Trial:
             trial = take(study, worker)
             trial.suggest_float("x", x, x)
+            trial.set_user_attr(VALUES, {"x": x})
             if state is not TrialState.RUNNING:
                 study.study.tell(trial, 1.0 if state is TrialState.COMPLETE else None, state=state)
             return trial
 
         told(0.5, TrialState.FAIL)
         told(0.5, TrialState.RUNNING)
-        assert study.equal_trial(told(0.5, TrialState.RUNNING)) is None
+        assert study.equal_trial({"x": 0.5}) is None
         told(0.5, TrialState.PRUNED)
-        found = study.equal_trial(told(0.5, TrialState.RUNNING))
+        assert study.equal_trial({"x": 0.25}) is None
+        found = study.equal_trial({"x": 0.5})
     assert found is not None
-    assert found.number == 3
+    assert found.number == 2
 
 
 # --- pruners
@@ -485,8 +487,8 @@ def test_an_equal_trial_is_one_that_counts(url: str):
     ids=lambda given: given.get("name") if isinstance(given, dict) else "",
 )
 def test_a_pruner_is_what_its_file_says(given: dict[str, Any], kind: type, attributes: dict[str, object]):
-    pruner = build_pruner(TypeAdapter(PrunerConfig).validate_python(given))
-    assert type(pruner) is kind
+    pruner = build_pruner(TypeAdapter(PrunerConfig).validate_python(given), seed=1)
+    assert isinstance(pruner, kind)
     assert {name: getattr(pruner, name) for name in attributes} == attributes
 
 
@@ -495,6 +497,29 @@ def test_a_pruner_is_what_its_file_says(given: dict[str, Any], kind: type, attri
 
 CLOSED = "://user:hush-hush@127.0.0.1:1/x"
 REFUSED = r"://user:\*\*\*@127\.0\.0\.1:1/x cannot be used: .*refused"
+
+
+def hyperband_verdicts(seed: int, name: str) -> list[list[bool]]:
+    """Which of the steps of each trial were the last, by a pruner that sees equal curves."""
+    pruner = build_pruner(
+        HyperbandConfig(name="hyperband", min_resource=1, max_resource=27, reduction_factor=3), seed=seed
+    )
+    study = optuna.create_study(study_name=name, pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0))
+    verdicts = []
+    for number in range(30):
+        trial, seen = study.ask(), list[bool]()
+        for step in range(27):
+            trial.report(float(number * 7 % 30), step)
+            seen.append(trial.should_prune())
+        study.tell(trial, float(number * 7 % 30))
+        verdicts.append(seen)
+    return verdicts
+
+
+def test_hyperband_follows_the_seed_and_not_the_name_of_the_study():
+    one = hyperband_verdicts(1, "xgboost-recording-20261130-061012")
+    assert one == hyperband_verdicts(1, "xgboost-recording-20261130-071533")
+    assert one != hyperband_verdicts(2, "xgboost-recording-20261130-061012")
 
 
 def test_a_postgresql_url_needs_no_driver_in_its_name(database: str):

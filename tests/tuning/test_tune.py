@@ -582,18 +582,33 @@ FEW = ["~tune.space.model", "+tune.space.model.max_depth={choices: [2, 3]}"]
 
 def test_equal_trials_are_fitted_once(refits: list[RunConfig], fits: list[RunConfig], tmp_path: Path):
     here = place(tmp_path)
-    outcome = in_process(here, *FEW, "tune.n_trials=6")
+    outcome = in_process(here, *FEW, "tune.n_trials=7")
     depths = [config.flat()["model.max_depth"] for config in fits]
-    assert sorted(depths) == [2, 3]
-    assert outcome.counts["complete"] == 6
-    assert_whole(here, 6)
+    # The first is the run itself.
+    assert sorted(depths) == [2, 3, 8]
+    assert outcome.counts["complete"] == 7
+    assert_whole(here, 7)
     first = {}
     for trial, run in zip(here.trials(), here.children(), strict=True):
-        equal = first.setdefault(trial.params["model.max_depth"], trial)
+        equal = first.setdefault(trial.user_attrs["values"]["model.max_depth"], trial)
         assert trial.values == equal.values
         assert run.data.metrics["val/rmse"] == equal.values[0]
         assert run.data.tags.get("tune.equal_to") == (None if equal is trial else str(equal.number))
     assert len(refits) == 1
+
+
+def test_the_first_trial_is_the_run_itself_and_what_the_space_does_not_hold_is_said(
+    refits: list[RunConfig], fits: list[RunConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    here = place(tmp_path)
+    caplog.set_level("INFO", logger="spotify_ml")
+    in_process(here, "model.learning_rate=0.3", "tune.n_trials=3")
+    rates = [config.flat()["model.learning_rate"] for config in fits]
+    assert rates[0] == 0.3
+    assert all(0.01 <= rate <= 0.2 for rate in rates[1:])
+    assert here.children()[0].data.params["model.learning_rate"] == "0.3"
+    said = "the first trial is the run itself: model.learning_rate=0.3, which tune.space.model.learning_rate does not"
+    assert said in caplog.text
 
 
 def test_a_second_start_in_this_process_goes_on(refits: list[RunConfig], fits: list[RunConfig], tmp_path: Path):
