@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -351,12 +351,20 @@ class RunConfig(Section):
     engine: EngineConfig
     tracking: TrackingConfig
 
-    def digest(self, *groups: str) -> str:
-        """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded."""
+    def digest(self, *groups: str, cluster: Sequence[Sequence[int]] | None = None) -> str:
+        """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded.
+
+        Parameters
+        ----------
+        *groups : str
+            The settings, by their first keys.
+        cluster : sequence of sequences of int, optional
+            Of a run on a cluster, once that is known: the threads of each worker of each fit. Which rows and columns a
+            tree may see is drawn by each worker.
+        """
         deciding = self.model_dump(include=set(groups or _DECIDING))
         if not groups and self.engine.name != "local":
-            # What is summed and drawn by several workers differs in its last digits.
-            deciding["engine"] = self.engine.name
+            deciding["engine"] = self.engine.name if cluster is None else {"name": self.engine.name, "threads": cluster}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -73,7 +73,8 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         if config.engine.name == "dask":
             from spotify_ml.engine.run import run_on_cluster
 
-            raw, tracks, quality, split, matrices, fitted, evaluation = run_on_cluster(config, clock)
+            raw, tracks, quality, split, matrices, fitted, evaluation, threads = run_on_cluster(config, clock)
+            run.log_cluster(threads)
         else:
             cache = StageCache.of(config.cache)
             with clock.stage("etl"):

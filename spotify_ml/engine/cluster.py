@@ -231,6 +231,7 @@ def with_lost_workers(task: Callable[[], Value]) -> Value:
         ) from error
 
 
-def workers_of(client: Any) -> set[str]:
-    """Return the addresses of the workers that are there now."""
-    return set(client.scheduler_info()["workers"])
+def workers_of(client: Any) -> list[str]:
+    """Return the addresses of the workers that are there now, in the order in which XGBoost ranks them."""
+    workers = client.scheduler_info()["workers"]
+    return sorted(workers, key=lambda address: f"[xgboost.dask-{workers[address]['name']}]:{address}")

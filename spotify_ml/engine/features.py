@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from spotify_ml.config import FeatureSet
 from spotify_ml.data.schema import TARGET
-from spotify_ml.engine.partitions import gathered, kept, mapped
+from spotify_ml.engine.cluster import workers_of
+from spotify_ml.engine.partitions import gathered, kept, mapped, placed, ranks_of
 from spotify_ml.engine.statistics import give_totals, own_statistics, sum_levels
 from spotify_ml.engine.tracks import TrackPartitions
 from spotify_ml.features.catalogue import CatalogueStatistics
@@ -36,11 +37,14 @@ class FittedFeatures:
     seen, unseen : list of dask.delayed.Delayed
         DataFrames by partition, indexed by the position of the track: the features, the target, and the weight in
         fitting in the column `WEIGHT` where there are weights.
+    counts : list of int
+        The number of seen rows in each partition.
     """
 
     transformer: ColumnTransformer
     seen: list[Any]
     unseen: list[Any]
+    counts: list[int]
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,11 @@ def fit_partitions(
     unseen_parts = mapped(_unseen_matrix, [transformer] * n, tracks.frames, tracks.spread(is_unseen))
     if is_full:
         (transformer,) = gathered(client, [transformer])
-    return FittedFeatures(transformer, kept(client, seen_parts), kept(client, unseen_parts))
+    counts = [int((each >= 0).sum()) for each in own_folds]
+    # Where they will be fitted on.
+    workers = workers_of(client)
+    place = partial(placed, client, ranks=ranks_of(counts, len(workers)), workers=workers)
+    return FittedFeatures(transformer, place(seen_parts), place(unseen_parts), counts)
 
 
 def _own_weights(tracks: TrackPartitions, seen: np.ndarray, weights: np.ndarray | None) -> list[Any]:

@@ -1,5 +1,8 @@
 """XGBoost fitted by all workers together: histograms are summed, rows stay where they are."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -7,17 +10,34 @@ import pandas as pd
 
 from spotify_ml.config import XGBoostConfig
 from spotify_ml.data.schema import TARGET
-from spotify_ml.engine.cluster import with_lost_workers
+from spotify_ml.engine.cluster import with_lost_workers, workers_of
 from spotify_ml.engine.features import WEIGHT, FittedFeatures
-from spotify_ml.engine.partitions import as_dask_frame, mapped
+from spotify_ml.engine.partitions import as_dask_frame, mapped, ranks_of
 from spotify_ml.models.estimators import Curve, build_estimator, give_booster, library_refusals
 from spotify_ml.models.targets import Task, class_names, task_target
 
 
-def fit_selected(
-    client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, seed: int
-) -> tuple[Any, int, Curve]:
-    """Fit on the seen rows while watching the others; return the estimator, its number of trees and learning curve.
+@dataclass(frozen=True)
+class Fit:
+    """What workers fitted together.
+
+    Attributes
+    ----------
+    estimator : xgboost.XGBRegressor or XGBClassifier
+        A plain one, without Dask.
+    curve : dict of str to list of float
+        Error after every tree on what was watched.
+    threads : tuple of int
+        Of each worker that took part, by rank: which rows and columns a tree may see is drawn by each.
+    """
+
+    estimator: Any
+    curve: Curve
+    threads: tuple[int, ...]
+
+
+def fit_selected(client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, seed: int) -> Fit:
+    """Fit on the seen rows while watching the others.
 
     Parameters
     ----------
@@ -40,29 +60,28 @@ def fit_selected(
         If workers are lost again and again.
     """
     rounds, patience = config.n_estimators, config.early_stopping_rounds
-    booster, history = _train(client, config, task, features.seen, features.unseen, seed, rounds, patience)
+    booster, history, threads = _train(client, config, task, features, seed, rounds, patience)
     curve = {part: next(iter(errors.values())) for part, errors in history.items()}
-    estimator = _estimator(config, task, seed, booster)
-    return estimator, estimator.best_iteration + 1, curve
+    return Fit(_estimator(config, task, seed, booster), curve, threads)
 
 
-def fit_final(client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, n_trees: int, seed: int) -> Any:
+def fit_final(client: Any, config: XGBoostConfig, task: Task, features: FittedFeatures, n_trees: int, seed: int) -> Fit:
     """Fit the chosen number of trees on the seen rows; parameters and errors as for `fit_selected`."""
-    booster, _ = _train(client, config, task, features.seen, None, seed, n_trees, None)
-    return _estimator(config, task, seed, booster, n_estimators=n_trees, early_stopping_rounds=None)
+    booster, _, threads = _train(client, config, task, features, seed, n_trees, None)
+    estimator = _estimator(config, task, seed, booster, n_estimators=n_trees, early_stopping_rounds=None)
+    return Fit(estimator, {}, threads)
 
 
 def _train(
     client: Any,
     config: XGBoostConfig,
     task: Task,
-    train: list[Any],
-    watched: list[Any] | None,
+    features: FittedFeatures,
     seed: int,
     rounds: int,
     patience: int | None,
-) -> tuple[Any, dict[str, Any]]:
-    from distributed import futures_of
+) -> tuple[Any, dict[str, Any], tuple[int, ...]]:
+    """Fit on the seen rows, watching the unseen ones if there is patience; return booster, errors and threads."""
     from xgboost import dask as xgboost
 
     parameters = build_estimator(config, task, seed).get_xgb_params()
@@ -70,17 +89,18 @@ def _train(
         parameters["num_class"] = len(class_names(task))
 
     def fit() -> Any:
-        # What lies on one worker alone would leave the others nothing to do.
-        client.rebalance(futures_of([*train, *(watched or [])]))
-        X, y, weights = _columns(client, task, train)
-        rows = xgboost.DaskQuantileDMatrix(client, X, y, weight=weights, max_bin=config.max_bin)
+        workers, threads = workers_of(client), client.nthreads()
+        ranks = ranks_of(features.counts, len(workers))
+        by_rank = partial(_by_rank, ranks=ranks, workers=workers)
+        X, y, weights = _columns(client, task, features.seen)
+        rows = by_rank(xgboost.DaskQuantileDMatrix(client, X, y, weight=weights, max_bin=config.max_bin))
         sets = []
-        if watched is not None:
+        if patience is not None:
             # As in one process: errors are those of the rows as they are, and validation rows are not binned.
-            shown = rows if weights is None else xgboost.DaskDMatrix(client, X, y)
-            X_watched, y_watched, _ = _columns(client, task, watched)
-            sets = [(shown, "train"), (xgboost.DaskDMatrix(client, X_watched, y_watched), "val")]
-        return xgboost.train(
+            shown = rows if weights is None else by_rank(xgboost.DaskDMatrix(client, X, y))
+            X_watched, y_watched, _ = _columns(client, task, features.unseen)
+            sets = [(shown, "train"), (by_rank(xgboost.DaskDMatrix(client, X_watched, y_watched)), "val")]
+        result = xgboost.train(
             client,
             parameters,
             rows,
@@ -89,10 +109,24 @@ def _train(
             early_stopping_rounds=patience,
             verbose_eval=False,
         )
+        return result["booster"], result["history"], tuple(threads[workers[rank]] for rank in sorted(set(ranks)))
 
     with library_refusals(config.name):
-        result = with_lost_workers(fit)
-    return result["booster"], result["history"]
+        return with_lost_workers(fit)
+
+
+def _by_rank(matrix: Any, ranks: Sequence[int], workers: Sequence[str]) -> Any:
+    """Give every worker the partitions of its rank, in their order, wherever Dask has put them.
+
+    Which rows a tree may see is drawn by their place on a worker: left to Dask, two runs would not be equal, and a
+    worker might get no row.
+    """
+    parts = {matrix.partition_order[part.key]: part for own in matrix.worker_map.values() for part in own}
+    by_worker: dict[str, list[Any]] = defaultdict(list)
+    for position, rank in enumerate(ranks):
+        by_worker[workers[rank]].append(parts[position])
+    matrix.worker_map = by_worker
+    return matrix
 
 
 def _columns(client: Any, task: Task, parts: list[Any]) -> tuple[Any, Any, Any]:

@@ -34,6 +34,7 @@ class Stages(NamedTuple):
     """What the stages gave, as in `spotify_ml.result.Result`.
 
     Of `matrices`, ``train`` and ``fitting`` are up to 100,000 of their rows: the others are on no single machine.
+    `threads` are those of each worker that took part in each of the two fits.
     """
 
     raw: RawFile
@@ -43,6 +44,7 @@ class Stages(NamedTuple):
     matrices: Matrices
     fitted: FittedEstimators
     evaluation: Evaluation
+    threads: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def run_on_cluster(config: RunConfig, clock: Stopwatch) -> Stages:
@@ -90,16 +92,18 @@ def run_on_cluster(config: RunConfig, clock: Stopwatch) -> Stages:
         with clock.stage("features"):
             selecting = features(split.train, split.validation)
         with clock.stage("fit"):
-            selected, n_trees, curve = fit_selected(client, model, task, selecting, seed)
+            selected = fit_selected(client, model, task, selecting, seed)
+            n_trees = selected.estimator.best_iteration + 1
         with clock.stage("evaluate"):
-            on_validation = predict_partitions(client, selected, selecting.unseen, task)
+            on_validation = predict_partitions(client, selected.estimator, selecting.unseen, task)
             train = collect_part(client, selecting.seen, _some(split.train, seed))
             validation = collect_part(client, selecting.unseen)
             del selecting
         with clock.stage("features"):
             final = features(split.fitting, split.test)
         with clock.stage("fit"):
-            fitted = FittedEstimators(selected, fit_final(client, model, task, final, n_trees, seed), n_trees, curve)
+            last = fit_final(client, model, task, final, n_trees, seed)
+            fitted = FittedEstimators(selected.estimator, last.estimator, n_trees, selected.curve)
         with clock.stage("evaluate"):
             on_fitting = predict_partitions(client, fitted.final, final.seen, task)
             on_test = predict_partitions(client, fitted.final, final.unseen, task)
@@ -113,7 +117,7 @@ def run_on_cluster(config: RunConfig, clock: Stopwatch) -> Stages:
             )
             n_features = matrices.fitting.features.shape[1]
             evaluation = evaluate_predictions(on_fitting, on_validation, on_test, n_features, tracks.frame, task)
-    return Stages(raw, tracks, quality, split, matrices, fitted, evaluation)
+    return Stages(raw, tracks, quality, split, matrices, fitted, evaluation, (selected.threads, last.threads))
 
 
 def _some(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -39,7 +39,7 @@ _OTHERS = {
 _SIZES = {"features/count": "columns", "model/trees": "trees", "rows/train": "rows fitted on"}
 # Where a run is recorded, and what is written beside it, is no difference between models.
 _PLACES = ("tracking.", "outputs.", "cache.", "register", "name", "data.path", "tune.")
-_MADE_WITH = ("data.sha256", "git.commit", "git.dirty", "version.")
+_MADE_WITH = ("data.sha256", "code.sha256", "git.commit", "git.dirty", "cluster.", "version.")
 
 
 def compare_runs(runs: Sequence[RecordedRun]) -> list[PairVerdict]:
@@ -123,7 +123,22 @@ def _differences(runs: Sequence[RecordedRun]) -> str:
     rows = [[f"`{key}`", *values] for key in keys if len(set(values := [own.get(key, _NONE) for own in settings])) > 1]
     if not rows:
         return "Nothing: neither settings, nor data, nor code."
-    return table(["", *_letters(runs)], rows)
+    return "\n\n".join([table(["", *_letters(runs)], rows), *_other_code(runs)])
+
+
+def _other_code(runs: Sequence[RecordedRun]) -> list[str]:
+    """Name the runs that should be equal by their settings and data, but were made by other code or libraries."""
+    alike: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    for letter, run in zip(_letters(runs), runs, strict=True):
+        same = tuple(run.tags.get(name, letter) for name in ("config.sha256", "data.sha256"))
+        made_by = str([value for name, value in sorted(run.tags.items()) if name.startswith(("code.", "version."))])
+        alike.setdefault(same, {}).setdefault(made_by, set()).add(letter)
+    return [
+        f"**{' and '.join(sorted(set().union(*codes.values())))} have the same `config.sha256` and data, but not the "
+        "same code or libraries:** what differs in their figures comes from these."
+        for codes in alike.values()
+        if len(codes) > 1
+    ]
 
 
 def _settings(run: RecordedRun) -> dict[str, str]:

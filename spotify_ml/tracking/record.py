@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,17 @@ class RunRecord:
         """Set tags of the run."""
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in _cut(tags).items()])
 
+    def log_cluster(self, threads: Sequence[Sequence[int]]) -> None:
+        """Note which workers took part, and put them into ``config.sha256``.
+
+        Parameters
+        ----------
+        threads : sequence of sequences of int
+            Those of each worker of each fit.
+        """
+        numbers = {"cluster.n_workers": ", ".join(str(len(fit)) for fit in threads)}
+        self.log_tags({**numbers, "config.sha256": self._config.digest(cluster=threads)})
+
     def log_datasets(self, raw: RawFile, parts: dict[str, np.ndarray]) -> None:
         """Log each part as an input of the run.
 
@@ -194,7 +205,7 @@ class RunRecord:
 
     def register(self, model: SavedModel, facts: dict[str, str], card: str) -> int:
         """Register a logged model as ``challenger``, with its card and tags to find it by, and return its version."""
-        code = {name: value for name, value in self._tags.items() if name.startswith("git.")}
+        code = {name: value for name, value in self._tags.items() if name.startswith(("git.", "code."))}
         description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
         return register(self._client, model, self._config, {**code, **facts}, description)
 

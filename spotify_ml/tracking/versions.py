@@ -1,10 +1,11 @@
 """What a result was made with: the code's commit and the libraries' versions."""
 
+import hashlib
 import subprocess
 from importlib.metadata import version
 
 from spotify_ml import __version__
-from spotify_ml.paths import PROJECT
+from spotify_ml.paths import PACKAGE, PROJECT
 
 # The longest tag that every store takes.
 TAG_LENGTH = 5000
@@ -34,9 +35,19 @@ def model_requirements(families: set[str]) -> list[str]:
     return [f"{name}=={version(name)}" for name in ("mlflow-skinny", *_SCORING, *extras)]
 
 
+def code_digest() -> str:
+    """Return the sha256 of this package's sources: what a commit does not say of a changed checkout."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
 def code_tags() -> dict[str, str]:
-    """Return the run's tags about the code: package version, and git commit and dirty flag where there is git."""
+    """Return the run's tags about the code: its version and digest, and git commit and dirty flag where there is git."""
     tags = {"mlflow.source.name": "spotify_ml.train", "mlflow.source.type": "LOCAL", "version.spotify_ml": __version__}
+    tags["code.sha256"] = code_digest()
     tags |= {f"version.{name}": number for name, number in library_versions().items()}
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit is not None and changes is not None:

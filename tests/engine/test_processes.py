@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import joblib
 import mlflow
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from spotify_ml.train import train
 from .conftest import Processes, configured, waited_for
 
 pytestmark = pytest.mark.slow
+
+JOBLIB = "xgboost_popularity_model.joblib"
 
 
 def stored(folder: Path, *overrides: str) -> RunConfig:
@@ -73,6 +76,9 @@ def test_a_run_is_recorded_and_registered_as_one_in_this_process(
     rows = sample.frame.drop(columns="popularity").head(50)
     predicted = model.predict(rows)
     assert np.ptp(predicted) > 10
+    estimators = [joblib.load(tmp_path / engine / "models" / JOBLIB) for engine in ("dask", "local")]
+    parameters = [estimator.get_params() | {"n_estimators": None} for estimator in estimators]
+    np.testing.assert_equal(*parameters)
     assert predicted == pytest.approx(mlflow.pyfunc.load_model(local.model_uri).predict(rows), abs=15)
 
 
@@ -106,3 +112,23 @@ def test_a_lost_cluster_is_one_error_and_a_failed_run(processes: Processes, tmp_
     assert recorded.info.status == "FAILED"
     assert message in recorded.data.tags["error"]
     assert not (tmp_path / "run" / "models").exists()
+
+
+def test_two_runs_on_as_many_workers_are_equal_and_their_number_is_in_the_hash(tmp_path: Path):
+    """The default draws four rows in five for a tree, by their place on a worker."""
+    few = ["engine=dask", "engine.threads_per_worker=1", "model.n_estimators=30", "features=audio", "register=false"]
+    runs = {
+        name: run(stored(tmp_path, *few, f"engine.n_workers={name[0]}"), tmp_path / name)
+        for name in ("2 first", "2 again", "1")
+    }
+    figures = [
+        {name: value for name, value in each.metrics.items() if "time/" not in name and "importance/" not in name}
+        for each in runs.values()
+    ]
+    assert figures[0] == figures[1]
+    assert figures[0] != figures[2]
+    client = MlflowClient(runs["1"].tracking_uri)
+    tags = [client.get_run(each.run_id).data.tags for each in runs.values()]
+    assert [each["cluster.n_workers"] for each in tags] == ["2, 2", "2, 2", "1, 1"]
+    hashes = [each["config.sha256"] for each in tags]
+    assert hashes[0] == hashes[1] != hashes[2]

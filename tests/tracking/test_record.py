@@ -32,6 +32,7 @@ from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.report import Summary
 from spotify_ml.tracking.model import log_model
+from spotify_ml.tracking.versions import code_digest
 from spotify_ml.train import train
 
 pytestmark = pytest.mark.slow
@@ -120,6 +121,7 @@ def test_tags_say_what_the_result_was_made_from(recorded: Recorded, sample: RawT
     tags = recorded.run.data.tags
     assert tags["data.sha256"] == sample.sha256
     assert tags["config.sha256"] == recorded.config.digest()
+    assert tags["code.sha256"] == code_digest()
     for override in OVERRIDES:
         assert override in tags["hydra.overrides"].split()
     for library in ("mlflow", "xgboost", "scikit-learn", "pandas", "numpy", "skops"):

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,16 @@ def test_the_run_that_knows_more_is_better_by_the_difference_of_the_recorded_fig
     figures = {key: recorded.full.metrics[f"test/r2{key}"] for key in ("", "_lower", "_upper")}
     assert f"{figures['']:.3f} ({figures['_lower']:.3f} to {figures['_upper']:.3f})" in report
     assert report.count("data:image/png;base64,") == sum(len(run.figures) for run in runs)
+
+
+def test_equal_settings_under_other_code_are_told(recorded: Recorded):
+    (run,) = read_runs(recorded.tracking, [recorded.audio.run_id])
+    later = replace(run, tags={**run.tags, "code.sha256": "0" * 64})
+    told = "**A and B have the same `config.sha256` and data, but not the same code or libraries:**"
+    assert told in run_report([run, later], compare_runs([run, later]))
+    assert told not in run_report([run, run], compare_runs([run, run]))
+    other = replace(later, tags={**later.tags, "config.sha256": "1" * 64})
+    assert told not in run_report([run, other], compare_runs([run, other]))
 
 
 def test_the_intervals_agree_with_those_of_the_run(recorded: Recorded):
