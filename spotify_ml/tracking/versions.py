@@ -45,7 +45,7 @@ def code_digest() -> str:
 
 
 def code_tags() -> dict[str, str]:
-    """Return the run's tags about the code: its version and digest, and git commit and dirty flag where there is git."""
+    """Return the run's tags about the code: version, digest, and git commit and dirty flag where there is git."""
     tags = {"mlflow.source.name": "spotify_ml.train", "mlflow.source.type": "LOCAL", "version.spotify_ml": __version__}
     tags["code.sha256"] = code_digest()
     tags |= {f"version.{name}": number for name, number in library_versions().items()}
