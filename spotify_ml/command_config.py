@@ -78,6 +78,8 @@ class ServeConfig(Section):
     host: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)
     workers: int = Field(ge=1)
+    max_mb: float = Field(gt=0)
+    timeout_s: float = Field(gt=0)
     tracking: TrackingConfig
 
 

@@ -1,6 +1,8 @@
-"""The command that serves a registered model over HTTP by MLflow's own scoring server, once its files are checked."""
+"""The command that serves a registered model over HTTP, once its files are checked."""
 
+import ipaddress
 import socket
+import sys
 
 import hydra
 from omegaconf import DictConfig
@@ -21,7 +23,7 @@ def run(composed: DictConfig) -> None:
     _check_free(config.host, config.port)
 
     from spotify_ml.tracking.registry import find_version, version_files
-    from spotify_ml.tracking.serving import serve
+    from spotify_ml.tracking.serving import Limits, serve
     from spotify_ml.tracking.store import open_store, store_errors
 
     client = open_store(config.tracking.uri)
@@ -29,7 +31,20 @@ def run(composed: DictConfig) -> None:
         version = find_version(client, config.model_uri)
         folder = version_files(version, config.tracking.uri)
     print(f"{version.uri} at http://{config.host}:{config.port}/invocations; Ctrl-C ends it", flush=True)
-    serve(folder, config.host, config.port, config.workers)
+    if not _is_loopback(config.host):
+        sys.stderr.write(
+            f"warning: host={config.host} lets whoever reaches this machine ask the model: there is no password and no "
+            "encryption; put a proxy before it (docs/serving.md)\n"
+        )
+    limits = Limits(config.max_mb, config.timeout_s)
+    serve(version, folder, config.host, config.port, config.workers, limits)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_free(host: str, port: int) -> None:

@@ -175,7 +175,11 @@ def load_version(version: Version, tracking_uri: str | None = None) -> ScoringMo
     ModelError
         If files of the version are missing or changed.
     """
-    folder = version_files(version, tracking_uri)
+    return load_folder(version, version_files(version, tracking_uri))
+
+
+def load_folder(version: Version, folder: Path) -> ScoringModel:
+    """Load a version from its files, as `version_files` returns them, with the code that it was registered with."""
     with _own_code(), _refusals(ModelError):
         return ScoringModel(version, mlflow.pyfunc.load_model(str(folder)))
 

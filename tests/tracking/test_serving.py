@@ -1,5 +1,7 @@
 """Tests of the served model: the real server on loopback, asked in every format, rightly and wrongly."""
 
+import csv
+import gzip
 import json
 import re
 import signal
@@ -9,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +19,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import spotify_ml
 from spotify_ml.paths import PROJECT
+from spotify_ml.scoring.files import score_file
+from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.tracking.registry import ScoringModel
 from tests.tracking.conftest import CHAMPION, Store
 
 pytestmark = pytest.mark.slow
@@ -64,7 +71,7 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     folder = tmp_path_factory.mktemp("served")
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            _command(store, f"model={CHAMPION}", f"port={port}"),
+            _command(store, f"model={CHAMPION}", f"port={port}", "max_mb=1", "timeout_s=2"),
             cwd=folder,
             stdout=log,
             stderr=log,
@@ -88,6 +95,12 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def champion(store: Store) -> ScoringModel:
+    """The model that is served, in this process."""
+    return spotify_ml.load_model(CHAMPION, store.uri)
 
 
 def _as_json(key: str, orient: str) -> Callable[[pd.DataFrame], bytes]:
@@ -136,7 +149,7 @@ def test_a_column_that_is_wrong_is_named(
     content_type, body = FORMATS[name]
     status, text = server.post(body(change(store.rows.head(2))), content_type)
     assert status == 400
-    assert re.search(r"missing inputs \['tempo'\]|Error: rows to score: tempo\b", json.loads(text)["message"])
+    assert re.search(r"lack the columns tempo|rows to score: tempo\b", json.loads(text)["message"])
 
 
 @pytest.mark.parametrize(
@@ -171,6 +184,83 @@ def test_what_cannot_be_asked_is_answered_by_name(server: Server, store: Store, 
     assert next(iter(params)) in json.loads(text)["message"]
 
 
+def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
+    return json.loads(rows.to_json(orient="records", double_precision=15))
+
+
+# What a table of guesses takes for a number, a missing value or a flag, and what a CSV needs quotes for.
+ODD = st.one_of(
+    st.sampled_from(["25", "25.0", "01953", "1e5", "inf", "0x10", "NA", "N/A", "#N/A", "None", "null", "nan", "True"]),
+    st.sampled_from(["", " ", " 25", "25 ", "=1+1", 'a "b" c', "a,b", "a;b", "a\nb", "a\r\nb", "a\rb", "\t", "\u2028"]),
+    st.sampled_from(["ﬁ", "İ", "Beyoncé", "夜", "\ufeffx"]),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
+)
+NAMES = ["artists", "album_name", "track_name", "track_genre"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.fixed_dictionaries({name: ODD | st.none() for name in NAMES}), min_size=1, max_size=4))
+def test_odd_names_are_the_same_in_every_format(
+    server: Server, store: Store, champion: ScoringModel, tmp_path: Path, names: list[dict[str, str | None]]
+):
+    numbers = store.rows.drop(columns=NAMES).head(len(names)).reset_index(drop=True)
+    rows = pd.concat([numbers, pd.DataFrame(names, columns=NAMES, dtype="str")], axis=1)
+    expected = champion.predict(rows)
+    records = [number | name for number, name in zip(_records(numbers), names, strict=True)]
+    # An empty field is a missing one: CSV has no other.
+    bodies = {
+        "json": (JSON, json.dumps({"dataframe_records": records}).encode()),
+        "csv": (CSV, rows.to_csv(index=False, quoting=csv.QUOTE_ALL).encode()),
+        "parquet": (PARQUET, _parquet(rows)),
+    }
+    for form, (content_type, body) in bodies.items():
+        status, text = server.post(body, content_type)
+        assert status == 200, (form, text)
+        np.testing.assert_allclose(json.loads(text)["predictions"], expected, atol=1e-9, err_msg=form)
+    for form in ("csv", "parquet"):
+        file, scored = tmp_path / f"rows.{form}", tmp_path / "scored.parquet"
+        file.write_bytes(bodies[form][1])
+        score_file(file, scored, Scorer(champion.predict, 1, (), "fail", "refuse"), Tally(), lambda _: None)
+        np.testing.assert_allclose(pd.read_parquet(scored)["popularity_predicted"], expected, atol=1e-9, err_msg=form)
+
+
+def test_a_number_in_the_place_of_a_name_is_its_digits_beside_a_missing_one_as_well(server: Server, store: Store):
+    rows = store.rows.head(2)
+    by_form = {}
+    for album in ("25", 25):
+        records = [{**record, "album_name": name} for record, name in zip(_records(rows), (album, None), strict=True)]
+        status, text = server.post(json.dumps({"dataframe_records": records}).encode())
+        assert status == 200, text
+        by_form[album] = json.loads(text)["predictions"]
+    assert by_form["25"] == by_form[25]
+
+
+@pytest.mark.parametrize("places", [range(3), (0,)], ids=["short", "one field"])
+def test_rows_of_csv_that_are_cut_short_are_refused(server: Server, store: Store, places: Sequence[int]):
+    header, first, second = store.rows.head(2).to_csv(index=False).splitlines()
+    cut = ",".join(second.split(",")[place] for place in places)
+    status, text = server.post("\n".join([header, first, cut, ""]).encode(), CSV)
+    assert status == 400
+    assert f"row 2 has {len(places)} fields in place of {len(header.split(','))}" in json.loads(text)["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"parms": {"interval": 0.9}}, "unknown key 'parms' (did you mean 'params'?)"),
+        ({"params": {"intervall": 0.9}}, "knows no intervall"),
+        ({"params": [0.9]}, "params is not an object"),
+        ({"dataframe_split": {"columns": [], "data": []}}, "must be a JSON object with one of"),
+    ],
+)
+def test_what_is_mistyped_beside_the_rows_is_refused(
+    server: Server, store: Store, change: dict[str, object], said: str
+):
+    status, text = server.post(json.dumps({"dataframe_records": _records(store.rows.head(1)), **change}).encode())
+    assert status == 400
+    assert said in json.loads(text)["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
@@ -178,16 +268,71 @@ def test_what_cannot_be_asked_is_answered_by_name(server: Server, store: Store, 
         pytest.param(b'{"rows": []}', JSON, 400, id="no known format"),
         pytest.param(b"[1, 2]", JSON, 400, id="a list"),
         pytest.param(b'{"dataframe_records": []}', JSON, 400, id="no rows"),
+        pytest.param(b'{"dataframe_records": [1]}', JSON, 400, id="no records"),
+        pytest.param(b'{"dataframe_records": {"tempo": [1]}}', JSON, 400, id="columns for records"),
+        pytest.param(b'{"dataframe_split": {"columns": ["tempo", "key"], "data": [[1]]}}', JSON, 400, id="a short row"),
+        pytest.param(b'{"inputs": {"tempo": [1, 2], "key": [1]}}', JSON, 400, id="a short column"),
+        pytest.param(b'{"dataframe_records": [{"tempo": 1, "tempo": 2}]}', JSON, 400, id="a key twice"),
+        pytest.param(b"[" * 100_000, JSON, 400, id="deep JSON"),
+        pytest.param(b"\xff\xfe", JSON, 400, id="JSON that is no text"),
         pytest.param(b"\xff\xfe", CSV, 400, id="no text"),
+        pytest.param(b"", CSV, 400, id="nothing"),
+        pytest.param(b"", JSON, 400, id="no JSON"),
+        pytest.param(b"PAR1 and no more", PARQUET, 400, id="damaged Parquet"),
         pytest.param(b"tempo", "text/plain", 415, id="another type"),
+        pytest.param(b"tempo", "text/csv; charset=latin-1", 415, id="another encoding"),
+        pytest.param(b" " * 1_100_000, JSON, 413, id="too large"),
     ],
 )
 def test_a_malformed_request_is_refused_and_the_next_one_answered(
     server: Server, store: Store, body: bytes, content_type: str, status: int
 ):
-    assert server.post(body, content_type)[0] == status
+    answered, text = server.post(body, content_type)
+    assert answered == status
+    # What is wrong, and nothing of where the server is installed.
+    assert len(json.loads(text)["message"]) < 500
+    assert not re.search(
+        r"Traceback|File |\.py|/", json.loads(text)["message"].replace("text/", "").replace("application/", "")
+    )
     good_type, good = FORMATS["dataframe_split"]
     assert server.post(good(store.rows.head(1)), good_type)[0] == 200
+
+
+def test_a_compressed_request_is_named(server: Server):
+    headers = {"Content-Type": CSV, "Content-Encoding": "gzip"}
+    request = urllib.request.Request(f"{server.url}/invocations", gzip.compress(b"tempo\n1\n"), headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=PATIENCE_S)
+    assert refused.value.code == 415
+    assert "gzip" in json.loads(refused.value.read())["message"]
+
+
+def test_a_request_that_does_not_arrive_is_not_waited_for(server: Server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as slow:
+        slow.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\r\ntem"
+        )
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ping", 200),
+        ("/health", 200),
+        ("/version", 200),
+        ("/docs", 404),
+        ("/openapi.json", 404),
+        ("/invocations", 405),
+    ],
+)
+def test_there_are_mlflow_s_addresses_and_no_others(server: Server, path: str, status: int):
+    try:
+        with urllib.request.urlopen(f"{server.url}{path}", timeout=PATIENCE_S) as response:
+            answered = response.status
+    except urllib.error.HTTPError as error:
+        answered = error.code
+    assert answered == status
 
 
 def test_the_benchmark_counts_answers_and_errors(server: Server):

@@ -1,0 +1,157 @@
+"""What a request to a served model holds: raw rows in one of MLflow's formats, and the parameters of the prediction."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import pandas as pd
+
+from spotify_ml.data.batches import CsvInput, Input, ParquetInput
+from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.errors import DataError, did_you_mean
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+_ORIGIN = "the request"
+_PARAMS = "params"
+_TABLES = ("dataframe_records", "dataframe_split", "instances", "inputs")
+
+
+class UnsupportedFormatError(DataError):
+    """A request in a format, or an encoding, that is not read."""
+
+
+def read_request(content: bytes, content_type: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the raw rows of a request, and the parameters of the prediction.
+
+    Text stays text: only an empty field of a CSV, and a null, are missing. Fields are those of `spotify_ml.predict`.
+
+    Parameters
+    ----------
+    content : bytes
+        The body.
+    content_type : str
+        As in the header of that name: JSON in one of MLflow's forms, CSV, or Parquet.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If the format is another.
+    DataError
+        Saying what cannot be read.
+    """
+    kind = _kind(content_type)
+    if kind == JSON:
+        return _read_json(content)
+    return _rows(CsvInput(BytesIO(content), _ORIGIN) if kind == CSV else ParquetInput(BytesIO(content), _ORIGIN)), {}
+
+
+def _kind(content_type: str) -> str:
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if kind not in (JSON, CSV, PARQUET):
+        raise UnsupportedFormatError(f"Content-Type: {kind or 'none'} is not read; send {JSON}, {CSV} or {PARQUET}")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8"):
+            raise UnsupportedFormatError(f"Content-Type: {parameter} is not read; send UTF-8")
+    return kind
+
+
+def _rows(source: Input) -> pd.DataFrame:
+    """Return all rows of a CSV or Parquet file; one that is cut short, or too long, is an error."""
+    known = [name for name in source.schema.names if name in AUDIO or name in TEXT]
+    frames = []
+    for batch in source.batches():
+        if batch.broken:
+            first = batch.broken[0]
+            raise DataError(f"{_ORIGIN}: row {first.number} has {first.problem}; send a field for every column")
+        frames.append(batch.table.select(known).to_pandas())
+    if not frames:
+        raise DataError(f"{_ORIGIN} has columns but no rows; send rows to score")
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
+    try:
+        document = json.loads(content, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise DataError(f"{_ORIGIN} is JSON that is nested too deeply") from error
+    except ValueError as error:
+        raise DataError(f"{_ORIGIN} is not JSON in UTF-8 ({error})") from error
+    given = [key for key in document if key in _TABLES] if isinstance(document, dict) else []
+    if len(given) != 1:
+        raise DataError(f"{_ORIGIN} must be a JSON object with one of {', '.join(_TABLES)}, and perhaps {_PARAMS}")
+    (name,) = given
+    unknown = [key for key in document if key not in (name, _PARAMS)]
+    if unknown:
+        hint = did_you_mean(unknown[0], [_PARAMS])
+        raise DataError(f"{_ORIGIN} has the unknown key '{unknown[0]}'{hint}; beside {name} it may have {_PARAMS}")
+    params = document.get(_PARAMS) or {}
+    if not isinstance(params, dict):
+        raise DataError(f'{_ORIGIN}: {_PARAMS} is not an object; write {{"interval": 0.9}}, for example')
+    columns = _columns(name, document[name])
+    if not any(len(values) for values in columns.values()):
+        raise DataError(f"{_ORIGIN}: {name} has no rows; send rows to score")
+    return typed_frame(columns), params
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{_ORIGIN} has the key '{twice}' twice in one object; send each once")
+    return found
+
+
+def _columns(name: str, table: Any) -> dict[str, list[Any]]:
+    """Return the values of each column of a JSON table."""
+    form, read = _form(name, table)
+    try:
+        return read(table)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{_ORIGIN}: {name} is not {form}") from error
+
+
+def _form(name: str, table: Any) -> tuple[str, Callable[[Any], dict[str, list[Any]]]]:
+    if name == "dataframe_split":
+        return 'a table as {"columns": ["…"], "data": [[…]]} with a value for every column', _of_split
+    if name == "inputs" and isinstance(table, dict):
+        return "an object of columns of one length", _of_columns
+    return "a list of objects, one a row", columns_of_records
+
+
+def _of_split(table: Mapping[str, Any]) -> dict[str, list[Any]]:
+    if set(table) - {"columns", "data", "index"}:
+        raise KeyError
+    names, rows = table["columns"], table["data"]
+    if len(set(names)) < len(names) or not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        raise ValueError
+    return {str(name): [row[position] for row in rows] for position, name in enumerate(names)}
+
+
+def _of_columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:
+    if not all(isinstance(values, list) for values in table.values()) or len(set(map(len, table.values()))) > 1:
+        raise ValueError
+    return dict(table)
+
+
+def columns_of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each column of rows that are mappings; what a row lacks is None.
+
+    Raises
+    ------
+    TypeError
+        If a row is no mapping.
+    """
+    if isinstance(records, str | bytes) or not all(isinstance(record, Mapping) for record in records):
+        raise TypeError
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def typed_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return columns as a table in which text is as it was given: beside a missing one, pandas makes 25 to 25.0."""
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=object if name in TEXT else None) for name, values in columns.items()}
+    )
