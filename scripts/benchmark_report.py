@@ -21,6 +21,7 @@ ROWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features": (("features",), ()),
     "fit, twice": (("fit",), ("quantise for the first fit", "first fit", "quantise for the fit", "fit")),
     "evaluate": (("evaluate",), ("predict",)),
+    "intervals": (("intervals",), ()),
     "explain": (("explain",), ()),
     "outputs": (("outputs",), ()),
     "record, register": (("record", "register"), ()),

@@ -109,14 +109,18 @@ def _decide(
     version: "Version",
     champion: "Version | None",
 ) -> "Decision":
-    from spotify_ml.tracking.contest import hold_contest
+    from spotify_ml.tracking.contest import NoFairTracksError, hold_contest
     from spotify_ml.tracking.promotion import Decision
 
     if champion is not None and champion.number == version.number:
         return Decision("unchanged", version, champion, "it is champion already", record.run_id)
-    verdict = hold_contest(client, config, version, champion)
-    # Loaded models are held by cycles, and a command collects none: XGBoost's would outlive its library.
-    gc.collect()
+    try:
+        verdict = hold_contest(client, config, version, champion)
+    except NoFairTracksError as error:
+        return Decision("refused", version, champion, f"tracks: {error}", record.run_id)
+    finally:
+        # Loaded models are held by cycles, and a command collects none: XGBoost's would outlive its library.
+        gc.collect()
     if not verdict.failed:
         return Decision("promoted", version, champion, "every condition of the gate holds", record.run_id, verdict)
     why = "; ".join(f"{each.name}: {each.said}" for each in verdict.failed)
@@ -133,7 +137,7 @@ def run(composed: DictConfig) -> None:
     decision = promote(config)
     if decision.verdict is not None:
         print(f"{decision.verdict.as_text()}\n")
-    print(f"{'dry run, nothing moves: ' * config.dry_run}{decision.as_text()}\nrun      {decision.run_id}")
+    print(f"{decision.as_text(dry_run=config.dry_run)}\nrun      {decision.run_id}")
     if decision.outcome == "refused":
         sys.exit(_REFUSED)
 

@@ -11,16 +11,19 @@ BASELINES = ("baseline_mean", "baseline_genre", "baseline_ridge", "baseline_audi
 _WIDTH = 19
 
 # By task, the error that a run is chosen by, and the figures of the table.
-_OBJECTIVES = {"regression": "val/rmse", "classification": "val/log_loss"}
+OBJECTIVES = {"regression": "val/rmse", "classification": "val/log_loss"}
 COLUMNS = {
     "regression": ("r2", "rmse", "mae"),
     "classification": ("log_loss", "macro_f1", "roc_auc", "average_precision"),
 }
+# By task, the figure that a run is set beside its baselines by, and whether more of it is better.
+_MERITS = {"regression": ("r2", True), "classification": ("log_loss", False)}
 NEXT_STEPS = """
 
 next     make ui                              compare runs in the browser
          make train ARGS=split=artist         ask a harder question: tracks by newcomers"""
-_PARTS = ("train", "val", "test")
+# By the name of their figures; those called train are of the rows that the final model is fitted on.
+_PARTS = {"train": "trainval", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Summary:
         What was typed on the command line.
     metrics : dict of str to float
         Everything that was logged, under its MLflow name.
+    unbeaten : str
+        The baseline that the model is no better than, for which it is not ``challenger``; empty if it beats all.
     """
 
     run_id: str
@@ -58,17 +63,18 @@ class Summary:
     split: str
     overrides: list[str]
     metrics: dict[str, float]
+    unbeaten: str = ""
 
     @property
     def objective(self) -> float:
         """What a sweeper minimises: the validation RMSE in points, or log loss. Never a test figure."""
-        return self.metrics[_OBJECTIVES[self.task]]
+        return self.metrics[OBJECTIVES[self.task]]
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a summary that `write` wrote."""
         values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON."""
@@ -84,13 +90,13 @@ def summary_table(summary: Summary) -> str:
     baselines = [name for name in BASELINES if f"{name}/{columns[0]}" in metrics]
     lines = [
         "",
-        f"{summary.run_name}   {rows['clean']:,} rows, split={summary.split}: {rows['train']:,} train, "
-        f"{rows['val']:,} val, {rows['test']:,} test",
+        f"{summary.run_name}   {rows['clean']:,} rows, split={summary.split}: {rows['train'] - rows['val']:,} train, "
+        f"{rows['val']:,} validation, {rows['test']:,} test",
         "",
         f"{'':18}" + "".join(f"{title(name):>{_WIDTH}}" for name in columns),
-        *(_line(part, metrics, columns) for part in _PARTS),
+        *(_line(part, label, metrics, columns) for part, label in _PARTS.items()),
         *_intervals(metrics, columns),
-        *(_line(part, metrics, columns) for part in baselines),
+        *(_line(part, part, metrics, columns) for part in baselines),
         *_folds(metrics, columns),
         "",
         "time     " + "  ".join(_times(metrics)),
@@ -105,9 +111,9 @@ def title(metric: str) -> str:
     return metric.replace("_", " ").upper().replace("R2", "R²").replace("AVERAGE PRECISION", "AVG PRECISION")
 
 
-def _line(part: str, metrics: dict[str, float], columns: tuple[str, ...]) -> str:
+def _line(part: str, label: str, metrics: dict[str, float], columns: tuple[str, ...]) -> str:
     cells = (metrics.get(f"{part}/{name}") for name in columns)
-    return f"{part:18}" + "".join(f"{'–' if cell is None else f'{cell:.3f}':>{_WIDTH}}" for cell in cells)
+    return f"{label:18}" + "".join(f"{'–' if cell is None else f'{cell:.3f}':>{_WIDTH}}" for cell in cells)
 
 
 def _intervals(metrics: dict[str, float], columns: tuple[str, ...]) -> list[str]:
@@ -136,7 +142,25 @@ def _times(metrics: dict[str, float]) -> list[str]:
     return [f"{stage} {seconds:.2f} s" for stage, seconds in stages.items()]
 
 
+def unbeaten_baseline(task: str, metrics: dict[str, float]) -> str:
+    """Return the best of the baselines that a model is no better than on the test rows, or an empty string."""
+    metric, more_is_better = _MERITS[task]
+    sign = 1 if more_is_better else -1
+    own = sign * metrics.get(f"test/{metric}", float("nan"))
+    scores = {name: sign * metrics[f"{name}/{metric}"] for name in BASELINES if f"{name}/{metric}" in metrics}
+    # What is not defined for these rows is no worse than anything.
+    ahead = [name for name, score in scores.items() if own <= score]
+    return max(ahead, key=lambda name: scores[name], default="")
+
+
 def _registration(summary: Summary) -> str:
     if summary.version is None:
         return f"{summary.model_uri} (not registered)"
+    if summary.unbeaten:
+        metric, _ = _MERITS[summary.task]
+        own, other = (summary.metrics[f"{part}/{metric}"] for part in ("test", summary.unbeaten))
+        return (
+            f"models:/{summary.registered_model}/{summary.version}, not the challenger: no better than "
+            f"{summary.unbeaten} (test {title(metric)} {own:.3f} beside {other:.3f})"
+        )
     return f"models:/{summary.registered_model}@challenger, version {summary.version}"

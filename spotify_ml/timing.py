@@ -27,8 +27,9 @@ class Stopwatch:
         started = perf_counter()
         yield
         seconds = perf_counter() - started
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        log.info("%s: %.2f s", name, seconds)
+        before = self.seconds.get(name)
+        self.seconds[name] = (before or 0.0) + seconds
+        log.info("%s: %.2f s%s", name, seconds, "" if before is None else f", {before + seconds:.2f} s in all")
 
     def metrics(self) -> dict[str, float]:
         """Return ``time/<stage>_s`` of every stage, and of everything since the stopwatch was made."""

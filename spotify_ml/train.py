@@ -87,7 +87,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
                 fitted = fit_estimators(config.model, config.task, matrices, config.seed)
             with clock.stage("evaluate"):
                 evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
-        with clock.stage("evaluate"):
+        with clock.stage("intervals"):
             scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
             intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
             reach = calibrate_intervals(config.task, fitted, matrices, split.groups)

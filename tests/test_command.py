@@ -166,11 +166,17 @@ def test_default_run_succeeds_and_prints_its_table(pair: tuple[Store, Finished, 
     assert result.errors == []
     summary, text = result.summary, result.stdout
     metrics = summary["metrics"]
-    rows = {part: f"{metrics[f'rows/{part}']:,}" for part in ("clean", "train", "val", "test")}
-    assert f"{rows['clean']} rows, split=recording: {rows['train']} train" in text
-    assert f"{rows['val']} val, {rows['test']} test" in text
+    train, validation, test = (
+        int(number.replace(",", ""))
+        for number in re.search(
+            r"split=recording: (\S+) train, (\S+) validation, (\S+) test$", text, re.MULTILINE
+        ).groups()
+    )
+    assert (validation, test) == (metrics["rows/val"], metrics["rows/test"])
+    assert train + validation + test == metrics["rows/clean"]
+    labels = {"train": "trainval", "val": "validation"}
     for part in ("train", "val", "test", "baseline_mean", "baseline_genre"):
-        (line,) = re.findall(rf"^{part} +(.*)$", text, re.MULTILINE)
+        (line,) = re.findall(rf"^{labels.get(part, part)} +(.*)$", text, re.MULTILINE)
         assert line.split() == [f"{metrics[f'{part}/{name}']:.3f}" for name in ("r2", "rmse", "mae")]
     (times,) = re.findall(r"^time +(.*)$", text, re.MULTILINE)
     for stage in ("etl", "split", "features", "fit", "evaluate", "total"):

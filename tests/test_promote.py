@@ -1,6 +1,7 @@
 """Tests of promotion: who becomes champion, on which tracks that is decided, and what is recorded of it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,7 @@ def test_a_dry_run_decides_and_records_but_moves_nothing(store: Store):
     assert [store.tags(number, side) for number in (WEAK, STRONG) for side in ("promotion", "champion")] == [{}] * 4
     run = store.client.get_run(decision.run_id)
     assert (run.data.tags["promotion.decision"], run.data.params["dry_run"]) == ("promoted", "True")
+    assert run.data.tags["promotion.dry_run"] == "true"
 
 
 @pytest.mark.slow
@@ -198,13 +200,16 @@ def test_tracks_that_the_champion_was_fitted_on_are_left_out(store: Store):
 
 def test_too_few_tracks_decide_nothing(store: Store):
     store.crown(WEAK)
-    with pytest.raises(
-        DataError, match=r"only 2\d\d of 1,1\d\d test tracks .* are new to models:/.*gate.fewest_tracks"
-    ):
-        store.promote(f"version={ELSEWHERE}", "gate.fewest_tracks=300")
+    refused = store.promote(f"version={ELSEWHERE}", "gate.fewest_tracks=300")
+    assert (refused.outcome, refused.verdict) == ("refused", None)
+    assert re.search(
+        r"tracks: only 2\d\d of 1,1\d\d test tracks .* are new to models:/.*gate.fewest_tracks", refused.why
+    )
+    assert refused.why in refused.as_text()
     run = store.promotions()[0]
-    assert (run.info.status, store.champion()) == ("FAILED", WEAK)
-    assert run.data.tags["error"].startswith("only 2")
+    assert (run.info.status, store.champion()) == ("FINISHED", WEAK)
+    assert run.data.tags["promotion.decision"] == "refused"
+    assert run.data.tags["promotion.why"] == refused.why
     forced = store.promote(f"version={ELSEWHERE}", "gate.fewest_tracks=300", "force=true", *ANYTHING)
     assert (forced.outcome, [each.name for each in forced.verdict.failed]) == ("forced", ["tracks"])
 
@@ -223,8 +228,9 @@ def test_what_the_champions_split_keeps_apart_is_kept_apart(store: Store, monkey
     monkeypatch.setattr(contest, "read_provenance", fitted_by_artist)
     store.crown(WEAK)
     # 209 are of recordings that neither knows, but mostly by artists that the challenger does.
-    with pytest.raises(DataError, match=r"only 24 of 1,106 test tracks .*split=recording.* kept apart by artist"):
-        store.promote(f"version={STRONG}")
+    refused = store.promote(f"version={STRONG}")
+    assert refused.outcome == "refused"
+    assert re.search(r"only 24 of 1,106 test tracks .*split=recording.* kept apart by artist", refused.why)
 
 
 def test_fitted_tracks_that_cannot_be_known_are_a_refusal_but_for_force(store: Store, tmp_path: Path):
@@ -232,8 +238,9 @@ def test_fitted_tracks_that_cannot_be_known_are_a_refusal_but_for_force(store: S
     moved = tmp_path / "moved.parquet"
     store.copy.rename(moved)
     try:
-        with pytest.raises(DataError, match=rf"models:/{MODEL}/3 was fitted on cannot be known.*force=true"):
-            store.promote(f"version={STRONG}", "dry_run=true")
+        refused = store.promote(f"version={STRONG}", "dry_run=true")
+        assert refused.outcome == "refused"
+        assert re.search(rf"models:/{MODEL}/3 was fitted on cannot be known.*force=true", refused.why)
         known = store.promote(f"version={STRONG}", "dry_run=true", "data=file", f"data.path={moved}", "force=true")
         assert "cannot be known" not in known.verdict.rows
         forced = store.promote(f"version={STRONG}", "dry_run=true", "force=true", *ANYTHING)
@@ -250,8 +257,7 @@ def test_a_split_made_by_other_code_is_not_taken_for_the_same(store: Store, monk
         return type(found)(**{**vars(found), "digests": {**found.digests, "train": "0123abcd"}})
 
     monkeypatch.setattr(contest, "read_provenance", altered)
-    with pytest.raises(DataError, match="the code that cleaned and split its data was another"):
-        store.promote(f"version={STRONG}")
+    assert "the code that cleaned and split its data was another" in store.promote(f"version={STRONG}").why
 
 
 # --- what is recorded
@@ -399,7 +405,12 @@ def test_the_command_line_says_how_it_went(store: Store):
     store.crown(WEAK)
     would = command(f"version={STRONG}", "dry_run=true")
     assert (would.returncode, would.stderr, store.champion()) == (0, "", WEAK)
-    assert "dry run, nothing moves: promoted" in would.stdout
+    assert "dry run, nothing moves (promoted): version 2 would be champion instead of version 1\n" in would.stdout
+    unfair = command(f"version={ELSEWHERE}", "gate.fewest_tracks=300")
+    assert (unfair.returncode, unfair.stderr) == (2, "")
+    assert re.search(
+        r"^refused: version 3 does not become champion .*: only 2\d\d of 1,1\d\d test", unfair.stdout, re.M
+    )
     mistyped = command("gate.margn=0.1")
     assert (mistyped.returncode, mistyped.stdout) == (1, "")
     assert mistyped.stderr == "error: unknown key 'gate.margn' (did you mean 'gate.margin'?)\n"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -31,13 +32,14 @@ class Sweep:
     """A sweep that has ended, and what it left in a store of its own."""
 
     code: int
+    stdout: str
     stderr: str
     folder: Path
     parents: list[Run]
     children: list[Run]
     versions: int
 
-    def summaries(self) -> list[dict[str, object]]:
+    def summaries(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(self.folder.glob("sweep/*/summary.json"))]
 
 
@@ -51,6 +53,7 @@ def sweep(folder: Path, *overrides: str) -> Sweep:
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     return Sweep(
         done.returncode,
+        done.stdout,
         done.stderr,
         folder,
         [run for run in runs if PARENT not in run.data.tags],
@@ -76,6 +79,14 @@ def test_sweep_is_one_parent_with_a_child_for_every_job(launcher: list[str], tmp
     )
     assert result.versions == 0
     assert {summary["version"] for summary in summaries} == {None}
+    best = min(summaries, key=lambda summary: summary["objective"])
+    assert f"Best by validation RMSE: model.max_depth={best_depth(best)} ({best['run_name']})" in result.stdout
+    assert parent.data.tags["sweep.best_run_id"] == best["run_id"]
+    assert parent.data.params["model.max_depth"] == "2, 3"
+    for name in ("val/rmse", "val/r2", "test/r2"):
+        assert parent.data.metrics[name] == pytest.approx(best["metrics"][name])
+    link = f"[{best['run_name']}](#/experiments/{parent.info.experiment_id}/runs/{best['run_id']})"
+    assert link in parent.data.tags["mlflow.note.content"]
 
 
 def test_sweep_that_is_asked_to_register_does(tmp_path: Path):
@@ -85,9 +96,14 @@ def test_sweep_that_is_asked_to_register_does(tmp_path: Path):
     assert [summary["version"] for summary in result.summaries()] == [1]
 
 
+def best_depth(summary: dict[str, Any]) -> str:
+    return dict(each.split("=") for each in summary["overrides"])["model.max_depth"]
+
+
 @pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["one after the other", "two at once"])
 def test_a_failing_job_fails_the_sweep_with_one_error(launcher: list[str], tmp_path: Path):
-    result = sweep(tmp_path, "split.val_size=0.12,0.99999", *ALONE, *launcher)
+    subdir = "hydra.sweep.subdir=jobs/${hydra.job.num}"
+    result = sweep(tmp_path, "split.val_size=0.12,0.99999", *ALONE, *launcher, subdir)
     assert result.code == 1
     assert "Traceback" not in result.stderr
     (error,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))
@@ -96,6 +112,11 @@ def test_a_failing_job_fails_the_sweep_with_one_error(launcher: list[str], tmp_p
     statuses = {child.data.params["split.val_size"]: child.info.status for child in result.children}
     assert statuses == {"0.12": "FINISHED", "0.99999": "FAILED"}
     assert result.versions == 0
+    # What came to its end is compared all the same, and what did not is named.
+    (finished,) = (child for child in result.children if child.info.status == "FINISHED")
+    assert finished.info.run_name in (tmp_path / "sweep" / "comparison.md").read_text()
+    (failed,) = (line for line in result.stdout.splitlines() if line.startswith("failed "))
+    assert "split.val_size=0.99999" in failed
 
 
 def test_a_mistyped_job_fails_the_sweep_with_one_error(tmp_path: Path):

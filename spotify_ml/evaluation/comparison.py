@@ -1,10 +1,12 @@
 """The jobs of a sweep side by side: the model and its baselines, mean and spread over seeds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from spotify_ml.evaluation.ranking import rank_jobs, rank_table, settings_of, swept_keys
 from spotify_ml.files import staged
 from spotify_ml.report import COLUMNS, Summary, title
 
@@ -37,9 +39,8 @@ def compare(summaries: list[Summary]) -> pd.DataFrame:
         ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the standard deviation over
         the seeds (NaN for a single one).
     """
-    metrics = COLUMNS[summaries[0].task]
-    settings = [dict(override.lstrip("+~").partition("=")[::2] for override in each.overrides) for each in summaries]
-    keys = [key for key in _swept(settings) if key != "seed"]
+    metrics, settings = COLUMNS[summaries[0].task], settings_of(summaries)
+    keys = swept_keys(settings)
     rows = [
         {
             **({key: own.get(key, "") for key in keys} or {"split": summary.split}),
@@ -57,14 +58,10 @@ def compare(summaries: list[Summary]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _swept(settings: list[dict[str, str]]) -> list[str]:
-    """Return the keys whose value is not the same in all jobs."""
-    keys = dict.fromkeys(key for own in settings for key in own)
-    return [key for key in keys if len({own.get(key) for own in settings}) > 1]
-
-
-def write_comparison(folder: Path, summaries: list[Summary]) -> str:
-    """Write the comparison as CSV, Markdown and a figure, and return the Markdown.
+def write_comparison(
+    folder: Path, summaries: list[Summary], link: Callable[[str, str], str] | None = None
+) -> list[pd.DataFrame]:
+    """Write the comparison as CSV, Markdown and a figure, and return the ranked jobs of each task.
 
     Parameters
     ----------
@@ -72,40 +69,62 @@ def write_comparison(folder: Path, summaries: list[Summary]) -> str:
         Where to.
     summaries : list of Summary
         The jobs, in their order; of several tasks, each is compared for itself.
+    link : callable, optional
+        As of `spotify_ml.evaluation.ranking.rank_table`.
     """
-    tables = {
-        COLUMNS[task][0]: compare([each for each in summaries if each.task == task])
+    of_task = {
+        task: [each for each in summaries if each.task == task]
         for task in dict.fromkeys(each.task for each in summaries)
     }
-    markdown = "\n".join(_markdown(table, metric) for metric, table in tables.items())
+    tables = {COLUMNS[task][0]: compare(jobs) for task, jobs in of_task.items()}
+    ranked = {task: rank_jobs(jobs) for task, jobs in of_task.items()}
     csv, text, figure = (folder / name for name in FILES)
     with staged(csv) as file:
-        pd.concat(tables.values()).to_csv(file, index=False)
+        pd.concat(_with_ranks(*each) for each in zip(tables.values(), ranked.values(), strict=True)).to_csv(
+            file, index=False
+        )
     with staged(text) as file:
-        file.write_text(markdown, encoding="utf-8")
+        file.write_text(comparison_text(summaries, link), encoding="utf-8")
     with staged(figure) as file:
         _draw(file, tables)
-    return markdown
+    return list(ranked.values())
+
+
+def comparison_text(summaries: list[Summary], link: Callable[[str, str], str] | None = None) -> str:
+    """Return the ranked jobs of each task beside their baselines, as Markdown."""
+    texts = []
+    for task, jobs in _by_task(summaries).items():
+        ranked, table = rank_jobs(jobs), compare(jobs)
+        texts.append(rank_table(ranked, task, _baselines(ranked, table, COLUMNS[task][0]), link))
+    return "\n\n".join(texts) + "\n"
+
+
+def _by_task(summaries: list[Summary]) -> dict[str, list[Summary]]:
+    tasks = dict.fromkeys(each.task for each in summaries)
+    return {task: [each for each in summaries if each.task == task] for task in tasks}
+
+
+def _baselines(ranked: pd.DataFrame, table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the cells of each baseline, a row per row of the ranked jobs."""
+    keys = _keys(table)
+    columns = {}
+    for label in _LABELS.values():
+        own = table[table["predictor"] == label]
+        if label != _LABELS["test"] and len(own):
+            joined = ranked[keys].merge(own, on=keys, how="left")
+            columns[label] = [_cell(*pair) for pair in zip(joined[metric], joined[f"{metric}_std"], strict=True)]
+    return pd.DataFrame(columns, index=range(len(ranked)))
+
+
+def _with_ranks(table: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparison with what is known of the model's rows: rank, validation figure, interval and runs."""
+    own = ranked.drop(columns=["question", "seeds", "test", "test_std"]).assign(predictor=_LABELS["test"])
+    own = own.assign(names=own["names"].str.join(" "), run_ids=own["run_ids"].str.join(" "))
+    return table.merge(own, on=[*_keys(table), "predictor"], how="left")
 
 
 def _keys(table: pd.DataFrame) -> list[str]:
     return table.columns[: table.columns.get_loc("predictor")].tolist()
-
-
-def _markdown(table: pd.DataFrame, metric: str) -> str:
-    keys = _keys(table)
-    predictors = [label for label in _LABELS.values() if label in set(table["predictor"])]
-    lines = [
-        f"Test {title(metric)}, mean{' ± standard deviation' * bool(table['seeds'].max() > 1)} over seeds",
-        "",
-        f"| {' | '.join([*keys, *predictors])} |",
-        f"|{'---|' * (len(keys) + len(predictors))}",
-    ]
-    for values, rows in table.groupby(keys, sort=False):
-        cells = {row["predictor"]: _cell(row[metric], row[f"{metric}_std"]) for _, row in rows.iterrows()}
-        settings = [str(value).replace("|", r"\|") for value in values]
-        lines.append(f"| {' | '.join([*settings, *(cells.get(name, '–') for name in predictors)])} |")
-    return "\n".join(lines) + "\n"
 
 
 def _cell(mean: float, spread: float) -> str:

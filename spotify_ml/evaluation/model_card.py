@@ -65,7 +65,7 @@ _NOT_FOR = """Not for:
   compilation copies of hits stand at 0.
 - **Decisions about people**: whom to sign, pay, promote or play."""
 _PREDICTORS = {
-    "train": "train",
+    "train": "train + validation",
     "val": "validation",
     "test": "**test**",
     "baseline_mean": "mean of all tracks",
@@ -184,8 +184,8 @@ def _figures(config: RunConfig, result: Result) -> str:
     unit = "" if class_names(config.task) else " RMSE and MAE are in points of popularity."
     return (
         f"{figures}\n\nIn brackets: {CONFIDENCE:.0%} intervals, of {N_RESAMPLES:,} bootstrap resamples of whole groups "
-        "of the split. Below the test row: what can be had with less, on the same rows. Train and test rows are scored "
-        f"by the final fit, which has seen the former; validation rows by the first, which has not.{unit}"
+        "of the split. Below the test row: what can be had with less, on the same rows. Validation rows alone are "
+        f"scored by the first fit, which has not seen them; all others by the final one.{unit}"
     )
 
 

@@ -18,7 +18,7 @@ _MEGABYTE = 1e6
 _PARTS = {
     "test": "test",
     "val": "validation",
-    "train": "train",
+    "train": "train and validation",
     "baseline_mean": "test, mean of all tracks",
     "baseline_genre": "test, mean of the genres",
     "baseline_ridge": "test, ridge regression",
@@ -157,7 +157,7 @@ def _figures(runs: Sequence[RecordedRun]) -> str:
         return ""
     own = "each run on its own test rows; " if len({run.metrics.get("rows/test") for run in runs}) > 1 else ""
     reading = (
-        f"In brackets: {CONFIDENCE:.0%} intervals; {own}train and test rows are scored by the final fit. Intervals "
+        f"In brackets: {CONFIDENCE:.0%} intervals; {own}all but the row of validation are of the final fit. Intervals "
         "that overlap do not make two runs equal: what is hard for one is hard for the other, and only the difference "
         "on the same tracks tells."
     )

@@ -47,6 +47,10 @@ class _ComparedTracks:
     condition: Condition
 
 
+class NoFairTracksError(DataError):
+    """Too few tracks are known to be new to both versions: the condition ``tracks`` does not hold."""
+
+
 def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
     """Compare a version with the champion, or with the better baseline where there is none.
 
@@ -63,9 +67,10 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
 
     Raises
     ------
+    NoFairTracksError
+        If there are too few tracks that are new to both or that cannot be known, unless ``force=true``.
     SpotifyMLError
-        If there are too few tracks that are new to both or that cannot be known, unless ``force=true``; if the two
-        predict different things, or one of them cannot be loaded.
+        If the two predict different things, or one of them cannot be loaded.
     """
     uri = config.tracking.uri
     provenances = [read_provenance(client, version, uri)]
@@ -147,7 +152,8 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     if n_groups < _FEWEST_GROUPS or not (enough or config.force):
         names = " and ".join(each.version.uri for each in provenances)
         force = "; force=true compares all the same" if n_groups >= _FEWEST_GROUPS else ""
-        raise DataError(
+        kind = DataError if config.force else NoFairTracksError
+        raise kind(
             f"only {len(rows):,} of {len(test):,} test tracks ({which}) are new to {names}, and gate.fewest_tracks is "
             f"{config.gate.fewest_tracks:,}; train with the champion's split and seed, or compare by another: seed=…"
             f"{force}"
@@ -167,7 +173,8 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
             found.append(fitted_on(provenance, config.data).fitting)
         except DataError as error:
             if not config.force:
-                raise DataError(f"{error}; data=… says where it is now, force=true compares all the same") from error
+                hint = "data=… says where it is now, force=true compares all the same"
+                raise NoFairTracksError(f"{error}; {hint}") from error
             unknown.append(str(error))
     return found, unknown
 

@@ -121,9 +121,15 @@ def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
 
 
 def register(
-    client: MlflowClient, model: SavedModel, config: RunConfig, facts: dict[str, str], description: str
+    client: MlflowClient,
+    model: SavedModel,
+    config: RunConfig,
+    facts: dict[str, str],
+    description: str,
+    *,
+    challenger: bool,
 ) -> int:
-    """Register a logged model, give it the alias ``challenger``, and return its version.
+    """Register a logged model, and return its version.
 
     Parameters
     ----------
@@ -137,6 +143,8 @@ def register(
         More tags.
     description : str
         What the UI shows of the version, as Markdown.
+    challenger : bool
+        Whether it gets that alias.
     """
     name = config.tracking.registered_model
     choices = ("split", "features", "cleaning", "task", "model")
@@ -145,7 +153,8 @@ def register(
     with contextlib.redirect_stderr(io.StringIO()):
         version = mlflow.register_model(model.uri, name, tags={**tags, SUMS_TAG: model.sums_sha256, **facts})
     client.update_model_version(name, version.version, description)
-    client.set_registered_model_alias(name, "challenger", version.version)
+    if challenger:
+        client.set_registered_model_alias(name, "challenger", version.version)
     return int(version.version)
 
 

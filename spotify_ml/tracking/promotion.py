@@ -67,19 +67,21 @@ class Decision:
         """Whether the alias moves."""
         return self.outcome in ("promoted", "forced", "restored")
 
-    def as_text(self) -> str:
-        """Return the decision in a line."""
+    def as_text(self, *, dry_run: bool = False) -> str:
+        """Return the decision in a line, of a dry run as what would become of the version."""
         number = self.version.number
         before = "" if self.champion is None else f" instead of version {self.champion.number}"
-        failed = [] if self.verdict is None else [each.name for each in self.verdict.failed]
+        failed = self.why if self.verdict is None else ", ".join(each.name for each in self.verdict.failed)
+        becomes = f"version {number} {'would be' if dry_run else 'is'} champion"
         said = {
-            "promoted": f"version {number} is champion{before}",
-            "forced": f"version {number} is champion{before}, although the gate refuses it ({', '.join(failed)})",
-            "refused": f"version {number} does not become champion{before} ({', '.join(failed)})",
+            "promoted": f"{becomes}{before}",
+            "forced": f"{becomes}{before}, although the gate refuses it ({failed})",
+            "refused": f"version {number} does not become champion{before} ({failed})",
             "unchanged": f"version {number} is champion already",
-            "restored": f"version {number} is champion again{before}",
+            "restored": f"{becomes} again{before}",
         }
-        return f"{self.outcome}: {said[self.outcome]}"
+        outcome = f"dry run, nothing moves ({self.outcome})" if dry_run else self.outcome
+        return f"{outcome}: {said[self.outcome]}"
 
 
 def find_champion(client: MlflowClient, name: str) -> Version | None:
@@ -187,8 +189,9 @@ class PromotionRecord:
         Its id.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, *, dry_run: bool) -> None:
         self._client = client
+        self._dry_run = dry_run
         self.run_id = run_id
 
     def log(self, decision: Decision) -> None:
@@ -198,6 +201,7 @@ class PromotionRecord:
             "promotion.version": str(decision.version.number),
             "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
             "promotion.why": decision.why[:TAG_LENGTH],
+            "promotion.dry_run": str(self._dry_run).lower(),
         }
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         if decision.verdict is not None:
@@ -207,8 +211,11 @@ class PromotionRecord:
         now = get_current_time_millis()
         points = [Metric(name, value, now, 0) for name, value in verdict.metrics().items()]
         self._client.log_batch(self.run_id, metrics=points)
-        content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why}
-        files = {"md": f"{verdict.as_markdown()}\n{decision.as_text()}\n", "json": json.dumps(content, indent=2)}
+        content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why, "dry_run": self._dry_run}
+        files = {
+            "md": f"{verdict.as_markdown()}\n{decision.as_text(dry_run=self._dry_run)}\n",
+            "json": json.dumps(content, indent=2),
+        }
         with tempfile.TemporaryDirectory() as scratch:
             for suffix, text in files.items():
                 Path(scratch, f"comparison.{suffix}").write_text(text, encoding="utf-8")
@@ -235,7 +242,7 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
     with store_errors(config.tracking.uri):
         tags = {**code_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
         run = client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}")
-    record = PromotionRecord(client, str(run.info.run_id))
+    record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)
     try:
         with store_errors(config.tracking.uri):
             settings = {**config.flat(), "version": version.number}

@@ -24,7 +24,7 @@ from spotify_ml.evaluation.model_card import Origin, model_card, write_model_car
 from spotify_ml.evaluation.predictions import FILE as PREDICTIONS
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
-from spotify_ml.report import Summary
+from spotify_ml.report import Summary, unbeaten_baseline
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
@@ -103,6 +103,11 @@ class RunRecord:
     def classes(self) -> tuple[str, ...]:
         """The classes of a classification; none for a regression."""
         return class_names(self._config.task)
+
+    @property
+    def task(self) -> str:
+        """What is predicted, by its name in the group ``task``."""
+        return self._config.task.name
 
     def _error(self) -> str:
         return "log_loss" if self.classes else "rmse"
@@ -203,13 +208,15 @@ class RunRecord:
         self._client.log_artifacts(self.run_id, str(folder / "model_card"), "model_card")
         return card
 
-    def register(self, model: SavedModel, facts: dict[str, str], card: str) -> int:
-        """Register a logged model as ``challenger``, with its card and tags to find it by, and return its version."""
+    def register(self, model: SavedModel, facts: dict[str, str], card: str, *, challenger: bool) -> int:
+        """Register a logged model, with its card and tags to find it by, and return its version."""
         code = {name: value for name, value in self._tags.items() if name.startswith(("git.", "code."))}
         description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
-        return register(self._client, model, self._config, {**code, **facts}, description)
+        return register(self._client, model, self._config, {**code, **facts}, description, challenger=challenger)
 
-    def summary(self, model_uri: str, version: int | None, folder: Path, metrics: dict[str, float]) -> Summary:
+    def summary(
+        self, model_uri: str, version: int | None, unbeaten: str, folder: Path, metrics: dict[str, float]
+    ) -> Summary:
         """Return what a finished run tells its user."""
         tracking = self._config.tracking
         return Summary(
@@ -224,6 +231,7 @@ class RunRecord:
             split=self._config.split.name,
             overrides=self._overrides,
             metrics=metrics,
+            unbeaten=unbeaten,
         )
 
     def close(self, status: str, logs: Path | None = None) -> None:
@@ -286,14 +294,15 @@ def record_result(
         card = run.log_model_card(folder, result, model)
         figures.wait()
         run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
-    version = None
+    version, unbeaten = None, unbeaten_baseline(run.task, metrics)
     if register:
         with clock.stage("register"):
             scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
-            version = run.register(model, {"data.sha256": result.raw.sha256, **scores}, card)
+            facts = {"data.sha256": result.raw.sha256, **scores}
+            version = run.register(model, facts, card, challenger=not unbeaten)
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
-    summary = run.summary(model.uri, version, folder, {**metrics, **run.last_of_curve(curve), **times})
+    summary = run.summary(model.uri, version, unbeaten, folder, {**metrics, **run.last_of_curve(curve), **times})
     summary.write(folder / "summary.json")
     return summary
 

@@ -1,10 +1,13 @@
 """One parent run above the jobs of a ``--multirun``."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -12,9 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from spotify_ml.errors import SpotifyMLError, TrackingError, without_passwords
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from spotify_ml.report import Summary
+
 # Jobs may run in processes that inherit nothing; what they all share is the sweep's folder.
 _PARENT_FILE = "parent_run_id"
 _ERROR_FILE = "parent_run_error"
+# How each job has ended.
+_JOBS = ".jobs"
 
 
 @dataclass(frozen=True)
@@ -46,22 +56,22 @@ def parent_run() -> ParentRun | None:
 
 
 class SweepCallback(Callback):
-    """Start a parent run before the first job of a sweep and end it after the last."""
+    """Start a parent run before the first job of a sweep, and end it after the last with what the jobs came to."""
 
-    # Hydra has no callback for a sweep that breaks off; `abandon` finds the run here.
-    _open: ClassVar[tuple[Any, str] | None] = None
+    # Hydra has no callback for a sweep that breaks off; `end` finds the run here.
+    _open: ClassVar["_OpenSweep | None"] = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run and leave its id, or why there is none, where every job finds it."""
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            (folder / _PARENT_FILE).write_text(self._start(config), encoding="utf-8")
+            (folder / _PARENT_FILE).write_text(self._start(config, folder), encoding="utf-8")
         except SpotifyMLError as error:
             (folder / _ERROR_FILE).write_text(str(error), encoding="utf-8")
 
     @classmethod
-    def _start(cls, config: DictConfig) -> str:
+    def _start(cls, config: DictConfig, folder: Path) -> str:
         # mlflow takes seconds to import, and Hydra imports this module on the way to --help.
         from spotify_ml.config import TrackingConfig
         from spotify_ml.tracking.store import connect, store_errors
@@ -74,33 +84,116 @@ class SweepCallback(Callback):
                 "hydra.overrides": without_passwords(" ".join(config.hydra.overrides.task))[:TAG_LENGTH],
             }
             run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
-            cls._open = (client, run_id)
+            cls._open = _OpenSweep(client, experiment_id, run_id, folder)
             client.update_run(run_id, name=f"sweep-{run_id[:8]}")
         return run_id
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note in the sweep's folder how a job has ended, in whichever process that was."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            _write_job(config, job_return)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leave the comparison of the jobs with the parent run, and end it."""
-        summaries = sorted(Path(config.hydra.sweep.dir).glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-        if summaries and self._open is not None:
-            self._compare(Path(config.hydra.sweep.dir), summaries)
+        """Leave what the jobs came to with the parent run, and end it."""
         self.end("FINISHED")
-
-    @classmethod
-    def _compare(cls, folder: Path, summaries: list[Path]) -> None:
-        from spotify_ml.evaluation.comparison import FILES, write_comparison
-        from spotify_ml.report import Summary
-
-        markdown = write_comparison(folder, [Summary.read(path) for path in summaries])
-        print(f"\n{markdown}\nsweep    {folder}")
-        if cls._open is not None:
-            client, run_id = cls._open
-            for name in FILES:
-                client.log_artifact(run_id, str(folder / name))
 
     @classmethod
     def end(cls, status: str) -> None:
         """End the parent run that is open, if any, with ``FINISHED``, ``FAILED`` or ``KILLED``."""
         if cls._open is not None:
-            client, run_id = cls._open
+            sweep = cls._open
             cls._open = None
-            client.set_terminated(run_id, status)
+            if status != "KILLED":
+                sweep.record()
+            sweep.client.set_terminated(sweep.run_id, status)
+
+
+@dataclass(frozen=True)
+class _OpenSweep:
+    """A parent run that is open.
+
+    Attributes
+    ----------
+    client : MlflowClient
+        Of the store.
+    experiment_id, run_id : str
+        Of the run.
+    folder : Path
+        The sweep's folder.
+    """
+
+    client: Any
+    experiment_id: str
+    run_id: str
+    folder: Path
+
+    def record(self) -> None:
+        """Print what the jobs came to, and leave it with the run: files, and of the best of all its figures."""
+        from spotify_ml.evaluation.comparison import FILES, comparison_text, write_comparison
+        from spotify_ml.report import Summary
+        from spotify_ml.tracking.limits import shortened
+
+        jobs = _read_jobs(self.folder)
+        failed = [job for job in jobs if job["error"]]
+        paths = [Path(job["folder"], "summary.json") for job in jobs]
+        summaries = [Summary.read(path) for path in paths if path.is_file()]
+        if summaries:
+            ranked = write_comparison(self.folder, summaries, self._link)
+            print(f"\n{comparison_text(summaries)}")
+            for name in FILES:
+                self.client.log_artifact(self.run_id, str(self.folder / name))
+            self._log_best(ranked, summaries)
+            note = shortened(comparison_text(summaries, self._link), "the artifact `comparison.md`")
+            self.client.set_tag(self.run_id, "mlflow.note.content", note)
+        for job in failed:
+            print(f"failed   {' '.join(job['overrides'])}: {job['error']}")
+        if jobs:
+            print(f"sweep    {self.folder}")
+        self._log_settings(jobs)
+
+    def _link(self, name: str, run_id: str) -> str:
+        # As MLflow's own pages link to a run, wherever they are served.
+        return f"[{name}](#/experiments/{self.experiment_id}/runs/{run_id})"
+
+    def _log_settings(self, jobs: list[dict[str, Any]]) -> None:
+        """Log what varies as params of the parent."""
+        from spotify_ml.tracking.limits import PARAM_LENGTH
+
+        settings = [dict(each.lstrip("+~").partition("=")[::2] for each in job["overrides"]) for job in jobs]
+        for key in dict.fromkeys(key for own in settings for key in own):
+            values = dict.fromkeys(own.get(key, "") for own in settings)
+            if len(values) > 1:
+                self.client.log_param(self.run_id, key, ", ".join(values)[:PARAM_LENGTH])
+
+    def _log_best(self, ranked: "list[pd.DataFrame]", summaries: "list[Summary]") -> None:
+        """Log which job is best by its validation rows, and its figures, if all answer one question."""
+        from spotify_ml.evaluation.ranking import best_of, several_questions
+
+        best = [job for table in ranked for _, job in best_of(table).iterrows()]
+        if len(best) != 1 or len(ranked) != 1 or several_questions(ranked[0]):
+            return
+        run_ids = best[0]["run_ids"]
+        figures = [each.metrics for each in summaries if each.run_id in run_ids]
+        for name in figures[0]:
+            values = [own[name] for own in figures if name in own]
+            if name.startswith(("val/", "test/")) and not name.endswith(("_lower", "_upper")):
+                self.client.log_metric(self.run_id, name, fmean(values))
+        self.client.set_tag(self.run_id, "sweep.best_run_id", ", ".join(run_ids))
+
+
+def _write_job(config: DictConfig, job_return: JobReturn) -> None:
+    failed = job_return.status is JobStatus.FAILED
+    job = {
+        "number": config.hydra.job.num,
+        "folder": config.hydra.runtime.output_dir,
+        "overrides": [without_passwords(each) for each in config.hydra.overrides.task],
+        "error": str(job_return._return_value).strip().partition("\n")[0] if failed else "",
+    }
+    folder = Path(config.hydra.sweep.dir, _JOBS)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{job['number']}.json").write_text(json.dumps(job), encoding="utf-8")
+
+
+def _read_jobs(folder: Path) -> list[dict[str, Any]]:
+    jobs = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / _JOBS).glob("*.json")]
+    return sorted(jobs, key=lambda job: int(job["number"]))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from spotify_ml.errors import OutputError
-from spotify_ml.evaluation.comparison import FILES, compare, write_comparison
+from spotify_ml.evaluation.comparison import FILES, compare, comparison_text, write_comparison
+from spotify_ml.evaluation.ranking import best_of, rank_jobs
 from spotify_ml.report import Summary
 
 
@@ -151,6 +152,8 @@ def swept() -> list[Summary]:
             f"split={split}",
             f"model.max_depth={depth}",
             f"seed={seed}",
+            name=f"{split}-{depth}-{seed}",
+            val=(0.5, 15.0 - depth),
             test=(0.1 * seed, 10.0, 5.0),
             baseline_genre=(0.05, 12.0, 6.0),
             **({"baseline_mean": (0.0, 15.0, 9.0)} if split == "album" else {}),
@@ -167,55 +170,101 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line[1:-1].split("|")]
 
 
-def test_markdown_is_a_well_formed_table_of_the_first_metric(tmp_path: Path):
-    title, empty, *lines = write_comparison(tmp_path, swept()).rstrip("\n").split("\n")
-    assert title == "Test R², mean ± standard deviation over seeds"
+def test_markdown_is_a_well_formed_table_of_the_first_metric():
+    title, empty, *lines = comparison_text(swept()).rstrip("\n").split("\n")
+    spread = "mean ± standard deviation over 2 seeds"
+    assert title == f"Ranked by validation RMSE within each question; test R² ({spread}) decides nothing"
     assert empty == ""
-    header, rule, *rows = map(cells, lines)
-    assert header == ["split", "model.max_depth", "model", "genre mean", "mean"]
-    assert rule == ["---"] * 5
+    header, rule, *rows = map(cells, lines[: lines.index("")])
+    assert header == ["rank", "split", "model.max_depth", "validation RMSE", "test R²", "genre mean", "mean", "run"]
+    assert rule == ["---"] * 8
     # Seeds 1 and 3 give R² 0.1 and 0.3: 0.2, and 0.1 times the square root of 2.
+    shared = ["0.200 ± 0.141", "0.050 ± 0.000"]
     assert rows == [
-        ["album", "4", "0.200 ± 0.141", "0.050 ± 0.000", "0.000 ± 0.000"],
-        ["album", "6", "0.200 ± 0.141", "0.050 ± 0.000", "0.000 ± 0.000"],
-        ["artist", "4", "0.200 ± 0.141", "0.050 ± 0.000", "–"],
-        ["artist", "6", "0.200 ± 0.141", "0.050 ± 0.000", "–"],
+        ["1", "album", "6", "9.000 ± 0.000", *shared, "0.000 ± 0.000", "album-6-1, album-6-3"],
+        ["2", "album", "4", "11.000 ± 0.000", *shared, "0.000 ± 0.000", "album-4-1, album-4-3"],
+        ["1", "artist", "6", "9.000 ± 0.000", *shared, "–", "artist-6-1, artist-6-3"],
+        ["2", "artist", "4", "11.000 ± 0.000", *shared, "–", "artist-4-1, artist-4-3"],
+    ]
+    assert lines[lines.index("") + 1 :] == [
+        "Best by validation RMSE: split=album, model.max_depth=6 (album-6-1, album-6-3)",
+        "Best by validation RMSE: split=artist, model.max_depth=6 (artist-6-1, artist-6-3)",
     ]
 
 
-def test_markdown_of_single_seeds_has_no_spread(tmp_path: Path):
-    markdown = write_comparison(
-        tmp_path,
-        [job(f"split={split}", task="classification", test=(0.5, 0.4)) for split in ("album", "artist")],
+def test_jobs_are_ranked_by_validation_whatever_their_test_figures():
+    jobs = [
+        job(f"model.max_depth={depth}", name=f"run-{depth}", val=(0.5, error), test=(r2, 10.0))
+        for depth, error, r2 in ((4, 9.0, 0.9), (6, 7.0, 0.1), (8, 8.0, 0.5))
+    ]
+    ranked = rank_jobs(jobs)
+    assert ranked[["model.max_depth", "rank"]].to_numpy().tolist() == [["6", 1], ["8", 2], ["4", 3]]
+    assert best_of(ranked)["names"].tolist() == [["run-6"]]
+
+
+def test_a_single_seed_has_the_interval_of_its_test_rows_and_no_spread():
+    figures = {"val/rmse": 7.0, "test/r2": 0.5, "test/r2_lower": 0.4, "test/r2_upper": 0.6}
+    text = comparison_text([Summary(**{**vars(job("split=album")), "metrics": figures})])
+    assert "| 7.000 | 0.500 (0.400 to 0.600) |" in text
+    assert "seeds" not in text
+    assert "±" not in text
+
+
+def test_jobs_of_other_rows_are_not_ranked_among_each_other():
+    jobs = [
+        job(f"split={name}", name=name, val=(0.5, error), test=(0.5,))
+        for name, error in (("artist", 9.0), ("album", 7.0))
+    ]
+    ranked = rank_jobs(jobs)
+    assert ranked["rank"].tolist() == [1, 1]
+    assert best_of(ranked).empty
+    assert "Best" not in comparison_text(jobs)
+    # An experiment may bring another split.
+    other = Summary(**{**vars(job("experiment=reference", val=(0.5, 6.0))), "split": "random"})
+    assert rank_jobs([job("experiment=tuned", val=(0.5, 9.0)), other])["rank"].tolist() == [1, 1]
+
+
+def test_markdown_links_to_the_runs_where_it_is_asked_to():
+    text = comparison_text([job("split=album", test=(0.5,))], lambda name, run_id: f"[{name}](#/{run_id})")
+    assert "| [run](#/id) |" in text
+
+
+def test_markdown_of_classes_is_ranked_by_log_loss():
+    text = comparison_text(
+        [
+            job(f"model.max_depth={depth}", task="classification", val=(loss,), test=(0.5, 0.4))
+            for depth, loss in ((4, 0.8), (6, 0.7))
+        ]
     )
-    assert "±" not in markdown
-    assert "standard deviation" not in markdown
-    assert markdown.startswith("Test LOG LOSS")
-    assert "| album | 0.500 |" in markdown
+    assert text.startswith("Ranked by validation LOG LOSS; test LOG LOSS (")
+    assert text.index("| 1 | 6 | 0.700 |") < text.index("| 2 | 4 | 0.800 |")
 
 
-def test_a_bar_within_a_value_does_not_end_its_cell(tmp_path: Path):
-    lines = write_comparison(tmp_path, [job("name=a|b", test=(0.5,)), job("name=c", test=(0.4,))]).split("\n")
+def test_a_bar_within_a_value_does_not_end_its_cell():
+    lines = comparison_text([job("name=a|b", test=(0.5,)), job("name=c", test=(0.4,))]).split("\n")
     assert lines[4].replace(r"\|", "").count("|") == lines[2].count("|")
 
 
-def test_a_missing_figure_is_a_dash(tmp_path: Path):
+def test_a_missing_figure_is_a_dash():
     jobs = [job("split=album", test=(0.5,)), Summary(**{**vars(job("split=artist")), "metrics": {"test/rmse": 3.0}})]
-    assert "| artist | – |" in write_comparison(tmp_path, jobs)
+    assert "| – | artist | – | – | run |" in comparison_text(jobs)
 
 
 def test_files_hold_the_comparison(tmp_path: Path):
     folder = tmp_path / "sweep"
-    markdown = write_comparison(folder, swept())
+    write_comparison(folder, swept())
     assert (
         {path.name for path in folder.iterdir()}
         == set(FILES)
         == {f"comparison.{kind}" for kind in ("csv", "md", "png")}
     )
-    assert (folder / "comparison.md").read_text(encoding="utf-8") == markdown
-    pd.testing.assert_frame_equal(
-        pd.read_csv(folder / "comparison.csv", dtype={"model.max_depth": "str"}), compare(swept()), check_dtype=False
-    )
+    assert (folder / "comparison.md").read_text(encoding="utf-8") == comparison_text(swept())
+    table, expected = pd.read_csv(folder / "comparison.csv", dtype={"model.max_depth": "str"}), compare(swept())
+    pd.testing.assert_frame_equal(table[expected.columns.tolist()], expected, check_dtype=False)
+    models = table[table["predictor"] == "model"]
+    assert models[["model.max_depth", "rank", "val"]].to_numpy().tolist() == [["4", 2, 11], ["6", 1, 9]] * 2
+    assert models["names"].tolist()[0] == "album-4-1 album-4-3"
+    assert table[table["predictor"] != "model"][["rank", "val", "names"]].isna().all(axis=None)
     pixels = matplotlib.image.imread(folder / "comparison.png")
     assert min(pixels.shape[:2]) > 300
     assert len({tuple(pixel) for pixel in pixels[::4, ::4, :3].reshape(-1, 3).tolist()}) > 3
@@ -241,8 +290,8 @@ def test_every_sweep_can_be_drawn(jobs: list[Summary], tmp_path: Path):
 
 def test_an_earlier_comparison_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path):
     write_comparison(tmp_path, swept()[:2])
-    markdown = write_comparison(tmp_path, swept())
-    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == markdown
+    write_comparison(tmp_path, swept())
+    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == comparison_text(swept())
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
 
 
@@ -259,9 +308,10 @@ def test_several_tasks_have_a_table_each(tmp_path: Path):
         job("task=regression", test=(0.5, 10.0, 7.0)),
         job("task=classification", task="classification", test=(0.4, 0.7, 0.9, 0.8)),
     ]
-    text = write_comparison(tmp_path, jobs)
-    assert "Test R²" in text
-    assert "Test LOG LOSS" in text
+    assert [len(ranked) for ranked in write_comparison(tmp_path, jobs)] == [1, 1]
+    text = comparison_text(jobs)
+    assert "test R²" in text
+    assert "test LOG LOSS" in text
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert table["r2"].notna().tolist() == [True, False]
     assert table["log_loss"].notna().tolist() == [False, True]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.pyfunc import load_model
 
@@ -26,6 +27,7 @@ def test_card_loads_the_model_it_is_of(store: Store):
     card = (store.folder / "run" / "model_card" / "model_card.md").read_text(encoding="utf-8")
     uri = card.partition('load_model("')[2].partition('"')[0]
     assert uri == store.summary.model_uri
+    mlflow.set_tracking_uri(store.uri)
     assert load_model(uri).predict(store.rows.head(2)).shape == (2,)
 
 

@@ -12,19 +12,23 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 import spotify_ml
 from spotify_ml.config import SplitConfig
+from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.errors import DataError, ModelError, TrackingError
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.paths import PROJECT
+from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.tracking.registry import ScoringModel
+from spotify_ml.train import train
 from tests.tracking.conftest import CHAMPION, MODEL, Store
 
 
@@ -102,6 +106,22 @@ def test_versions_are_searched_by_what_they_were_made_with(store: Store):
     assert tags.get("git.commit") == run.tags.get("git.commit")
     for metric in ("r2", "rmse"):
         assert float(tags[f"test.{metric}"]) == pytest.approx(run.metrics[f"test/{metric}"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_version_that_does_not_beat_its_baselines_is_no_challenger(store: Store, tmp_path: Path):
+    place = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
+    client = MlflowClient(place[0].removeprefix("tracking.uri="))
+    summaries = []
+    for name, rate in (("weak", 0.001), ("strong", 0.1), ("weak again", 0.001)):
+        few = ["model.n_jobs=1", "model.max_depth=4", "model.n_estimators=40", f"model.learning_rate={rate}"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = validate(compose("train", [*place, *few]))
+        (tmp_path / name).mkdir()
+        summaries.append(train(config, tmp_path / name, few))
+    assert [summary.version for summary in summaries] == [1, 2, 3]
+    assert [summary.unbeaten for summary in summaries] == ["baseline_genre", "", "baseline_genre"]
+    assert client.get_registered_model(MODEL).aliases == {"challenger": "2"}
 
 
 # --- what is predicted
