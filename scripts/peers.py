@@ -304,7 +304,7 @@ def check_installed(names: Sequence[str]) -> None:
     if missing:
         raise PeerError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; "
-            "install the extra with `pip install '.[peers]'`, or leave it out with --peers"
+            "install the extra with `pip install -e '.[peers]'`, or leave it out with --peers"
         )
 
 

@@ -73,7 +73,7 @@ def import_dask() -> Any:
         distributed = import_module("distributed")
     except ImportError as error:
         raise ConfigError(
-            f"engine=dask needs Dask, which is not installed ({error}); add it with `pip install '.[dask]'`"
+            f"engine=dask needs Dask, which is not installed ({error}); add it with `pip install -e '.[dask]'`"
         ) from error
     # It tells of every connection; what matters to a run is raised.
     logging.getLogger("distributed").setLevel(logging.ERROR)

@@ -242,7 +242,7 @@ def _extra(library: str) -> Any:
         return import_module(library)
     except ImportError as error:
         raise ConfigError(
-            f"model={library} needs a library that is not installed; add it with `pip install '.[{library}]'`"
+            f"model={library} needs a library that is not installed; add it with `pip install -e '.[{library}]'`"
         ) from error
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
@@ -23,10 +23,14 @@ from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import VALUES
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 log = logging.getLogger(__name__)
 
 METRICS = "metrics"
 _ABSENT = object()
+_FEW_AXES = 3
 _GROUPS = ("cleaning", "split", "features", "task", "model")
 _PLOTS = ("optimization_history", "param_importances", "slice", "parallel_coordinate")
 _STATES = {
@@ -132,20 +136,34 @@ def _draw(
     from matplotlib import pyplot
 
     try:
-        # One copy of plotly's script serves all files of the folder, without a network.
-        plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs="directory")
+        # With plotly's script in it: MLflow shows a page alone, without what lies beside it.
+        plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs=True)
         with warnings.catch_warnings():
             # An axis of one value is widened; that is as it should be.
             warnings.simplefilter("ignore", UserWarning)
             axes = plot_png(study, **target)
         first = axes.flat[0] if hasattr(axes, "flat") else axes
         figure = first.figure
-        figure.set_size_inches(10, 6)
+        _make_room(figure)
         figure.savefig(path.with_suffix(".png"), dpi=100, bbox_inches="tight")
     except (RuntimeError, ValueError, ZeroDivisionError) as error:
         log.warning("no plot of %s: %s", path.name, error)
     finally:
         pyplot.close("all")
+
+
+def _make_room(figure: "Figure") -> None:
+    """Widen a figure by the number of its axes, and turn what would overlap."""
+    from matplotlib.ticker import NullFormatter
+
+    figure.set_size_inches(max(10, 1.8 * len(figure.axes)), 6)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        if len(figure.axes) > _FEW_AXES:
+            axes.grid(visible=False)
+            axes.tick_params(axis="x", labelrotation=45)
+            axes.set_xlabel(axes.get_xlabel().replace(".", ".\n"), fontsize="small")
 
 
 def write_outcome(folder: Path, study: Study, objectives: list[Objective], config: RunConfig, comment: str) -> None:

@@ -123,7 +123,7 @@ class Storage:
         except ImportError as error:
             raise ConfigError(
                 f"config: tune.storage={self.name} needs a driver that is not installed; "
-                "add it with `pip install '.[postgresql]'`"
+                "add it with `pip install -e '.[postgresql]'`"
             ) from error
         except OSError as error:
             raise self._refusal(error.strerror or str(error)) from error

@@ -60,7 +60,7 @@ script = load_script()
 
 def needs(*modules: str) -> pytest.MarkDecorator:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed: pip install '.[peers]'")
+    return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed: pip install -e '.[peers]'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ def test_test_target_does_not_change_a_prediction(
 ) -> None:
     if name == "flaml":
         pytest.skip("a search by the clock does not repeat")
-    pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
+    pytest.importorskip(script.PEERS[name].module, reason="pip install -e '.[peers]'")
     monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 20)
     monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
     monkeypatch.setitem(script.CATBOOST, "iterations", 20)
@@ -179,7 +179,7 @@ def test_test_target_does_not_change_a_prediction(
 @pytest.mark.parametrize("name", ["lightgbm", "catboost"])
 def test_number_of_trees_is_chosen_on_validation_rows(name: str, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation rows that nothing can be learnt for stop the fit at once."""
-    pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
+    pytest.importorskip(script.PEERS[name].module, reason="pip install -e '.[peers]'")
     monkeypatch.setattr(script, "PATIENCE", 3)
     monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 50)
     monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
@@ -194,7 +194,7 @@ def test_number_of_trees_is_chosen_on_validation_rows(name: str, task: Any, monk
 
 @pytest.mark.parametrize("name", ["lightgbm", "catboost"])
 def test_empty_text_is_fitted_and_predicted(name: str, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip(script.PEERS[name].module, reason="pip install '.[peers]'")
+    pytest.importorskip(script.PEERS[name].module, reason="pip install -e '.[peers]'")
     monkeypatch.setitem(script.LIGHTGBM, "n_estimators", 5)
     monkeypatch.setitem(script.LIGHTGBM, "n_jobs", 1)
     monkeypatch.setitem(script.CATBOOST, "iterations", 5)
@@ -264,7 +264,7 @@ def test_absent_peer_is_one_error_that_names_the_extra(
     )
     error = command("--peers", ",".join(missing)).error
     assert error.startswith(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
-    assert "pip install '.[peers]'" in error
+    assert "pip install -e '.[peers]'" in error
     assert no_fit == []
 
 

@@ -121,7 +121,9 @@ def test_a_version_that_does_not_beat_its_baselines_is_no_challenger(store: Stor
         summaries.append(train(config, tmp_path / name, few))
     assert [summary.version for summary in summaries] == [1, 2, 3]
     assert [summary.unbeaten for summary in summaries] == ["baseline_genre", "", "baseline_genre"]
-    assert client.get_registered_model(MODEL).aliases == {"challenger": "2"}
+    assert {name: int(number) for name, number in client.get_registered_model(MODEL).aliases.items()} == {
+        "challenger": 2
+    }
 
 
 # --- what is predicted
