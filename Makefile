@@ -33,7 +33,7 @@ format: $(VENV)/installed-dev  ## mend style where that is automatic
 evaluate: $(VENV)/installed  ## judge the model by all four splits beside its baselines; ARGS=data=full
 	@$(BIN)/python -m spotify_ml.train -m split=random,recording,album,artist $(ARGS)
 
-profile: $(VENV)/installed  ## look at the raw tracks before any model: profile.html; ARGS=data=full
+profile: $(VENV)/installed  ## look at the raw tracks before any model: outputs/profile.html; ARGS=data=full
 	@$(BIN)/python scripts/profile.py $(ARGS)
 
 # Each kernel would warn that it is talked to over TCP, which is this machine's own loopback.

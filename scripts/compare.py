@@ -2,9 +2,9 @@
 
 ::
 
-    python scripts/compare.py 3f2a 9c81                                  # two runs, to comparison.html
+    python scripts/compare.py 3f2a 9c81                                  # two runs, to outputs/comparison.html
     python scripts/compare.py models:/spotify-popularity@champion models:/spotify-popularity@challenger
-    python scripts/compare.py 3f2a 9c81 07bd output=reports/three.md     # the second and third against the first
+    python scripts/compare.py 3f2a 9c81 07bd output=outputs/three.md     # the second and third against the first
     python scripts/compare.py 3f2a 9c81 tracking=server                  # on a tracking server
 
 Runs are compared on the test rows that they share, paired, by a bootstrap of whole groups. Of different splits only

@@ -2,8 +2,8 @@
 
 ::
 
-    python scripts/profile.py                                    # the bundled sample, to profile.html
-    python scripts/profile.py data=full output=reports/full.html
+    python scripts/profile.py                                    # the bundled sample, to outputs/profile.html
+    python scripts/profile.py data=full output=outputs/full.html
     python scripts/profile.py data=file data.path=my.csv
 
 What the rows are, what is missing or odd, how popularity and the audio columns are distributed and hang together, how
@@ -165,7 +165,9 @@ def run(composed: DictConfig) -> None:
     config = validate_as(composed, ProfileConfig)
     output = Path(config.output).resolve()
     if output.is_dir():
-        raise ConfigError(f"config: output={config.output} is a folder; name the page to write, as output=profile.html")
+        raise ConfigError(
+            f"config: output={config.output} is a folder; name the page to write, as output=outputs/profile.html"
+        )
 
     from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.evaluation.page import write_page

@@ -234,7 +234,11 @@ def test_plots_of_many_trials_are_all_there(tmp_path: Path):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_picture_of_many_parameters_has_room_for_each(tmp_path: Path):
     names = [f"model.parameter_{number}" for number in range(11)]
-    trials = [trial(10.0 / depth, params=dict.fromkeys(names, depth)) for depth in range(1, 6)]
+    ranges = dict.fromkeys(names, IntDistribution(1, 9))
+    trials = [
+        create_trial(value=10 / depth, params=dict.fromkeys(names, depth), distributions=ranges)
+        for depth in range(1, 6)
+    ]
     study = optuna.create_study()
     study.add_trials(trials)
     write_plots(tmp_path, study, [RMSE])
