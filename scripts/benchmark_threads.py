@@ -3,9 +3,9 @@
     python scripts/benchmark_threads.py
     python scripts/benchmark_threads.py data=full model.n_estimators=300 --rounds 3 --spins 0 1000 10000
 
-A thread that waits for the others first spins, which answers fastest where every thread has a core, and then sleeps. Where
-another process wants a core, threads spin while the one that they wait for does not run. Ways are taken in turns; the
-figures are the medians of the stage ``fit``, wall and processor seconds of the whole command beside them.
+A thread that waits for the others first spins, which answers fastest where every thread has a core, and then sleeps.
+Where another process wants a core, threads spin while the one that they wait for does not run. Ways are taken in turns;
+the figures are the medians of the stage ``fit``, beside the processor seconds of the whole command.
 """
 
 import argparse
