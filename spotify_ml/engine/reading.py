@@ -82,8 +82,7 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
         state = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
-    source = open_input(path)
-    check_names(source.schema.names, str(path))
+    source = open_input(path, check_names)
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)

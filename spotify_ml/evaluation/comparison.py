@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.files import staged
 from spotify_ml.report import COLUMNS, Summary, title
 
@@ -80,7 +81,7 @@ def write_comparison(folder: Path, summaries: list[Summary]) -> str:
     markdown = "\n".join(_markdown(table, metric) for metric, table in tables.items())
     csv, text, figure = (folder / name for name in FILES)
     with staged(csv) as file:
-        pd.concat(tables.values()).to_csv(file, index=False)
+        write_csv(pd.concat(tables.values()), file)
     with staged(text) as file:
         file.write_text(markdown, encoding="utf-8")
     with staged(figure) as file:

@@ -81,5 +81,5 @@ def test_another_model_scores_all_files_again(job: Job):
 def test_a_folder_without_tables_is_named(job: Job):
     for path in [*job.source.glob("*.csv"), *job.source.glob("*.parquet")]:
         path.unlink()
-    with pytest.raises(DataError, match=r"has no file whose name ends in \.parquet or \.csv"):
+    with pytest.raises(DataError, match=r"has no file whose name ends in \.parquet, \.pq or \.csv"):
         job.run()
