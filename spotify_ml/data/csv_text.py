@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterable
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,8 @@ import pyarrow.csv as pacsv
 from spotify_ml.data.arrow import plain
 
 _QUOTE, _END = b'"', b"\n"
+# Splits after a line end of any kind.
+_LINE_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
 
 
 def write_csv(frame: pd.DataFrame, target: Path, *, index: bool = False) -> None:
@@ -72,24 +72,22 @@ def _text(value: Any) -> str:
 
 def split_rows(content: bytes) -> list[bytes]:
     """Return the rows of a CSV; a line end within quotes is part of a row."""
-    ends: Iterable[bytes] = repeat(_END)
-    if content.count(b"\r") == content.count(b"\r\n"):
-        lines = content.split(_END)
-    else:
-        # A carriage return ends a row for Arrow as well.
-        found = re.split(rb"(\r\n|\r|\n)", content)
-        lines, ends = found[::2], chain(found[1::2], [b""])
+    # For Arrow a carriage return alone ends a row as well.
+    has_bare_return = b"\r" in content and content.count(b"\r") != content.count(b"\r\n")
+    lines, between = (_LINE_END.split(content), b"") if has_bare_return else (content.split(_END), _END)
     rows: list[bytes] = []
     parts: list[bytes] = []
-    for line, end in zip(lines, ends, strict=False):
+    for line in lines:
         if line.count(_QUOTE) % 2:
-            parts += [line, end]
-            if len(parts) > 2:
-                rows.append(b"".join(parts[:-1]))
+            parts.append(line)
+            if len(parts) > 1:
+                rows.append(between.join(parts))
                 parts = []
         elif parts:
-            parts += [line, end]
+            parts.append(line)
         else:
             rows.append(line)
-    rows += [b"".join(parts[:-1])] if parts else []
+    rows += [between.join(parts)] if parts else []
+    if has_bare_return:
+        rows = [row.removesuffix(_END) for row in rows]
     return [row for row in (row.removesuffix(b"\r") for row in rows) if row]

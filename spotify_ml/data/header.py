@@ -90,7 +90,8 @@ def header_line(content: bytes, origin: str) -> bytes:
     wrong = format_error(content, origin)
     if wrong is not None:
         raise wrong
-    line = content.removeprefix(BYTE_ORDER_MARK).partition(b"\n")[0].removesuffix(b"\r")
+    end = content.find(b"\n")
+    line = content[: end if end >= 0 else None].removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:

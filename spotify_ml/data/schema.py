@@ -200,7 +200,7 @@ def _typed(
         floats, missing = _floats(given, column.kind)
         fits = ~missing & _FITS[column.kind](floats)
         whole = given.type == column.kind.value and not given.null_count
-        typed = given if whole else _cast(np.where(fits, floats, 0), column.kind)
+        typed = given if whole else _cast(floats if fits.all() else np.where(fits, floats, 0), column.kind)
         problems = {
             f"outside {column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
@@ -216,7 +216,7 @@ _EXPECTED = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG:
 # Only a flag is written in words.
 FLAG_WORDS = {"true": "1", "false": "0"}
 _FITS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
-    Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.round(floats)),
+    Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.rint(floats)),
     Kind.NUMBER: np.isfinite,
     Kind.FLAG: lambda floats: np.isin(floats, (0, 1)),
 }

@@ -79,8 +79,7 @@ class CsvOutput:
 class ParquetOutput:
     """Rows as Parquet, a row group a batch.
 
-    Cells of a CSV that cannot be read are empty, and what stood there is in the last column, `UNREADABLE`. It is there if
-    there are any.
+    Cells of a CSV that cannot be read are empty; what stood there is in a last column, `UNREADABLE`, if there are any.
 
     Parameters
     ----------
