@@ -114,7 +114,7 @@ def check_columns(names: Sequence[str], origin: str = "rows to score", required:
         given = [str(name) for name in names]
         hint = separator_hint(given, NAMES)
         if hint:
-            raise DataError(f"{origin} lack the columns {', '.join(absent)}: {hint}")
+            raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
         spare = [name for name in given if name not in NAMES]
         listing = ", ".join(name + column_hint(name, spare) for name in absent)
         raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")

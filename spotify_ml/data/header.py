@@ -40,6 +40,8 @@ _MARKUP = re.compile(rb"\s*<(!doctype\s+html|html|head|body|\?xml|!--)", re.IGNO
 _JSON = re.compile(rb"\s*[\[{]\s*[\[{\"\]}]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons", "^": "carets"}
+# A header has fewer names that are numbers.
+_NUMBERS_OF_A_ROW = 3
 # Excel's own first line.
 _SEP_LINE = re.compile(r'"?sep=(?P<separator>.)"?', re.IGNORECASE)
 
@@ -121,16 +123,17 @@ def separator_hint(names: Sequence[str], known: Iterable[str]) -> str:
         The names that are looked for.
     """
     wanted = set(known)
-    if names and (line := _SEP_LINE.fullmatch(names[0] or (",".join(names)))) and len(names) <= 2:
+    found = wanted & set(names)
+    line = _SEP_LINE.fullmatch(",".join(names))
+    if line:
         return f"its first line is Excel's {line[0]!r}; remove that line" + _other_than_comma(line["separator"])
+    if len({name.strip(" '\"\ufeff") for name in names} & wanted) > len(found):
+        return "its names are quoted by ' or have blanks around them; rename them"
     for separator, name in _SEPARATORS.items():
         divided = {part.strip(" \"'") for field in names for part in field.split(separator)}
-        if len(divided & wanted) > max(1, len(wanted & set(names))):
+        if len(divided & wanted) > max(1, len(found)):
             return f"its columns seem to be separated by {name}; {SAVE}"
-    trimmed = {name.strip(" '\"\ufeff") for name in names}
-    if len(trimmed & wanted) > len(wanted & set(names)):
-        return "its names are quoted by ' or have blanks around them; rename them"
-    if not wanted & set(names) and sum(map(_is_number, names)) >= 3:
+    if not found and sum(map(_is_number, names)) >= _NUMBERS_OF_A_ROW:
         return "its first line seems to be a row; give the file a header"
     return ""
 
