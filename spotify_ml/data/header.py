@@ -13,6 +13,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # What a file of another format begins with, and what to do about it.
 _UNPACK = "unpack it first: what is read is CSV, comma-separated UTF-8, or Parquet"
 _CONVERT = "save it as CSV, comma-separated UTF-8, or as Parquet"
+_LFS = b"version https://git-lfs.github.com/"
+_TEXT_MAGIC = (_LFS, b"%PDF-")
 _MAGIC = (
     (b"\x1f\x8b", "gzip", _UNPACK),
     (b"BZh", "bzip2", _UNPACK),
@@ -31,9 +33,9 @@ _MAGIC = (
     (b"\x80\x04\x95", "Python pickle", _CONVERT),
     (b"\x80\x05\x95", "Python pickle", _CONVERT),
     (b"SQLite format 3\0", "SQLite", _CONVERT),
-    (b"%PDF", "PDF", _CONVERT),
+    (b"%PDF-", "PDF", _CONVERT),
     (b"\x89PNG", "a picture (PNG)", f"name the table itself, or {_CONVERT}"),
-    (b"version https://git-lfs.github.com/", "Git LFS pointer", "fetch the file it stands for by `git lfs pull`"),
+    (_LFS, "Git LFS pointer", "fetch the file it stands for by `git lfs pull`"),
 )
 _EXCEL, _ZIP = (rb"xl/|\[Content_Types\]\.xml", b"PK\x03\x04")
 _MARKUP = re.compile(rb"\s*<(!doctype\s+html|html|head|body|\?xml|!--)", re.IGNORECASE)
@@ -57,7 +59,7 @@ def format_error(content: bytes, origin: str) -> DataError | None:
         What to call it.
     """
     for magic, name, advice in _MAGIC:
-        if content.startswith(magic):
+        if content.startswith(magic) and (magic in _TEXT_MAGIC or not magic.isascii() or _is_binary(content)):
             return _is(origin, name, advice)
     if content.startswith(_ZIP):
         is_excel = re.search(_EXCEL, content[:4096]) is not None
@@ -73,6 +75,11 @@ def format_error(content: bytes, origin: str) -> DataError | None:
 
 def _is(origin: str, name: str, advice: str) -> DataError:
     return DataError(f"{origin} is not a CSV but {name}, by its first bytes; {advice}")
+
+
+def _is_binary(content: bytes) -> bool:
+    """Tell bytes from a header that begins with the letters of a format, such as a column ``ORCHESTRA``."""
+    return any(byte < 9 or byte >= 0x80 for byte in content[:64])
 
 
 def _is_wide(content: bytes) -> bool:

@@ -15,6 +15,8 @@ from spotify_ml.data.texts import read_texts
 from spotify_ml.errors import DataError
 
 EXAMPLES = 3
+# How a problem begins that is a number outside of the range of its column.
+OUTSIDE = "outside "
 
 
 class Kind(Enum):
@@ -202,7 +204,7 @@ def _typed(
         whole = given.type == column.kind.value and not given.null_count
         typed = given if whole else _cast(floats if fits.all() else np.where(fits, floats, 0), column.kind)
         problems = {
-            f"outside {column.minimum:g} to {column.maximum:g}": fits
+            f"{OUTSIDE}{column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
             f"not {_EXPECTED[column.kind]}": ~missing & ~fits,
         }

@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 from spotify_ml.config import DataConfig
 from spotify_ml.data.batches import READ_AS
 from spotify_ml.data.header import SAVE, header_line, names_in
-from spotify_ml.data.schema import EXAMPLES, NAMES, Violation, check_names, check_values
+from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
+from spotify_ml.data.units import Scales
 from spotify_ml.errors import DataError
 
 # A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
@@ -116,7 +118,8 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
     """
     tracks, violations = _inspect(file, content)
     if violations:
-        raise schema_error(file.path, violations)
+        n_broken = len(np.unique(np.concatenate([violation.rows for violation in violations])))
+        raise schema_error(file.path, violations, len(tracks.frame) + n_broken)
     return tracks
 
 
@@ -139,19 +142,24 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
         frame, violations = check_values(_parquet_table(content, path))
     else:
         frame, violations = _read_csv(content, path)
+    n_rows = len(frame)
     if violations:
-        sound = np.ones(len(frame), dtype=bool)
+        sound = np.ones(n_rows, dtype=bool)
         sound[np.concatenate([violation.rows for violation in violations])] = False
         frame = frame[sound].reset_index(drop=True)
     if frame.empty:
-        raise schema_error(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
+        raise schema_error(path, violations, n_rows) if violations else DataError(f"{path} {_NO_ROWS}")
     return RawTracks(frame, path.resolve(), file.sha256), violations
 
 
-def schema_error(path: Path, violations: list[Violation]) -> DataError:
-    """Return the error that lists everything that breaks the schema in a file."""
+def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataError:
+    """Return the error that lists everything that breaks the schema in a file of so many rows."""
     listing = "\n  ".join(map(str, violations))
-    return DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
+    outside = {each.column: each.count for each in violations if each.problem.startswith(OUTSIDE)}
+    advice = "".join(f"{text}.\n" for text in Scales(n_rows, Counter(outside)).advice().values())
+    return DataError(
+        f"{path} breaks the schema of raw tracks:\n  {listing}\n{advice}Mend or remove these rows and run again."
+    )
 
 
 def _content(path: Path, hint: str) -> tuple[str, bytes | None]:

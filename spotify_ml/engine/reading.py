@@ -212,7 +212,7 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
         numbered = zip(slices, first_rows, found, strict=True)
         broken = [(part, first_row) for part, first_row, (_, is_broken) in numbered if is_broken]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
-        raise schema_error(file.path, merged_violations([rows.violations for rows in again]))
+        raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
     if not sum(counts):
         raise no_rows
     return file, mapped(_numbered, read, first_rows), sum(counts)

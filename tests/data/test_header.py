@@ -104,6 +104,13 @@ def test_what_a_file_seems_to_be_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ORCHESTRA", "PARENT", "ARROW1", "BZh9", "FEA1", "Object", "Rar!", "PKID"])
+def test_a_first_column_that_begins_as_a_format_is_a_column(tracks: pd.DataFrame, tmp_path: Path, name: str):
+    path = tmp_path / "tracks.csv"
+    tracks.assign(**{name: 1})[[name, *tracks.columns]].to_csv(path, index=False)
+    assert len(read_tracks(DataConfig(name="file", path=str(path))).frame) == len(tracks)
+
+
 SAME = {
     "genre": "track_genre",
     "Genres": "track_genre",
