@@ -154,12 +154,15 @@ def _sound_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] |
 
 
 def _filtered(table: pa.Table, kept: np.ndarray) -> pa.Table:
+    return pa.table([_filtered_column(column, kept) for column in table.columns], schema=table.schema)
+
+
+def _filtered_column(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
     try:
-        return table.filter(pa.array(kept))
+        return values.filter(pa.array(kept))
     except pa.ArrowNotImplementedError:
-        # Arrow cannot pick rows of every type, but take a part of any.
-        bounds = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
-        return pa.concat_tables([table.slice(0, 0), *(table.slice(start, stop - start) for start, stop in bounds)])
+        # Arrow picks no rows of views.
+        return pa.chunked_array([pa.array([values[row].as_py() for row in np.flatnonzero(kept)], values.type)])
 
 
 def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:

@@ -88,6 +88,12 @@ READ: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "dictionary": lambda tracks: as_type(tracks, "artists", pa.array(tracks["artists"]).dictionary_encode()),
     "bytes": lambda tracks: as_type(tracks, "artists", pa.array(tracks["artists"]).cast(pa.binary())),
     "lists of artists": lambda tracks: as_type(tracks, "artists", split(tracks, "artists")),
+    "lists of views of artists": lambda tracks: as_type(
+        tracks, "artists", pa.array(split(tracks, "artists").to_pylist(), pa.list_(pa.string_view()))
+    ),
+    "ids as UUID": lambda tracks: as_type(
+        tracks, "track_id", pa.array([bytes([row] * 16) for row in range(N_ROWS)], pa.uuid())
+    ),
     "large lists of genres": lambda tracks: as_type(
         tracks, "track_genre", split(tracks, "track_genre").cast(pa.large_list(pa.large_string()))
     ),

@@ -36,6 +36,12 @@ def related(rows: pd.DataFrame) -> duckdb.DuckDBPyRelation:
     return duckdb.from_arrow(pa.Table.from_pandas(rows, preserve_index=False))
 
 
+def with_artists(rows: pd.DataFrame, kind: pa.DataType) -> pa.Table:
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    names = [None if text is None else text.split(";") for text in table["artists"].to_pylist()]
+    return table.set_column(table.schema.get_field_index("artists"), "artists", pa.array(names, kind))
+
+
 TABLES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "records": lambda rows: rows.to_dict("records"),
     "an iterator": lambda rows: iter(rows.to_dict("records")),
@@ -47,6 +53,8 @@ TABLES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "Polars": lambda rows: pl.from_pandas(rows),
     "Polars' categories": lambda rows: pl.from_pandas(rows).with_columns(pl.col("track_genre").cast(pl.Categorical)),
     "Polars' lists": lambda rows: pl.from_pandas(rows).with_columns(pl.col("artists").str.split(";")),
+    "Arrow's views of lists": lambda rows: with_artists(rows, pa.list_view(pa.string_view())),
+    "Arrow's large lists": lambda rows: with_artists(rows, pa.large_list(pa.large_string())),
     "DuckDB": related,
     "the older protocol": Exchanged,
     "a column as index": lambda rows: rows.set_index("track_genre"),

@@ -128,6 +128,9 @@ def table(rows: pd.DataFrame) -> pa.Table:
     others = {
         "nested": pa.array([{"a": [row, None]} for row in range(len(rows))]),
         "views": pa.array([f"view {row}" for row in range(len(rows))], pa.string_view()),
+        "nested views": pa.array(
+            [{"a": f"view {row}"} for row in range(len(rows))], pa.struct([("a", pa.string_view())])
+        ),
         "ids": pa.array([bytes([row % 256] * 16) for row in range(len(rows))], pa.uuid()),
         "times": pa.array(range(len(rows)), pa.timestamp("us", "UTC")),
     }
