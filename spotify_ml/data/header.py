@@ -115,8 +115,12 @@ def header_line(content: bytes, origin: str) -> bytes:
 
 
 def names_in(line: bytes) -> list[str]:
-    """Return the names in a header."""
-    return next(csv.reader([line.decode()]), [])
+    """Return the names in a header; of a line that is too long for one, the line."""
+    text = line.decode()
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error:
+        return [text]
 
 
 def separator_hint(names: Sequence[str], known: Iterable[str]) -> str:

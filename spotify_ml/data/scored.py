@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spotify_ml.data.batches import Batch, Input
@@ -178,13 +179,20 @@ def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, 
     columns, lost = [], {}
     for values, wanted in zip(table.columns, schema, strict=True):
         if values.type == wanted.type:
-            typed, is_lost = values, np.isinf(values) if pa.types.is_floating(values.type) else None
+            typed, is_lost = values, _infinite(values)
         else:
             typed, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
         columns.append(typed)
         if is_lost is not None and is_lost.any():
             lost[wanted.name] = is_lost
     return pa.table(columns, schema=schema), lost
+
+
+def _infinite(values: pa.ChunkedArray) -> np.ndarray | None:
+    """Return which values are infinite, if any are."""
+    if not pa.types.is_floating(values.type) or not pc.any(pc.is_inf(values)).as_py():
+        return None
+    return pc.is_inf(values).fill_null(False).to_numpy()
 
 
 def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa.Array, np.ndarray]:
@@ -195,7 +203,7 @@ def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa
         fits = is_given & np.isin(numbers, (0, 1))
     elif kind is Kind.INTEGER:
         fits = is_given & (numbers == np.rint(numbers)) & (np.abs(numbers) <= _LARGEST)
-    lost = is_given & (~fits | np.isinf(numbers))
+    lost = np.isinf(numbers) if kind is Kind.NUMBER else is_given & ~fits
     typed = pa.array(np.where(fits, numbers, 0), mask=~fits).cast(wanted)
     return typed, lost if unreadable is None else lost | unreadable
 

@@ -126,6 +126,8 @@ REFUSED: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "times for text": lambda tracks: as_type(tracks, "album_name", pa.array([0] * N_ROWS, pa.timestamp("s"))),
     "bytes that are no text": lambda tracks: as_type(tracks, "artists", pa.array([b"\xff"] * N_ROWS)),
     "flags for numbers": lambda tracks: as_type(tracks, "key", pa.array([True] * N_ROWS)),
+    "a line without an end": lambda tracks: b"x" * 200_000,
+    "a quote that is left open in the header": lambda tracks: b'"' + as_csv(tracks),
     "gzip": lambda tracks: b"\x1f\x8b\x08\0",
     "semicolons": lambda tracks: as_csv(tracks, sep=";"),
 }
