@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.scoring import SUFFIXES
+from spotify_ml.scoring import SUFFIXES_TOLD, is_table
 
 if TYPE_CHECKING:
     from spotify_ml.command_config import PredictConfig
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 paths.register_resolvers()
 
 STANDARD = "-"
+_SHOWN = 10
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
@@ -82,8 +83,8 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     if source is not None and source.is_dir():
         if target is None or target.is_file():
             raise ConfigError(f"config: output={config.output}: a folder is scored into a folder; name one")
-    elif target is not None and (target.is_dir() or target.suffix not in SUFFIXES):
-        raise ConfigError(f"config: output={config.output} is not the name of a file in {' or '.join(SUFFIXES)}, or -")
+    elif target is not None and (target.is_dir() or not is_table(target)):
+        raise ConfigError(f"config: output={config.output} is not the name of a file in {SUFFIXES_TOLD}, or -")
     if target is None:
         if config.on_error == "skip":
             raise ConfigError("config: on_error=skip sets rows aside beside the output; name a file with output=…")
@@ -111,15 +112,23 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
     parts = [f"{n_scored:,} rows scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"]
     if tally.n_kept_files:
         parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
+    if tally.passed_over:
+        parts.append(f"passed over: {_listed(tally.passed_over)}")
     if tally.missing:
         parts.append(f"NaN: {by_column(tally.missing)}")
     if tally.clipped:
         parts.append(f"clipped: {by_column(tally.clipped)}")
+    parts += tally.scales.advice().values()
     if tally.n_bad and config.on_error == "skip":
         parts.append(f"{tally.n_bad:,} rows set aside in *.rejected.csv")
     elif tally.n_bad:
         parts.append(f"{tally.n_bad:,} rows without a prediction")
     return "; ".join(parts) + "\n"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown + f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from omegaconf import DictConfig
 import spotify_ml
 from spotify_ml.command_config import PredictConfig
 from spotify_ml.config_check import validate_as
+from spotify_ml.data.units import Scales
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.paths import CONF
-from spotify_ml.predict import places
+from spotify_ml.predict import _summary, places
+from spotify_ml.scoring.rows import Tally
 from tests.tracking import conftest
 from tests.tracking.conftest import CHAMPION, Store
 
@@ -56,8 +59,8 @@ REFUSED = {
     "the same file": (["input=rows.csv", "output=./rows.csv"], ConfigError, "input and output are the same"),
     "a link to it": (["input=rows.csv", "output=link.csv"], ConfigError, "input and output are the same"),
     "the same folder": (["input=rows", "output=rows"], ConfigError, "input and output are the same"),
-    "another format": (["input=rows.csv", "output=x.xlsx"], ConfigError, "in .parquet or .csv"),
-    "a file into a folder": (["input=rows.csv", "output=rows"], ConfigError, "in .parquet or .csv"),
+    "another format": (["input=rows.csv", "output=x.xlsx"], ConfigError, "in .parquet, .pq or .csv"),
+    "a file into a folder": (["input=rows.csv", "output=rows"], ConfigError, "in .parquet, .pq or .csv"),
     "a folder into a file": (["input=rows", "output=rows.csv"], ConfigError, "a folder is scored into a folder"),
     "a folder into a pipe": (["input=rows", "output=-"], ConfigError, "a folder is scored into a folder"),
     "no side file": (["input=-", "output=-", "on_error=skip"], ConfigError, "name a file with output=…"),
@@ -154,3 +157,17 @@ def test_ctrl_c_leaves_nothing_half_written(store: Store, tmp_path: Path):
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+# --- what it says
+
+
+def test_the_last_line_names_what_was_passed_over_and_what_looks_wrong():
+    tally = Tally(n_rows=40, passed_over=[f"note {number}" for number in range(12)], clipped=Counter(energy=40))
+    tally.scales.add(Scales(40, Counter(energy=40), Counter(energy=40)))
+    said = _summary(configured("input=rows", "output=scored", "out_of_range=clip"), "models:/m/1", tally, 2.0)
+    assert said == (
+        "40 rows scored by models:/m/1 in 2.00 s (20 rows/s); "
+        f"passed over: {', '.join(tally.passed_over[:10])} and 2 more; clipped: energy 40; "
+        "energy looks like another unit; convert the column to 0 to 1\n"
+    )

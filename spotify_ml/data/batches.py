@@ -1,8 +1,7 @@
 """Raw rows of any number, read from CSV or Parquet a batch at a time, with every column of the file."""
 
-import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from spotify_ml.data.contract import check_columns, read_numbers
+from spotify_ml.data.contract import check_columns
+from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
+from spotify_ml.data.header import SAVE, format_error, header_line, names_in, repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
 from spotify_ml.errors import DataError
 
@@ -22,9 +23,11 @@ _BLOCK = 8 * 2**20
 _BATCH_ROWS = 45_000
 # A row, or what stands between two quotes, is not longer.
 _LONGEST_ROW = 8 * _BLOCK
-_SAVE = "save it as comma-separated UTF-8"
 _QUOTE, _END = b'"', b"\n"
 _KINDS = {column.name: column.kind for column in COLUMNS}
+CheckNames = Callable[[Sequence[str], str], None]
+# An integer that another program has written as a float is one still, and one in hexadecimal is none.
+READ_AS = {name: pa.float64() if kind is Kind.INTEGER else kind.value for name, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Batch:
         """How many rows of the file these are."""
         return len(self.numbers) + len(self.broken)
 
+    def as_text(self) -> pa.Table:
+        """Return the rows of a CSV with every field as it stands there."""
+        return _parse(self.content or b"", self.table.column_names, {}, lambda row: "skip")
+
     @cached_property
     def lines(self) -> list[bytes]:
         """The rows of the table as lines of CSV: as they stand there, if it is one.
@@ -85,7 +92,7 @@ class Batch:
             return csv_lines(self.table)
         lines = split_rows(self.content)
         if self.broken and len(lines) == self.n_rows:
-            first = min(self.broken[0].number, *self.numbers[:1])
+            first = min([self.broken[0].number, *self.numbers[:1]])
             lines = [lines[number - first] for number in self.numbers]
         if len(lines) != len(self.numbers):
             raise DataError(
@@ -119,13 +126,29 @@ class Input(Protocol):
         """Yield its rows, in order."""
 
 
-def open_input(path: Path | None) -> Input:
+def check_scoring_names(names: Sequence[str], origin: str) -> None:
+    """Check that a file has the columns that a model asks for, and none of the dataset's more than once.
+
+    Raises
+    ------
+    DataError
+        Naming every such column.
+    """
+    repeated = [name for name in repeated_names(names) if name in _KINDS]
+    if repeated:
+        raise DataError(f"{origin} has columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
+    check_columns(names, f"rows of {origin}")
+
+
+def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> Input:
     """Open a file of raw rows and check its columns.
 
     Parameters
     ----------
     path : Path, optional
         CSV or Parquet, told apart by their first bytes; by default CSV from standard input.
+    check : callable
+        Called with the names of the columns and what to call the file, to raise an error if it is not fit.
 
     Raises
     ------
@@ -133,14 +156,14 @@ def open_input(path: Path | None) -> Input:
         If there is no such file, or it lacks a column.
     """
     if path is None:
-        return CsvInput(sys.stdin.buffer, "standard input")
+        return CsvInput(sys.stdin.buffer, "standard input", check)
     try:
         file = path.open("rb")
         if file.peek(4)[:4] == b"PAR1":
-            return ParquetInput(file, str(path))
+            return ParquetInput(file, str(path), check)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return CsvInput(file, str(path))
+    return CsvInput(file, str(path), check)
 
 
 class CsvInput:
@@ -148,17 +171,17 @@ class CsvInput:
 
     n_rows: int | None = None
 
-    def __init__(self, file: Any, origin: str) -> None:
+    def __init__(self, file: Any, origin: str, check: CheckNames = check_scoring_names) -> None:
         self.origin = origin
         self._blocks = row_blocks(file, origin)
         first = next(self._blocks, b"")
         if not first.strip():
             raise DataError(f"{origin} is empty; give rows to score")
-        line, _, self._rest = first.removeprefix(b"\xef\xbb\xbf").partition(_END)
-        self.header = line.rstrip(b"\r")
-        names = _header(self.header, origin)
+        self.header = header_line(first, origin)
+        self._rest = first.partition(_END)[2]
+        names = names_in(self.header)
+        check(names, origin)
         self.schema = pa.schema([(name, _KINDS[name].value if name in _KINDS else pa.string()) for name in names])
-        _check_names(names, origin)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of a block at a time."""
@@ -171,13 +194,15 @@ class CsvInput:
 
     def _batch(self, block: bytes, last: int) -> Batch:
         try:
-            table = _parse(block, self.schema.names, {name: _READ_AS[kind] for name, kind in _KINDS.items()})
+            table = _parse(block, self.schema.names, READ_AS)
             return Batch(table, np.arange(last + 1, last + 1 + table.num_rows), content=block)
         except pa.ArrowInvalid:
             return self._unfit_batch(block, last)
 
     def _unfit_batch(self, block: bytes, last: int) -> Batch:
         """Read as text what does not read as numbers, and set aside rows that have too few or too many fields."""
+        # Arrow would pass over rows of broken text with no more than a line on stderr.
+        _check_encoding(block, last, self.origin)
         invalid: list[pacsv.InvalidRow] = []
 
         def set_aside(row: pacsv.InvalidRow) -> str:
@@ -187,23 +212,23 @@ class CsvInput:
         try:
             table = _parse(block, self.schema.names, {}, set_aside)
         except pa.ArrowInvalid as error:
-            raise DataError(f"{self.origin}: {_not_a_csv(block, last, error)}; {_SAVE}") from error
+            raise DataError(f"{self.origin}: the rows from {last + 1:,} on are not a CSV ({error}); {SAVE}") from error
         broken = [
-            BrokenRow(last + row.number, row.text, f"{row.actual_columns} fields in place of {row.expected_columns}")
+            BrokenRow(last + row.number, row.text, f"{_fields(row.actual_columns)} in place of {row.expected_columns}")
             for row in invalid
         ]
         numbers = np.arange(last + 1, last + 1 + table.num_rows + len(broken))
         return Batch(table, np.setdiff1d(numbers, [row.number for row in broken]), broken, block)
 
 
-# An integer that another program has written as a float is one still.
-_READ_AS = {kind: pa.float64() if kind is Kind.INTEGER else kind.value for kind in Kind}
+def _fields(count: int) -> str:
+    return f"{count} field{'s' * (count != 1)}"
 
 
 class ParquetInput:
     """Rows of a Parquet file."""
 
-    def __init__(self, file: Any, origin: str) -> None:
+    def __init__(self, file: Any, origin: str, check: CheckNames = check_scoring_names) -> None:
         self.origin = origin
         try:
             self._file = pq.ParquetFile(file)
@@ -211,8 +236,8 @@ class ParquetInput:
         # Where the damage is in a column's name, pyarrow decodes it unguarded.
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{origin} is a damaged Parquet file ({error}); write it again") from error
-        (self.header,) = csv_lines(self.schema.empty_table(), header=True)
-        _check_names(self.schema.names, origin)
+        check(self.schema.names, origin)
+        self.header = csv_header(self.schema.names)
 
     def batches(self) -> Iterator[Batch]:
         """Yield a fixed number of rows at a time."""
@@ -228,57 +253,6 @@ class ParquetInput:
             raise DataError(f"{self.origin} is a damaged Parquet file ({error}); write it again") from error
 
 
-def with_types(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give the columns of a CSV the types of its schema; a value that is something else becomes empty."""
-    pairs = [(table.column(column.name), column.type) for column in schema]
-    return pa.table(
-        [values if values.type == wanted else _typed(values, wanted) for values, wanted in pairs], schema=schema
-    )
-
-
-def _typed(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
-    numbers, _ = read_numbers(values.to_pandas())
-    fits = ~np.isnan(numbers)
-    if wanted != pa.float64():
-        fits &= (numbers == np.rint(numbers)) & (np.abs(numbers) <= (1 if wanted == pa.bool_() else 2**53))
-    return pa.array(np.where(fits, numbers, 0), mask=~fits).cast(wanted)
-
-
-def csv_lines(table: pa.Table, *, header: bool = False) -> list[bytes]:
-    """Return the rows of a table as lines of CSV, without their line ends.
-
-    Raises
-    ------
-    DataError
-        If a column holds what CSV has no form for.
-    """
-    written = pa.BufferOutputStream()
-    try:
-        pacsv.write_csv(table, written, pacsv.WriteOptions(include_header=header))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"these rows cannot be written as CSV ({error}); set output=….parquet") from error
-    return split_rows(written.getvalue().to_pybytes())
-
-
-def _check_names(names: list[str], origin: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{origin} has columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
-    check_columns(names, f"rows of {origin}")
-
-
-def _header(line: bytes, origin: str) -> list[str]:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{origin} is not a CSV in UTF-8 (its first line holds byte {line[error.start]:#x}); {_SAVE}"
-        ) from error
-    if "\0" in text or "\r" in text:
-        raise DataError(f"{origin} is not a CSV in UTF-8 whose lines end in a newline; {_SAVE}")
-    return next(csv.reader([text]), [])
-
-
 def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     if first.strip():
         yield first
@@ -287,7 +261,7 @@ def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def row_blocks(file: Any, origin: str) -> Iterator[bytes]:
     """Yield the bytes of a CSV in blocks that end where a row ends: at a line end outside of quotes."""
-    held = b""
+    held, is_first = b"", True
     while True:
         try:
             read = _read(file)
@@ -295,6 +269,9 @@ def row_blocks(file: Any, origin: str) -> Iterator[bytes]:
             raise DataError(f"{origin} cannot be read: {error.strerror}") from error
         if not read:
             break
+        if is_first and (wrong := format_error(read, origin)):
+            raise wrong
+        is_first = False
         held += read
         end = _last_row_end(held)
         if end:
@@ -328,24 +305,6 @@ def _last_row_end(content: bytes) -> int:
     return 0
 
 
-def split_rows(content: bytes) -> list[bytes]:
-    """Return the rows of a CSV; a line end within quotes is part of a row."""
-    rows: list[bytes] = []
-    parts: list[bytes] = []
-    for line in content.split(_END):
-        if line.count(_QUOTE) % 2:
-            parts.append(line)
-            if len(parts) > 1:
-                rows.append(_END.join(parts))
-                parts = []
-        elif parts:
-            parts.append(line)
-        else:
-            rows.append(line)
-    rows += parts
-    return [row for row in (row.removesuffix(b"\r") for row in rows) if row]
-
-
 def _parse(
     block: bytes, names: list[str], types: dict[str, pa.DataType], on_broken_row: object | None = None
 ) -> pa.Table:
@@ -366,10 +325,11 @@ def _parse(
     )
 
 
-def _not_a_csv(block: bytes, last: int, error: Exception) -> str:
+def _check_encoding(block: bytes, last: int, origin: str) -> None:
     try:
         block.decode()
     except UnicodeDecodeError as wrong:
         row = last + len(split_rows(block[: wrong.start] + b"."))
-        return f"row {row:,} is not in UTF-8 (it holds byte {block[wrong.start]:#x})"
-    return f"the rows from {last + 1:,} on are not a CSV ({error})"
+        raise DataError(
+            f"{origin}: row {row:,} is not in UTF-8 (it holds byte {block[wrong.start]:#x}); {SAVE}"
+        ) from wrong

@@ -8,8 +8,23 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from spotify_ml.data.schema import AUDIO, COLUMNS, EXAMPLES, TEXT, Kind
-from spotify_ml.errors import DataError, did_you_mean
+from spotify_ml.data.header import column_hint, separator_hint
+from spotify_ml.data.schema import (
+    AUDIO,
+    COLUMNS,
+    EXAMPLES,
+    FLAG_WORDS,
+    LIST_SEPARATOR,
+    LISTS,
+    NAMES,
+    TEXT,
+    Kind,
+    expected_text,
+)
+from spotify_ml.data.tables import as_frame
+from spotify_ml.data.texts import read_texts
+from spotify_ml.data.units import Scales
+from spotify_ml.errors import DataError
 
 OutOfRange = Literal["refuse", "clip"]
 
@@ -57,12 +72,15 @@ class CheckedRows:
         Everything that breaks the contract.
     clipped : dict of str to int
         How many values were moved into the range of their column.
+    scales : Scales
+        How many values were outside of it.
     """
 
     audio: np.ndarray
     text: dict[str, ExtensionArray]
     problems: list[Problem]
     clipped: dict[str, int]
+    scales: Scales
 
     def refused(self) -> np.ndarray:
         """Return which rows break the contract, shape (n_rows,)."""
@@ -82,26 +100,31 @@ class CheckedRows:
         return pd.DataFrame(self.columns(), copy=False)
 
 
-def check_columns(names: Sequence[str], origin: str = "rows to score") -> None:
-    """Check that no audio column is absent.
+def check_columns(names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = AUDIO) -> None:
+    """Check that no column is absent that a model asks for: the audio columns, unless others are given.
 
     Raises
     ------
     DataError
         Naming every absent column, with the nearest name that is there.
     """
-    absent = [name for name in AUDIO if name not in names]
+    there = set(names)
+    absent = [name for name in required if name not in there]
     if absent:
-        spare = [str(name) for name in names if name not in _NAMES]
-        listing = ", ".join(name + did_you_mean(name, spare) for name in absent)
+        given = [str(name) for name in names]
+        hint = separator_hint(given, NAMES)
+        if hint:
+            raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
+        spare = [name for name in given if name not in NAMES]
+        listing = ", ".join(name + column_hint(name, spare) for name in absent)
         raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")
 
 
 def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
     """Check raw rows against the contract.
 
-    Numbers may come as integers, floats, flags or text; flags as 0, 1, true or false; text as strings, objects or
-    categories. A missing value is no problem.
+    Numbers may come as integers, floats or text; flags as 0, 1, true or false; text as strings, numbers, objects or
+    categories, artists and genres also as a list of names. A missing value is no problem.
 
     Parameters
     ----------
@@ -115,38 +138,58 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
     DataError
         Naming every absent audio column.
     """
+    rows = as_frame(rows)
     check_columns(list(rows.columns))
     audio = np.empty((len(_AUDIO), len(rows)))
     problems: list[Problem] = []
     for position, column in enumerate(_AUDIO):
-        audio[position], unreadable = read_numbers(rows[column.name])
+        audio[position], unreadable = read_numbers(rows[column.name], column.kind)
         if unreadable is not None:
             problems.append(Problem(column.name, "is not numeric", unreadable))
     # NaN is neither below nor above.
     outside = (audio < _LOWEST) | (audio > _HIGHEST)
     outside[_IS_WHOLE] |= np.rint(audio[_IS_WHOLE]) != audio[_IS_WHOLE]
     clipped: dict[str, int] = {}
+    scales = Scales(len(rows))
     if outside.any():
         outside &= ~np.isnan(audio)
         for position in map(int, np.flatnonzero(outside.any(axis=1))):
-            found, clipped_here = _outside(position, audio[position], outside[position], out_of_range)
+            found, clipped_here = _outside(position, audio[position], outside[position], out_of_range, scales)
             problems += found
             if clipped_here:
                 clipped[_AUDIO[position].name] = clipped_here
-    text = {name: rows[name].astype(_TEXT).array for name in TEXT if name in rows.columns}
-    return CheckedRows(audio, text, problems, clipped)
+    text: dict[str, ExtensionArray] = {}
+    for name in TEXT:
+        if name in rows.columns:
+            text[name], wrong = _read_text(rows[name], LIST_SEPARATOR if name in LISTS else None)
+            if wrong is not None:
+                problems.append(Problem(name, f"is not {expected_text(name)}", wrong))
+    return CheckedRows(audio, text, problems, clipped, scales)
 
 
-def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
+    """Return a column as text, empty where there is none, and which values are something else, if any are."""
+    if _is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
+        return values.astype(_TEXT).array, None
+    texts, wrong = read_texts(values.tolist(), separator)
+    return pd.array(texts, dtype=_TEXT), wrong if wrong.any() else None
+
+
+def _is_text(dtype: Any) -> bool:
+    return isinstance(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype, pd.StringDtype)
+
+
+def read_numbers(values: pd.Series, kind: Kind) -> tuple[np.ndarray, np.ndarray | None]:
     """Return a column as float64, NaN where there is no number, and which values are something else, if any are."""
-    if values.dtype.kind in "biuf":
+    is_flag = kind is Kind.FLAG
+    if values.dtype.kind in ("biuf" if is_flag else "iuf"):
         given = (
             values.array if isinstance(values.dtype, np.dtype) else values.array.to_numpy(np.float64, na_value=np.nan)
         )
         return np.asarray(given, dtype=np.float64), None
     text = values.astype(_TEXT).str.strip().str.lower()
     missing = text.isna() | text.isin(["", "nan"])
-    numbers = pd.to_numeric(text.replace({"true": "1", "false": "0"}).mask(missing), errors="coerce")
+    numbers = pd.to_numeric((text.replace(FLAG_WORDS) if is_flag else text).mask(missing), errors="coerce")
     floats = numbers.to_numpy(np.float64, na_value=np.nan)
     unreadable = np.isnan(floats) & ~missing.to_numpy()
     return floats, unreadable if unreadable.any() else None
@@ -163,9 +206,11 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Che
         Naming every absent audio column, or every column with values that cannot be scored, their number and the
         first of them.
     """
+    rows = as_frame(rows)
     checked = check_rows(rows, out_of_range)
     if checked.problems:
-        raise DataError("rows to score: " + ", ".join(_describe(problem, rows) for problem in checked.problems))
+        described = ", ".join(_describe(problem, rows) for problem in checked.problems)
+        raise DataError("; ".join([f"rows to score: {described}", *checked.scales.advice().values()]))
     return checked
 
 
@@ -177,9 +222,9 @@ def _describe(problem: Problem, rows: pd.DataFrame) -> str:
 
 
 def _outside(
-    position: int, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange
+    position: int, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange, scales: Scales
 ) -> tuple[list[Problem], int]:
-    """Return what is wrong with values that are not in the range of a column, and clip those that may be."""
+    """Return what is wrong with values that are not in the range of a column; count them, clip those that may be."""
     column = _AUDIO[position]
     if column.kind is Kind.FLAG:
         return [Problem(column.name, "is not true or false", outside)], 0
@@ -187,6 +232,10 @@ def _outside(
     fraction = outside & ~unbounded & (np.rint(values) != values) & (column.kind is Kind.INTEGER)
     beyond = outside & ~unbounded & ((values < column.minimum) | (values > column.maximum)) & ~fraction
     found = {"is infinite": unbounded, "is not a whole number": fraction}
+    if beyond.any():
+        width = column.maximum - column.minimum
+        is_far = beyond & ((values < column.minimum - width) | (values > column.maximum + width))
+        scales.outside[column.name], scales.far[column.name] = int(beyond.sum()), int(is_far.sum())
     clipped = 0
     if out_of_range == "clip":
         clipped = int(beyond.sum())

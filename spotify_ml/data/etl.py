@@ -1,6 +1,7 @@
 """From raw rows to clean tracks: what is dropped and merged, and the derived columns."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
+from spotify_ml.errors import DataError
 
 MS_PER_MINUTE = 60_000
 MOODS = ("Chill/Happy", "Energetic/Sad", "Happy/High Energy", "Sad/Low Energy")
@@ -69,6 +71,21 @@ def clean_consuming(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"], code
         "further rows of a track_id, merged into its first": len(rows) - len(tracks),
     }
     return CleanTracks(add_derived_columns(tracks), dropped)
+
+
+def check_any(n_tracks: int, path: Path) -> None:
+    """Check that cleaning the rows of a file, of which there are some, left any.
+
+    Raises
+    ------
+    DataError
+        If it left none.
+    """
+    if not n_tracks:
+        raise DataError(
+            f"{path} has no row with artists, album_name or track_name, and cleaning=tracks drops all others; "
+            "fill one of these columns, or set cleaning=rows"
+        )
 
 
 def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.schema import TARGET
 
@@ -31,7 +32,7 @@ def write_reports(folder: Path, quality: QualityReport, features: Iterable[pd.Da
     """
     (folder / "data_quality_report.txt").write_text(quality.as_text(), encoding="utf-8")
     (folder / "data_quality_report.json").write_text(json.dumps(quality.as_dict(), indent=2), encoding="utf-8")
-    pd.concat(map(feature_info, features)).to_csv(folder / "feature_info.csv")
+    write_csv(pd.concat(map(feature_info, features)), folder / "feature_info.csv", index=True)
 
 
 def feature_info(features: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def write_data(folder: Path, tracks: pd.DataFrame, parts: dict[str, pd.DataFrame
     parts : dict of str to DataFrame
         Features of ``train`` (with validation) and ``test``, indexed by the row of `tracks`.
     """
-    tracks.to_csv(folder / "cleaned_spotify_data.csv", index=False, lineterminator="\n")
+    write_csv(tracks, folder / "cleaned_spotify_data.csv")
     _write_parquet(tracks, folder / "cleaned_spotify_data.parquet")
     target = tracks[TARGET].to_frame()
     for name, features in parts.items():

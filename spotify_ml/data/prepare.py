@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from spotify_ml.config import RunConfig
 from spotify_ml.data.cache import StageCache
-from spotify_ml.data.etl import CleanTracks, clean_consuming, track_codes
+from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report
 from spotify_ml.data.sources import RawFile, parse_tracks, read_file
 from spotify_ml.data.splits import Split, split_tracks
@@ -49,6 +49,7 @@ def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, Clean
         codes = track_codes(raw.frame)
         quality = raw_report(raw, codes)
         tracks = clean_consuming(raw.frame, config.cleaning.name, codes)
+        check_any(len(tracks.frame), raw.path)
         return tracks, quality.after(tracks)
 
     decided_by = {"data": file.sha256, "cleaning": config.cleaning.name}

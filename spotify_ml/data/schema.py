@@ -9,9 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spotify_ml.errors import DataError, did_you_mean
+from spotify_ml.data.arrow import plain
+from spotify_ml.data.header import column_hint, repeated_names, separator_hint
+from spotify_ml.data.texts import read_texts
+from spotify_ml.errors import DataError
 
 EXAMPLES = 3
+# How a problem begins that is a number outside of the range of its column.
+OUTSIDE = "outside "
 
 
 class Kind(Enum):
@@ -111,6 +116,9 @@ NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEX
 AUDIO = tuple(name for name in NUMERIC if name != TARGET)
 # Artists and, after cleaning, genres are lists in one string.
 LIST_SEPARATOR = ";"
+LISTS = ("artists", "track_genre")
+# Of a header of thousands of names.
+_SHOWN = 30
 
 
 def check_names(names: Sequence[str], origin: str) -> None:
@@ -128,17 +136,27 @@ def check_names(names: Sequence[str], origin: str) -> None:
     DataError
         Naming every missing and every repeated column; a missing one with the nearest name that is there.
     """
+    there = set(names)
     spare = [name for name in names if name not in NAMES]
-    missing = [name + did_you_mean(name, spare) for name in NAMES if name not in names]
-    repeated = [name for name in NAMES if names.count(name) > 1]
+    missing = [name + column_hint(name, spare) for name in NAMES if name not in there]
+    repeated = [name for name in repeated_names(names) if name in NAMES]
     if missing or repeated:
+        hint = separator_hint(names, NAMES)
+        if hint:
+            raise DataError(f"{origin} does not have the columns of raw tracks: {hint}")
         problems = ["missing: " + ", ".join(missing)] * bool(missing)
         problems += ["more than once: " + ", ".join(repeated)] * bool(repeated)
         listing = "\n  ".join(problems)
         raise DataError(
             f"{origin} does not have the columns of raw tracks:\n  {listing}\n"
-            f"Its header is: {', '.join(map(repr, names[:30]))}; rename, add or remove columns"
+            f"Its header is: {shown_names(names)}; rename, add or remove columns"
         )
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return the names of a header for a message, shortened where there are many."""
+    shown = ", ".join(f"{name[:60]!r}" for name in names[:_SHOWN])
+    return shown + f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
 
 
 def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.DataFrame, list[Violation]]:
@@ -177,16 +195,16 @@ def _typed(
     """Cast one column to its kind, and say which values are missing, unreadable or out of range."""
     given = _decoded(values)
     if column.kind is Kind.TEXT:
-        typed, unreadable = _text(given)
+        typed, unreadable = _text(given, LIST_SEPARATOR if column.name in LISTS else None)
         missing = _null(typed) & ~unreadable
-        problems = {"not text": unreadable}
+        problems = {f"not {expected_text(column.name)}": unreadable}
     else:
-        floats, missing = _floats(given)
+        floats, missing = _floats(given, column.kind)
         fits = ~missing & _FITS[column.kind](floats)
         whole = given.type == column.kind.value and not given.null_count
-        typed = given if whole else _cast(np.where(fits, floats, 0), column.kind)
+        typed = given if whole else _cast(floats if fits.all() else np.where(fits, floats, 0), column.kind)
         problems = {
-            f"outside {column.minimum:g} to {column.maximum:g}": fits
+            f"{OUTSIDE}{column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
             f"not {_EXPECTED[column.kind]}": ~missing & ~fits,
         }
@@ -197,45 +215,58 @@ def _typed(
 
 
 _EXPECTED = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG: "true or false"}
+# Only a flag is written in words.
+FLAG_WORDS = {"true": "1", "false": "0"}
 _FITS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
-    Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.round(floats)),
+    Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.rint(floats)),
     Kind.NUMBER: np.isfinite,
     Kind.FLAG: lambda floats: np.isin(floats, (0, 1)),
 }
 
 
+def expected_text(name: str) -> str:
+    """Return what a text column takes."""
+    return "text or a list of names" if name in LISTS else "text"
+
+
 def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Decode dictionary and large strings, so that text has one type."""
+    """Decode dictionary, large and viewed strings, so that text has one type."""
+    values = plain(values)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
 
 
-def _text(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+def _text(values: pa.ChunkedArray, separator: str | None) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Return values as text, null where there is none, and which of them are something else."""
-    try:
+    wrong = np.zeros(len(values), dtype=bool)
+    if pa.types.is_string(values.type) or pa.types.is_integer(values.type) or pa.types.is_null(values.type):
         text = values.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.chunked_array([pa.nulls(len(values), pa.string())]), ~_null(values)
+    else:
+        texts, wrong = read_texts(values.to_pylist(), separator)
+        text = pa.chunked_array([pa.array(texts, pa.string())])
     empty = pc.equal(text, "")
     if pc.any(empty).as_py():
         text = pc.if_else(empty, None, text)
-    return text, np.zeros(len(text), dtype=bool)
+    return text, wrong
 
 
 def _null(values: pa.ChunkedArray) -> np.ndarray:
     return values.is_null().to_numpy() if values.null_count else np.zeros(len(values), dtype=bool)
 
 
-def _floats(values: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def _floats(values: pa.ChunkedArray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     """Return values as float64, NaN where they are no numbers, and which of them are missing."""
     missing = _null(values)
     if pa.types.is_string(values.type):
         text = values.to_pandas().str.strip().str.lower()
         missing |= text.isin(["", "nan"]).to_numpy()
-        text = text.replace({"true": "1", "false": "0"})
+        if kind is Kind.FLAG:
+            text = text.replace(FLAG_WORDS)
         return pd.to_numeric(text, errors="coerce").to_numpy(float, na_value=np.nan), missing
     if pa.types.is_boolean(values.type):
+        if kind is not Kind.FLAG:
+            return np.full(len(values), np.nan), missing
         values = values.cast(pa.int8())
     try:
         floats = values.cast(pa.float64(), safe=False).to_numpy()

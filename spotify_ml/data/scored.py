@@ -2,15 +2,28 @@
 
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from spotify_ml.data.batches import Batch, Input, csv_lines, with_types
+from spotify_ml.data.batches import Batch, Input
+from spotify_ml.data.contract import read_numbers
+from spotify_ml.data.csv_text import csv_lines
+from spotify_ml.data.header import repeated_names
+from spotify_ml.data.schema import COLUMNS, Kind
+from spotify_ml.errors import DataError
+
+# What stood in the cells of a CSV that have no value of their column's type, as JSON.
+UNREADABLE = "unreadable"
+# Larger whole numbers may not be what was written.
+_LARGEST = 2**53
+_KINDS = {column.name: column.kind for column in COLUMNS}
 
 
 class Output(Protocol):
@@ -67,6 +80,8 @@ class CsvOutput:
 class ParquetOutput:
     """Rows as Parquet, a row group a batch.
 
+    Cells of a CSV that cannot be read are empty; what stood there is in a last column, `UNREADABLE`, if there are any.
+
     Parameters
     ----------
     path : Path
@@ -75,25 +90,135 @@ class ParquetOutput:
         Where the rows come from.
     added : Schema
         The added columns.
+
+    Raises
+    ------
+    DataError
+        If the source has columns of one name.
     """
 
     def __init__(self, path: Path, source: Input, added: pa.Schema) -> None:
-        self._schema = source.schema
-        columns = pa.schema([*source.schema, *added], metadata=source.schema.metadata)
-        self._writer = pq.ParquetWriter(path, columns)
+        repeated = repeated_names(source.schema.names)
+        if repeated:
+            names = ", ".join(map(repr, repeated))
+            raise DataError(
+                f"{source.origin} has columns of one name: {names}; rename or remove them, or set output=….csv"
+            )
+        self._path = path
+        self._given = source.schema
+        self._schema = pa.schema([*source.schema, *added], metadata=_sound_metadata(source.schema.metadata))
+        self._writer = pq.ParquetWriter(path, self._schema)
 
     def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
         """Write the kept rows of a batch and the columns that the model adds to them."""
-        table = with_types(batch.table, self._schema)
+        table, lost = (batch.table, {}) if batch.content is None else with_types(batch.table, self._given)
+        if lost:
+            table = table.append_column(UNREADABLE, unreadable(batch, lost))
         if not kept.all():
-            table = table.filter(pa.array(kept))
-        for name in added.column_names:
-            table = table.append_column(added.schema.field(name), added.column(name))
-        self._writer.write_table(table)
+            table = _filtered(table, kept)
+        if lost and UNREADABLE not in self._schema.names and table.column(UNREADABLE).null_count < table.num_rows:
+            self._add_unreadable()
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        columns |= dict(zip(added.column_names, added.columns, strict=True))
+        empty = pa.nulls(table.num_rows, pa.string())
+        self._writer.write_table(pa.table([columns.get(name, empty) for name in self._schema.names], self._schema))
+
+    def _add_unreadable(self) -> None:
+        """Write what is written already once more, with the column."""
+        self._writer.close()
+        self._schema = self._schema.append(pa.field(UNREADABLE, pa.string()))
+        before = self._path.with_name(f"{self._path.name}.before")
+        self._path.rename(before)
+        try:
+            self._writer = pq.ParquetWriter(self._path, self._schema)
+            written = pq.ParquetFile(before)
+            for group in range(written.num_row_groups):
+                table = written.read_row_group(group)
+                empty = pa.nulls(table.num_rows, pa.string())
+                self._writer.write_table(pa.table([*table.columns, empty], self._schema))
+            written.close()
+        finally:
+            before.unlink()
 
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+
+
+def _sound_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    """Leave out what pandas once wrote about itself where it is damaged: it would not read the file again."""
+    try:
+        json.loads((metadata or {}).get(b"pandas", b"{}"))
+    except ValueError:
+        return {key: value for key, value in (metadata or {}).items() if key != b"pandas"}
+    return metadata
+
+
+def _filtered(table: pa.Table, kept: np.ndarray) -> pa.Table:
+    return pa.table([_filtered_column(column, kept) for column in table.columns], schema=table.schema)
+
+
+def _filtered_column(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
+    try:
+        return values.filter(pa.array(kept))
+    except pa.ArrowNotImplementedError:
+        # Arrow picks no rows of views.
+        return pa.chunked_array([pa.array([values[row].as_py() for row in np.flatnonzero(kept)], values.type)])
+
+
+def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Give the columns of a CSV the types of its schema.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        The rows; a value that is something else is empty.
+    lost : dict of str to ndarray of bool
+        Which values those are, and which are too large to be more than infinite, by column, as far as there are any.
+    """
+    columns, lost = [], {}
+    for values, wanted in zip(table.columns, schema, strict=True):
+        if values.type == wanted.type:
+            typed, is_lost = values, _infinite(values)
+        else:
+            typed, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
+        columns.append(typed)
+        if is_lost is not None and is_lost.any():
+            lost[wanted.name] = is_lost
+    return pa.table(columns, schema=schema), lost
+
+
+def _infinite(values: pa.ChunkedArray) -> np.ndarray | None:
+    """Return which values are infinite, if any are."""
+    if not pa.types.is_floating(values.type) or not pc.any(pc.is_inf(values)).as_py():
+        return None
+    return pc.is_inf(values).fill_null(False).to_numpy()
+
+
+def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa.Array, np.ndarray]:
+    numbers, unreadable = read_numbers(values.to_pandas(), kind)
+    is_given = ~np.isnan(numbers)
+    fits = is_given
+    if kind is Kind.FLAG:
+        fits = is_given & np.isin(numbers, (0, 1))
+    elif kind is Kind.INTEGER:
+        fits = is_given & (numbers == np.rint(numbers)) & (np.abs(numbers) <= _LARGEST)
+    lost = np.isinf(numbers) if kind is Kind.NUMBER else is_given & ~fits
+    typed = pa.array(np.where(fits, numbers, 0), mask=~fits).cast(wanted)
+    return typed, lost if unreadable is None else lost | unreadable
+
+
+def unreadable(batch: Batch, lost: dict[str, np.ndarray]) -> pa.Array:
+    """Return what stands in the lost cells of each row of a CSV, as JSON, null where there are none."""
+    text = batch.as_text()
+    found: dict[int, dict[str, str]] = {}
+    for name, rows in lost.items():
+        for row in map(int, np.flatnonzero(rows)):
+            found.setdefault(row, {})[name] = text.column(name)[row].as_py()
+    return pa.array(
+        [json.dumps(found[row], ensure_ascii=False) if row in found else None for row in range(batch.table.num_rows)],
+        pa.string(),
+    )
 
 
 class RejectedRows:

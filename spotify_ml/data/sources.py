@@ -1,11 +1,10 @@
 """Raw tracks from a CSV or Parquet file, checked against the schema as they are read."""
 
-import csv
 import hashlib
 import os
-import re
 import stat
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from spotify_ml.config import DataConfig
-from spotify_ml.data.schema import COLUMNS, EXAMPLES, NAMES, Violation, check_names, check_values
+from spotify_ml.data.batches import READ_AS
+from spotify_ml.data.header import SAVE, header_line, names_in
+from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
+from spotify_ml.data.units import Scales
 from spotify_ml.errors import DataError
 
-_SAVE = "save it as comma-separated UTF-8"
 # A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
 _BLOCK = 10 * 2**20
 _MAX_BLOCK = 2**31 - 2
@@ -34,7 +35,6 @@ _WAITING = 4
 _HEADER = 2**20
 _NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
-_TYPES = {column.name: column.kind.value for column in COLUMNS}
 _HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
     "file": "check data.path=…; a relative path is taken from the current folder",
@@ -118,7 +118,8 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
     """
     tracks, violations = _inspect(file, content)
     if violations:
-        raise schema_error(file.path, violations)
+        n_broken = len(np.unique(np.concatenate([violation.rows for violation in violations])))
+        raise schema_error(file.path, violations, len(tracks.frame) + n_broken)
     return tracks
 
 
@@ -141,19 +142,24 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
         frame, violations = check_values(_parquet_table(content, path))
     else:
         frame, violations = _read_csv(content, path)
+    n_rows = len(frame)
     if violations:
-        sound = np.ones(len(frame), dtype=bool)
+        sound = np.ones(n_rows, dtype=bool)
         sound[np.concatenate([violation.rows for violation in violations])] = False
         frame = frame[sound].reset_index(drop=True)
     if frame.empty:
-        raise schema_error(path, violations) if violations else DataError(f"{path} {_NO_ROWS}")
+        raise schema_error(path, violations, n_rows) if violations else DataError(f"{path} {_NO_ROWS}")
     return RawTracks(frame, path.resolve(), file.sha256), violations
 
 
-def schema_error(path: Path, violations: list[Violation]) -> DataError:
-    """Return the error that lists everything that breaks the schema in a file."""
+def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataError:
+    """Return the error that lists everything that breaks the schema in a file of so many rows."""
     listing = "\n  ".join(map(str, violations))
-    return DataError(f"{path} breaks the schema of raw tracks:\n  {listing}\nMend or remove these rows and run again.")
+    outside = {each.column: each.count for each in violations if each.problem.startswith(OUTSIDE)}
+    advice = "".join(f"{text}.\n" for text in Scales(n_rows, Counter(outside)).advice().values())
+    return DataError(
+        f"{path} breaks the schema of raw tracks:\n  {listing}\n{advice}Mend or remove these rows and run again."
+    )
 
 
 def _content(path: Path, hint: str) -> tuple[str, bytes | None]:
@@ -206,7 +212,7 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
 def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
     _check_csv_header(content, path)
     try:
-        return check_values(_csv_table(pa.BufferReader(content), _TYPES))
+        return check_values(_csv_table(pa.BufferReader(content), READ_AS))
     except pa.ArrowInvalid:
         return _read_broken_csv(content, path)
 
@@ -233,7 +239,7 @@ def _read_blocks(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
         _check_csv_header(opened.read(_HEADER), file.path)
         opened.seek(0)
         blocks = _HashedBlocks(opened)
-        found = check_values(_csv_table(pa.PythonFile(blocks, mode="r"), _TYPES))
+        found = check_values(_csv_table(pa.PythonFile(blocks, mode="r"), READ_AS))
     # What is parsed must be what was hashed.
     if blocks.sha256 != file.sha256:
         raise _written_to(file.path)
@@ -271,19 +277,8 @@ class _HashedBlocks:
 
 
 def _check_csv_header(content: bytes, path: Path) -> None:
-    end = re.search(rb"[\r\n]", content)
-    line = content[: end.start() if end else None].removeprefix(b"\xef\xbb\xbf")
-    try:
-        header = line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not a CSV in UTF-8 (its first line holds byte {line[error.start]:#x}); {_SAVE}"
-        ) from error
-    if "\0" in header:
-        raise DataError(f"{path} is not a CSV in UTF-8 (its first line holds a zero byte); {_SAVE}")
-    names = next(csv.reader([header]), [])
-    check_names(names, str(path))
-    if end is None:
+    check_names(names_in(header_line(content, str(path))), str(path))
+    if b"\n" not in content:
         raise DataError(f"{path} {_NO_ROWS}")
 
 
@@ -311,9 +306,7 @@ def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Vio
         content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {_SAVE}"
-        ) from error
+        raise DataError(f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {SAVE}") from error
     broken: list[pacsv.InvalidRow] = []
 
     def collect(row: pacsv.InvalidRow) -> str:
@@ -323,7 +316,7 @@ def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Vio
     try:
         table = _csv_table(pa.BufferReader(content), dict.fromkeys(NAMES, pa.string()), collect)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a CSV ({error}); {_SAVE}") from error
+        raise DataError(f"{path} is not a CSV ({error}); {SAVE}") from error
     # The parser counts the header as row 1.
     broken_rows = np.array([row.number - 1 for row in broken], dtype=int)
     total = table.num_rows + len(broken)

@@ -82,8 +82,7 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
         state = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
-    source = open_input(path)
-    check_names(source.schema.names, str(path))
+    source = open_input(path, check_names)
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)
@@ -213,7 +212,7 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
         numbered = zip(slices, first_rows, found, strict=True)
         broken = [(part, first_row) for part, first_row, (_, is_broken) in numbered if is_broken]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
-        raise schema_error(file.path, merged_violations([rows.violations for rows in again]))
+        raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
     if not sum(counts):
         raise no_rows
     return file, mapped(_numbered, read, first_rows), sum(counts)

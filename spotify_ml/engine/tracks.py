@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.config import CleaningConfig
-from spotify_ml.data.etl import CleanTracks, clean
+from spotify_ml.data.etl import CleanTracks, check_any, clean
 from spotify_ml.data.quality import QualityReport, quality_report
 from spotify_ml.data.schema import NAMES
 from spotify_ml.data.sources import RawFile, RawTracks
@@ -85,6 +85,7 @@ def clean_rows(
     clean_parts = kept(client, mapped(partial(_clean, cleaning=cleaning.name, raw=raw), by_track))
     found = gathered(client, mapped(_contents, clean_parts))
     file_rows = np.concatenate([numbers for numbers, _ in found])
+    check_any(len(file_rows), raw.path)
     order = np.empty(len(file_rows), dtype=np.int64)
     order[np.argsort(file_rows)] = np.arange(len(file_rows))
     positions = np.split(order, np.cumsum([len(numbers) for numbers, _ in found])[:-1])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.evaluation.ranking import rank_jobs, rank_table, settings_of, swept_keys
 from spotify_ml.files import staged
 from spotify_ml.report import COLUMNS, Summary, title
@@ -72,17 +73,12 @@ def write_comparison(
     link : callable, optional
         As of `spotify_ml.evaluation.ranking.rank_table`.
     """
-    of_task = {
-        task: [each for each in summaries if each.task == task]
-        for task in dict.fromkeys(each.task for each in summaries)
-    }
+    of_task = _by_task(summaries)
     tables = {COLUMNS[task][0]: compare(jobs) for task, jobs in of_task.items()}
     ranked = {task: rank_jobs(jobs) for task, jobs in of_task.items()}
     csv, text, figure = (folder / name for name in FILES)
     with staged(csv) as file:
-        pd.concat(_with_ranks(*each) for each in zip(tables.values(), ranked.values(), strict=True)).to_csv(
-            file, index=False
-        )
+        write_csv(pd.concat(_with_ranks(*each) for each in zip(tables.values(), ranked.values(), strict=True)), file)
     with staged(text) as file:
         file.write_text(comparison_text(summaries, link), encoding="utf-8")
     with staged(figure) as file:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from xgboost import XGBRegressor
 
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.genres import FEWEST_TRACKS
 from spotify_ml.features.parts import Matrices, Part
@@ -180,4 +181,4 @@ def coverage_metrics(coverage: pd.DataFrame) -> dict[str, float]:
 
 def write_coverage(folder: Path, coverage: pd.DataFrame) -> None:
     """Write the table as `FILE` into a folder."""
-    coverage.to_csv(folder / FILE, index=False)
+    write_csv(coverage, folder / FILE)

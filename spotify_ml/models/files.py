@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.errors import OutputError, SpotifyMLError
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import load_estimator, predict_matrix
@@ -97,7 +98,7 @@ def write_model(
     skops.io.dump(features, folder / FEATURES_FILE)
     if intervals is not None:
         intervals.write(folder / INTERVALS_FILE)
-    importance.to_csv(folder / IMPORTANCE_FILE, index=False)
+    write_csv(importance, folder / IMPORTANCE_FILE)
     (folder / METADATA_FILE).write_text(json.dumps({**metadata, "formats": formats}, indent=2), encoding="utf-8")
 
 

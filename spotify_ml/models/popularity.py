@@ -13,6 +13,7 @@ from xgboost import Booster
 from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.data.tables import as_frame
 from spotify_ml.errors import ConfigError
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.parts import Part
@@ -93,8 +94,8 @@ class PopularityModel:
         Parameters
         ----------
         rows : DataFrame
-            Raw rows: every audio column, NaN where a value is unknown; text columns as far as known; any others are
-            ignored.
+            Raw rows, or what `spotify_ml.data.tables.as_frame` takes for them: every audio column, NaN where a value is
+            unknown; text columns as far as known; any others are ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
         interval : float, optional
@@ -115,13 +116,14 @@ class PopularityModel:
         Raises
         ------
         DataError
-            If an audio column is absent, or holds what is not numeric or out of range.
+            If an audio column is absent, or a column holds what is not numeric, out of range, or no text.
         ConfigError
             If a keyword has no such value, or asks for what this model cannot give.
         """
         if out_of_range not in get_args(OutOfRange):
             raise ConfigError(f"out_of_range={out_of_range!r}: there are {', '.join(get_args(OutOfRange))}")
         self._check_asked(interval, explain)
+        rows = as_frame(rows)
         few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
         estimator = self._single_thread if few else self.estimator
         if len(rows) == 0:

@@ -1,4 +1,18 @@
 """Batch scoring: files of raw rows in, the same rows with what a registered model says of them out."""
 
-# The formats, which the name of a file tells apart.
-SUFFIXES = (".parquet", ".csv")
+from pathlib import Path
+
+# The formats, which the name of a file tells apart, in small letters or capitals.
+PARQUET_SUFFIXES = (".parquet", ".pq")
+SUFFIXES = (*PARQUET_SUFFIXES, ".csv")
+SUFFIXES_TOLD = ".parquet, .pq or .csv"
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a name is that of a file that can be scored, or be an output."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell whether a name is that of a Parquet file."""
+    return path.suffix.lower() in PARQUET_SUFFIXES

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import Batch, Input, open_input
 from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT
-from spotify_ml.data.scored import CsvOutput, Output, ParquetOutput, RejectedRows
+from spotify_ml.data.scored import UNREADABLE, CsvOutput, Output, ParquetOutput, RejectedRows
+from spotify_ml.data.units import Scales
 from spotify_ml.errors import DataError
 from spotify_ml.files import staged
+from spotify_ml.scoring import is_parquet
 from spotify_ml.scoring.rows import Scorer, Tally
 
 
@@ -45,7 +48,7 @@ def score_file(
         If the output cannot be written.
     """
     rows = open_input(source)
-    taken = [name for name in scorer.added.names if name in rows.schema.names]
+    taken = [name for name in (*scorer.added.names, UNREADABLE) if name in rows.schema.names]
     if taken:
         raise DataError(f"{rows.origin} has a column {', '.join(taken)} already; rename or remove it")
     known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
@@ -53,13 +56,15 @@ def score_file(
     read_before = tally.n_rows
     with _output(target, rows, scorer) as output, _rejected(target, rows, scorer) as rejected:
         for batch in rows.batches():
-            checked = check_rows(batch.table.select(known).to_pandas(), scorer.out_of_range)
+            checked = check_rows(arrow_frame(batch.table.select(known)), scorer.out_of_range)
             bad = checked.refused()
             tally.count(checked, bad, len(batch.broken))
             if rejected is not None:
                 _set_aside(batch, checked, bad, rejected)
-            elif batch.broken or (scorer.on_error == "fail" and bad.any()):
-                complaints.add(batch, checked)
+            else:
+                complaints.scales.add(checked.scales)
+                if batch.broken or (scorer.on_error == "fail" and bad.any()):
+                    complaints.add(batch, checked)
             # What is to end in an error is read to its end, to say all that is wrong, but no longer scored.
             if not complaints.found:
                 kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
@@ -85,7 +90,7 @@ def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output
     with staged(target) as temporary:
         written = (
             ParquetOutput(temporary, rows, scorer.added)
-            if target.suffix == ".parquet"
+            if is_parquet(target)
             else CsvOutput(temporary.open("wb"), rows, scorer.added)
         )
         try:
@@ -122,6 +127,7 @@ class _Complaints:
     """What is wrong with the rows that end a job: how many of each kind, and the first of them."""
 
     n_rows: int = 0
+    scales: Scales = field(default_factory=Scales)
     found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def add(self, batch: Batch, checked: CheckedRows) -> None:
@@ -150,9 +156,11 @@ class _Complaints:
         ways = ["on_error=skip to set them aside"]
         if on_error == "fail":
             ways.append("on_error=null to keep them without a prediction")
-        if " is outside " in listing:
+        other_units = self.scales.advice()
+        if any(" is outside " in text and text.split()[0] not in other_units for text in self.found):
             ways.append("out_of_range=clip")
+        advice = "".join(f"\n{text}" for text in other_units.values())
         raise DataError(
-            f"{origin}: {self.n_rows:,} row{'s' * (self.n_rows > 1)} cannot be scored:\n  {listing}\n"
+            f"{origin}: {self.n_rows:,} row{'s' * (self.n_rows > 1)} cannot be scored:\n  {listing}{advice}\n"
             f"Mend or remove them, or set {', or '.join(ways)}"
         )

@@ -7,12 +7,13 @@ from typing import Any
 
 from spotify_ml.errors import DataError, OutputError
 from spotify_ml.files import staged
-from spotify_ml.scoring import SUFFIXES
+from spotify_ml.scoring import SUFFIXES_TOLD, is_table
 from spotify_ml.scoring.files import score_file
 from spotify_ml.scoring.rows import Scorer, Tally
 
 # A dot: whoever reads the folder as one table passes over it.
 RECORD = ".scored.json"
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 
 def score_folder(
@@ -24,6 +25,8 @@ def score_folder(
     settings: dict[str, str],
 ) -> None:
     """Score every CSV and Parquet file of a folder into a file of the same name and format in another.
+
+    What else is there, but hidden files, is named in the tally.
 
     A file is done anew unless the record in `target` says that it was made from the same input (by size and time of
     its last change) under the same settings.
@@ -40,13 +43,20 @@ def score_folder(
     Raises
     ------
     DataError
-        If the folder has no such file, or as for `score_file`.
+        If the folder has no such file, or a compressed one, or as for `score_file`.
     OutputError
         As for `score_file`.
     """
-    paths = sorted(path for path in source.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    found = sorted(
+        path for path in source.iterdir() if not path.name.startswith(".") and path.resolve() != target.resolve()
+    )
+    packed = [path.name for path in found if path.suffix.lower() in _PACKED and is_table(path.with_suffix(""))]
+    if packed:
+        raise DataError(f"{source} has compressed tables: {', '.join(packed)}; unpack them, or move them elsewhere")
+    paths = [path for path in found if is_table(path) and not path.is_dir()]
     if not paths:
-        raise DataError(f"{source} has no file whose name ends in {' or '.join(SUFFIXES)}")
+        raise DataError(f"{source} has no file whose name ends in {SUFFIXES_TOLD}")
+    tally.passed_over += [f"{path.name}{'/' * path.is_dir()}" for path in found if path not in paths]
     record = _read(target / RECORD)
     for path in paths:
         scored = target / path.name

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
 from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.units import Scales
 
 OnError = Literal["fail", "skip", "null"]
 PREDICTED, VERSION = "popularity_predicted", "model_version"
@@ -94,6 +95,10 @@ class Tally:
         Values that were moved into their range, by column.
     n_kept_files : int
         Files of a folder that had been scored before.
+    passed_over : list of str
+        What else was in a folder.
+    scales : Scales
+        Values that were outside of their range.
     """
 
     n_rows: int = 0
@@ -101,6 +106,8 @@ class Tally:
     missing: Counter[str] = field(default_factory=Counter)
     clipped: Counter[str] = field(default_factory=Counter)
     n_kept_files: int = 0
+    passed_over: list[str] = field(default_factory=list)
+    scales: Scales = field(default_factory=Scales)
 
     def count(self, checked: CheckedRows, bad: np.ndarray, n_broken: int) -> None:
         """Add a batch."""
@@ -109,3 +116,4 @@ class Tally:
         n_missing = np.isnan(checked.audio).sum(axis=1, where=~bad)
         self.missing.update({name: int(n) for name, n in zip(AUDIO, n_missing, strict=True) if n})
         self.clipped.update(checked.clipped)
+        self.scales.add(checked.scales)

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
-from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError, did_you_mean
+from spotify_ml.data.contract import check_columns
+from spotify_ml.data.tables import as_frame
+from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError
 from spotify_ml.models.integrity import check_files
 from spotify_ml.paths import PROJECT
 from spotify_ml.tracking.store import open_store, store_errors
@@ -78,15 +80,14 @@ class ScoringModel:
         outputs = self.model.metadata.get_output_schema()
         return tuple(outputs.input_names()) if outputs.has_input_names() else ()
 
-    def predict(
-        self, rows: pd.DataFrame | Sequence[Mapping[str, Any]], params: dict[str, Any] | None = None
-    ) -> np.ndarray | pd.DataFrame:
+    def predict(self, rows: Any, params: dict[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
         """Score raw rows; see `spotify_ml.models.popularity.PopularityModel.predict`.
 
         Parameters
         ----------
-        rows : DataFrame or sequence of mappings
-            Raw rows, with every column that the signature requires; other columns are left out.
+        rows : DataFrame, table, iterable of mappings, or mapping of columns
+            Raw rows as `spotify_ml.data.tables.as_frame` takes them, with every column that the signature requires;
+            other columns are left out.
         params : dict of str to Any, optional
             Keywords of the prediction that the signature names.
 
@@ -95,13 +96,10 @@ class ScoringModel:
         DataError
             If the rows are refused, or the version knows no such parameter.
         """
-        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        frame = as_frame(rows)
         inputs, known = self.model.metadata.get_input_schema(), self.model.metadata.get_params_schema()
         # MLflow would print all rows at the first, and pass over the others with a line in the log.
-        absent = [name for name in inputs.required_input_names() if name not in frame.columns]
-        if absent:
-            names = ", ".join(name + did_you_mean(name, map(str, frame.columns)) for name in absent)
-            raise DataError(f"rows to score lack the columns {names}; give every audio column of a raw track")
+        check_columns(list(frame.columns), required=inputs.required_input_names())
         taken = [param.name for param in (known.params if known else ())]
         unknown = sorted(set(params or ()) - set(taken))
         if unknown:

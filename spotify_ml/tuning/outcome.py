@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from spotify_ml.config import RunConfig
 from spotify_ml.config_check import validate
+from spotify_ml.data.csv_text import write_csv
 from spotify_ml.files import staged
 from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective
@@ -170,7 +171,7 @@ def write_outcome(folder: Path, study: Study, objectives: list[Objective], confi
     """Write ``trials.csv``, the best trial as an experiment, and the plots, into a folder that is there when all is."""
     with staged(folder) as partial:
         partial.mkdir()
-        trials_table(study).to_csv(partial / "trials.csv", index=False)
+        write_csv(trials_table(study), partial / "trials.csv")
         text = experiment(config, study.study_name, comment)
         (partial / f"{study.study_name}.yaml").write_text(text, encoding="utf-8")
         write_plots(partial, study, objectives)

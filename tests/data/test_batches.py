@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from spotify_ml.data import batches
-from spotify_ml.data.batches import Batch, open_input, with_types
+from spotify_ml.data.batches import Batch, open_input
 from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.scored import with_types
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import DataError
 
@@ -37,7 +38,7 @@ def _csv(rows: pd.DataFrame, path: Path, line_end: str = "\n") -> Path:
 def _read(path: Path) -> tuple[list[Batch], pd.DataFrame]:
     rows = open_input(path)
     read = list(rows.batches())
-    table = pa.concat_tables([with_types(batch.table, rows.schema) for batch in read])
+    table = pa.concat_tables([with_types(batch.table, rows.schema)[0] for batch in read])
     return read, table.to_pandas()
 
 

@@ -1,7 +1,10 @@
 """Tests of what a model takes as raw rows, in whatever types they come, and of what it refuses."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from spotify_ml.data.contract import check_rows, scoring_rows
@@ -107,3 +110,98 @@ def test_only_numbers_out_of_range_can_be_clipped(rows: pd.DataFrame, name: str)
     values.iloc[3] = BAD[name][0]
     with pytest.raises(DataError, match=name):
         scoring_rows(rows.assign(**{name: values}), "clip")
+
+
+# --- text
+
+
+def of_one(column: str, value: object, rows: pd.DataFrame) -> pd.DataFrame:
+    values = rows[column].astype(object)
+    values.iloc[3] = value
+    return rows.assign(**{column: values})
+
+
+TEXTS = {
+    "a list of names": ("artists", ["A", "B"], "A;B"),
+    "a tuple of names": ("artists", ("A",), "A"),
+    "an array of names": ("track_genre", np.array(["rock", "pop"], dtype=object), "rock;pop"),
+    "no names": ("artists", [], None),
+    "a number": ("album_name", 25, "25"),
+    "a whole number that became a float": ("album_name", 1989.0, "1989"),
+    "a decimal": ("track_name", Decimal("1.50"), "1.50"),
+    "UTF-8": ("artists", "Björk".encode(), "Björk"),
+    "no value": ("track_name", pd.NA, None),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_names_and_numbers_are_text(rows: pd.DataFrame, name: str):
+    column, value, expected = TEXTS[name]
+    text = scoring_rows(of_one(column, value, rows)).frame()[column]
+    assert (None if text.isna()[3] else text[3]) == expected
+    assert text.drop(3).tolist() == rows[column].reset_index(drop=True).drop(3).tolist()
+
+
+NO_TEXTS = {
+    "objects": [{"name": "A"}],
+    "an object": {"name": "A"},
+    "lists of lists": [["A"], ["B"]],
+    "an empty name": ["A", ""],
+    "a blank name": ["A", " "],
+    "no name": ["A", None],
+    "a number": ["A", 5],
+    "a flag": True,
+    "other bytes": b"\xff",
+    "a set": {"A"},
+    "a time": pd.Timestamp("2022-01-01"),
+}
+
+
+@pytest.mark.parametrize("column", TEXT)
+@pytest.mark.parametrize("name", NO_TEXTS)
+def test_what_is_no_text_is_refused_with_row_and_column(rows: pd.DataFrame, name: str, column: str):
+    with pytest.raises(DataError, match=rf"{column} is not text.* in 1 row \(row 4: "):
+        scoring_rows(of_one(column, NO_TEXTS[name], rows))
+
+
+@pytest.mark.parametrize("column", ["album_name", "track_name", "track_id"])
+def test_only_artists_and_genres_may_be_lists(rows: pd.DataFrame, column: str):
+    with pytest.raises(DataError, match=rf"{column} is not text in 1 row \(row 4: "):
+        scoring_rows(of_one(column, ["A", "B"], rows))
+
+
+def test_lists_of_any_type_are_the_same(rows: pd.DataFrame):
+    split = rows["artists"].str.split(";")
+    arrow = pd.array(split.tolist(), dtype=pd.ArrowDtype(pa.list_(pa.string())))
+    categories = pd.Categorical(split.map(tuple))
+    for given in (split, arrow, categories):
+        assert scoring_rows(rows.assign(artists=given)).frame()["artists"].tolist() == rows["artists"].tolist()
+
+
+# --- flags
+
+
+@pytest.mark.parametrize("value", [True, "true", "FALSE", np.False_])
+@pytest.mark.parametrize("column", [name for name in AUDIO if name != "explicit"])
+def test_only_the_flag_knows_true_and_false(rows: pd.DataFrame, column: str, value: object):
+    with pytest.raises(DataError, match=rf"{column} is not numeric in 1 row \(row 4: {value}\)"):
+        scoring_rows(of_one(column, value, rows))
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "bool[pyarrow]"])
+def test_swapped_columns_are_refused(rows: pd.DataFrame, kind: str):
+    swapped = rows.assign(explicit=rows["mode"], mode=rows["explicit"].astype(kind))
+    with pytest.raises(DataError, match="mode is not numeric in 20 rows"):
+        scoring_rows(swapped)
+
+
+# --- units
+
+
+@pytest.mark.parametrize(("scale", "count", "is_told"), [(100, 20, True), (100, 1, True), (1.5, 1, False)])
+def test_a_column_of_another_unit_is_told_from_single_mistakes(
+    rows: pd.DataFrame, scale: float, count: int, is_told: bool
+):
+    with pytest.raises(DataError) as caught:
+        scoring_rows(rows.head(count).assign(energy=scale))
+    assert ("energy looks like another unit; convert the column to 0 to 1" in str(caught.value)) is is_told

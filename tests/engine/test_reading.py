@@ -53,6 +53,7 @@ def test_slices_hold_the_rows_of_the_file(client, path, rows):
 
 def test_what_is_wrong_is_said_as_in_one_process(client, path, rows):
     rows.loc[[150, 700, 710, 990, 995], "tempo"] = -1.0
+    rows["energy"] *= 100
     rows.loc[800, "track_id"] = None
     config = written(rows, path)
     with pytest.raises(DataError) as expected:
@@ -60,6 +61,8 @@ def test_what_is_wrong_is_said_as_in_one_process(client, path, rows):
     with pytest.raises(DataError) as raised:
         read_rows(client, config)
     assert str(raised.value) == str(expected.value)
+    assert "\nenergy looks like another unit; convert the column to 0 to 1.\nMend or" in str(raised.value)
+    assert "tempo looks" not in str(raised.value)
 
 
 def test_rows_with_too_few_fields_are_numbered_in_the_file(client, tmp_path, rows, monkeypatch):

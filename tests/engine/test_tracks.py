@@ -8,7 +8,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from spotify_ml.config import CleaningConfig
+from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import clean
+from spotify_ml.data.prepare import prepare_tracks
 from spotify_ml.data.quality import quality_report
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile, RawTracks
@@ -20,6 +22,7 @@ from spotify_ml.engine.partitions import mapped
 from spotify_ml.engine.reading import ROW
 from spotify_ml.engine.splits import group_partitions, split_partitions
 from spotify_ml.engine.tracks import TrackPartitions, clean_rows, collect_tracks
+from spotify_ml.errors import DataError
 from spotify_ml.features.factory import fit_features
 
 from .conftest import configured
@@ -52,6 +55,20 @@ def tracks(client, raw) -> TrackPartitions:
 @pytest.fixture(scope="module")
 def local(raw) -> pd.DataFrame:
     return clean(raw.frame, "tracks").frame
+
+
+def test_a_file_without_any_name_is_refused_as_in_one_process(client, raw, tmp_path):
+    nameless = raw.frame.head(30).assign(artists=None, album_name="", track_name=None)
+    path = tmp_path / "tracks.csv"
+    nameless.to_csv(path, index=False)
+    config = configured("data=file", f"data.path={path}")
+    message = f"{path} has no row with artists, album_name or track_name.*set cleaning=rows"
+    with pytest.raises(DataError, match=message):
+        prepare_tracks(config, StageCache(tmp_path / "cache", 10**9))
+    frame = nameless.assign(album_name=None)
+    with pytest.raises(DataError, match=message):
+        partitions(client, RawTracks(frame, path, raw.sha256))
+    assert partitions(client, RawTracks(frame, path, raw.sha256), "rows")[0].n_tracks == len(frame)
 
 
 @pytest.mark.parametrize("cleaning", ["tracks", "rows"])

@@ -81,5 +81,32 @@ def test_another_model_scores_all_files_again(job: Job):
 def test_a_folder_without_tables_is_named(job: Job):
     for path in [*job.source.glob("*.csv"), *job.source.glob("*.parquet")]:
         path.unlink()
-    with pytest.raises(DataError, match=r"has no file whose name ends in \.parquet or \.csv"):
+    with pytest.raises(DataError, match=r"has no file whose name ends in \.parquet, \.pq or \.csv"):
         job.run()
+
+
+def test_names_may_be_in_capitals_and_parquet_has_two_endings(rows: pd.DataFrame, job: Job):
+    (job.source / "a.csv").rename(job.source / "A.CSV")
+    (job.source / "b.parquet").rename(job.source / "B.PARQUET")
+    rows.head(30).to_parquet(job.source / "d.pq")
+    (job.source / "more").mkdir()
+    (job.source / ".hidden").touch()
+    tally = job.run()
+    assert (tally.n_rows, tally.passed_over) == (280, ["more/", "notes.txt"])
+    read = {"A.CSV": pd.read_csv, "B.PARQUET": pd.read_parquet, "c.csv": pd.read_csv, "d.pq": pd.read_parquet}
+    assert sorted(path.name for path in job.target.iterdir() if path.name[0] != ".") == list(read)
+    for name, reader in read.items():
+        assert reader(job.target / name)["popularity_predicted"].notna().all()
+
+
+def test_a_target_within_the_folder_is_not_passed_over(job: Job):
+    job.target = job.source / "scored"
+    assert job.run().passed_over == ["notes.txt"]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst", ".ZIP"])
+def test_compressed_tables_are_refused_before_any_is_scored(job: Job, ending: str):
+    (job.source / "c.csv").rename(job.source / f"c.csv{ending}")
+    with pytest.raises(DataError, match=rf"compressed tables: c\.csv\{ending}; unpack them"):
+        job.run()
+    assert not job.target.exists()

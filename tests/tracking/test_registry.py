@@ -11,6 +11,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
@@ -134,6 +136,11 @@ def test_a_version_that_does_not_beat_its_baselines_is_no_challenger(store: Stor
     [
         pytest.param(lambda rows: rows.to_dict("records"), id="a list of mappings"),
         pytest.param(lambda rows: rows[rows.columns[::-1]].assign(more="x"), id="more columns, in another order"),
+        pytest.param(lambda rows: rows.to_dict("list"), id="a mapping of columns"),
+        pytest.param(pl.from_pandas, id="Polars"),
+        pytest.param(lambda rows: pa.Table.from_pandas(rows.set_index("track_genre")), id="Arrow"),
+        pytest.param(lambda rows: rows.set_index(["artists", "tempo"]), id="columns in an index"),
+        pytest.param(lambda rows: rows.assign(artists=rows["artists"].str.split(";")), id="lists of artists"),
     ],
 )
 def test_rows_may_come_in_many_shapes(
@@ -145,6 +152,26 @@ def test_rows_may_come_in_many_shapes(
 ):
     np.testing.assert_allclose(model.predict(change(store.rows)), predictions, atol=1e-6)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda rows: rows.assign(artists=[[{"name": "A"}]] * len(rows)), "artists is not text", id="objects"
+        ),
+        pytest.param(lambda rows: rows.assign(album_name=[["A"]] * len(rows)), "album_name is not text", id="lists"),
+        pytest.param(lambda rows: rows.assign(key=True), "key is not numeric", id="flags"),
+    ],
+)
+def test_what_is_refused_is_refused_by_plain_mlflow(
+    store: Store, model: ScoringModel, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
+):
+    with pytest.raises(DataError, match=message):
+        model.predict(change(store.rows))
+    mlflow.set_tracking_uri(store.uri)
+    with pytest.raises(MlflowException, match=message):
+        mlflow.pyfunc.load_model(CHAMPION).predict(change(store.rows))
 
 
 def test_a_missing_column_is_named_with_what_it_may_be_called(store: Store, model: ScoringModel):

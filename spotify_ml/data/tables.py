@@ -1,0 +1,78 @@
+"""Tables of raw rows of any kind as the DataFrame that the rest of the project works on."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow.interchange import from_dataframe
+
+from spotify_ml.data.arrow import arrow_frame
+from spotify_ml.data.header import repeated_names
+from spotify_ml.data.schema import NAMES
+from spotify_ml.errors import DataError
+
+_GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mapping of columns"
+
+
+def as_frame(rows: Any) -> pd.DataFrame:
+    """Return raw rows as a DataFrame whose columns hold all that bears a raw column's name.
+
+    Parameters
+    ----------
+    rows : DataFrame, table, iterable of mappings, or mapping of columns
+        A table is anything that hands out Arrow (``__arrow_c_stream__``, ``__arrow_c_array__``) or ``__dataframe__``.
+
+    Raises
+    ------
+    DataError
+        If they are something else, or have a raw column more than once.
+    """
+    frame = rows if isinstance(rows, pd.DataFrame) else _converted(rows)
+    twice = [] if frame.columns.is_unique else repeated_names(list(frame.columns))
+    repeated = [name for name in twice if name in NAMES]
+    if repeated:
+        raise DataError(f"rows have columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
+    levels = [name for name in frame.index.names if name in NAMES and name not in frame.columns]
+    return frame.assign(**{name: frame.index.get_level_values(name) for name in levels}) if levels else frame
+
+
+def _converted(rows: Any) -> pd.DataFrame:
+    if isinstance(rows, pd.Series):
+        raise DataError(f"rows are a Series, which is a single column or row; {_GIVE}")
+    if isinstance(rows, Mapping):
+        return _of_columns(rows)
+    if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+        return _of_arrow(rows)
+    if hasattr(rows, "__dataframe__"):
+        return arrow_frame(from_dataframe(rows))
+    # Names of files, and tables that are not computed yet, are iterable or not, but hold no rows.
+    if isinstance(rows, str | bytes) or hasattr(rows, "collect") or not isinstance(rows, Iterable):
+        computed = ", computed before" if hasattr(rows, "collect") or hasattr(rows, "compute") else ""
+        raise DataError(f"rows are a {type(rows).__name__}, not a table; {_GIVE}{computed}")
+    listed = list(rows)
+    wrong = next((number for number, row in enumerate(listed, 1) if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        raise DataError(
+            f"row {wrong} is a {type(listed[wrong - 1]).__name__}, not a mapping of names to values; {_GIVE}"
+        )
+    return pd.DataFrame(listed)
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
+    single = [
+        str(name) for name, values in columns.items() if isinstance(values, str) or not isinstance(values, Iterable)
+    ]
+    if single:
+        raise DataError(f"rows are a mapping whose {single[0]} is a single value; give one row in a list: [row]")
+    try:
+        return pd.DataFrame(dict(columns))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"rows are a mapping of columns that make no table ({error}); {_GIVE}") from error
+
+
+def _of_arrow(rows: Any) -> pd.DataFrame:
+    try:
+        return arrow_frame(pa.table(rows))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"rows are a {type(rows).__name__}, not a table ({error}); {_GIVE}") from error
