@@ -50,11 +50,11 @@ def _quoted(text: str) -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
 def run(composed: DictConfig) -> None:
     """Read the named runs, write the page, and print the answer."""
+    from spotify_ml.command_check import checked
     from spotify_ml.command_config import CompareConfig
-    from spotify_ml.config_check import validate_as
     from spotify_ml.errors import ConfigError
 
-    config = validate_as(composed, CompareConfig)
+    config = checked(composed, CompareConfig)
     if len(config.runs) < _FEWEST:
         raise ConfigError("name two runs or more: python scripts/compare.py RUN_OR_VERSION RUN_OR_VERSION")
     output = Path(config.output).resolve()

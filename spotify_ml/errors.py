@@ -25,12 +25,30 @@ class TrackingError(SpotifyMLError):
     """A tracking store that does not answer or cannot be written."""
 
 
+class StoreError(TrackingError):
+    """A tracking store that cannot be used from the start: nothing was recorded in it."""
+
+
 class EngineError(SpotifyMLError):
     """A cluster that cannot do the work, or is lost on the way."""
 
 
 class ModelError(SpotifyMLError):
     """A model whose files are not there, or not as they were saved."""
+
+
+class Refused(BaseException):
+    """An error of a check, on its way through Hydra: this passes over every `Exception` of a callback.
+
+    Parameters
+    ----------
+    error : Exception
+        What the command is to say.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -14,6 +14,19 @@ def partial_name(target: Path, process_id: int) -> Path:
     return target.with_name(f".{target.name}.{process_id}.partial")
 
 
+def reason_of(error: OSError) -> str:
+    """Return the reason of a failed file operation in a line, with the file that it names.
+
+    The error of a folder that could not be copied holds a line for every file in it; the first says why.
+    """
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        source, _, why = error.args[0][0]
+        return (
+            f"{why} ({source} and {len(error.args[0]) - 1} others)" if len(error.args[0]) > 1 else f"{why} ({source})"
+        )
+    return (error.strerror or str(error)) + (f" ({error.filename})" if error.filename else "")
+
+
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """Give a temporary name beside `target` to write a file or folder under, and rename it when that went well.
@@ -40,7 +53,7 @@ def staged(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{target} cannot be written: {reason_of(error)}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

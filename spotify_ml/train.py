@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from spotify_ml import paths
 from spotify_ml.command import run_command
+from spotify_ml.errors import SpotifyMLError
 from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
@@ -129,18 +130,20 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
 def run(composed: DictConfig) -> float:
     """Run one composed configuration and return its objective, the validation RMSE in points or log loss."""
     # The schema alone decides whether anything heavy is imported.
-    from spotify_ml.config_check import validate
-
-    config = validate(composed)
-
-    from spotify_ml.engine.support import refuse_unsupported
-
-    refuse_unsupported(config)
-
-    from spotify_ml.report import NEXT_STEPS, summary_table
+    from spotify_ml.run_check import check_run, discard_if_empty
 
     job, parent = HydraConfig.get(), parent_run()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
+    try:
+        return _run(check_run(composed), folder, overrides, parent)
+    except SpotifyMLError:
+        discard_if_empty(folder)
+        raise
+
+
+def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None) -> float:
+    from spotify_ml.report import NEXT_STEPS, summary_table
+
     if config.tune.name == "optuna":
         from spotify_ml.tuning.tune import tune
 

@@ -325,7 +325,7 @@ def no_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Fini
         (["--cfg", "job", "--resolve"], "", "sample/spotify_by_genre.parquet"),
         (["--cfg", "job", "experiment=reference"], "", "max_depth: 6"),
         (["--cfg", "hydra"], "", "callbacks:"),
-        (["--help"], "", "max_depth: 8"),
+        (["--help"], "", "model.max_depth=8"),
         (["--info", "defaults-tree"], "", "data: sample"),
         (["-sc", "query=bash"], "data=", "data=file data=full data=sample"),
         (["-sc", "query=bash"], "model.max_d", "model.max_delta_step= model.max_depth="),

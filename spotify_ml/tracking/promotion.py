@@ -19,9 +19,10 @@ from mlflow.utils.time import get_current_time_millis
 from spotify_ml.command_config import PromoteConfig
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.gate import Verdict
+from spotify_ml.paths import database_path
 from spotify_ml.tracking.limits import PARAM_LENGTH
 from spotify_ml.tracking.registry import Version, find_version
-from spotify_ml.tracking.store import connect, database_path, store_errors
+from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 import gc
 import json
 import logging
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,7 +105,6 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     record = StudyRecord(config)
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    _check_name(name)
     with storage.errors():
         identity = _identity(config, raw, space, objectives, settings)
         # Where a study begins with what the run has anyway, it does not end with less.
@@ -115,13 +113,6 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
             return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise ConfigError(
-            f"config: tune.study_name={name}: take letters, digits, '.', '_', '+' and '-'; it names files"
-        )
 
 
 def _identity(
