@@ -25,7 +25,7 @@ from spotify_ml.tracking.versions import SUMS_TAG
 
 log = logging.getLogger(__name__)
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
+_URI = re.compile(r"models:/(?P<name>[^/]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
 _PROMOTE = "python -m spotify_ml.promote"
 _PACKAGE = __name__.partition(".")[0]
 

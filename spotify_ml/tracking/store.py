@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spotify_ml.config import TrackingConfig
 from spotify_ml.errors import StoreError, TrackingError, without_passwords
 from spotify_ml.files import reason_of
-from spotify_ml.paths import database_path
+from spotify_ml.paths import STORE_VARIABLE, database_path
 from spotify_ml.tracking.reach import check_store, named
 
 # A bar for every small local file, a line for every migration and every version: noise.
@@ -84,9 +84,19 @@ def artifacts_of(config: TrackingConfig) -> str | None:
 
 
 def _open(config: TrackingConfig) -> tuple[MlflowClient, str]:
-    mlflow.set_tracking_uri(config.uri)
+    _set_store(config.uri)
     client = MlflowClient()
     return client, _experiment_id(client, config)
+
+
+def _set_store(uri: str) -> None:
+    """Let MLflow use a store, without leaving it in the environment: there it names what the user chose."""
+    before = os.environ.get(STORE_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop(STORE_VARIABLE, None)
+    else:
+        os.environ[STORE_VARIABLE] = before
 
 
 def _check_writable(database: Path) -> None:

@@ -160,6 +160,7 @@ class _Work:
         with self._study.locked():
             self._open_record(overrides, parent)
             self._recover()
+        self._record.close_abandoned()
         try:
             self._run_trials()
             summary = self._finish(folder, overrides)
