@@ -66,6 +66,11 @@ def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
         if full_error or not is_mendable(error):
             raise error from error.__cause__
         sys.stderr.write(f"error: {explain(error, schema)}\n")
+        if isinstance(error, MemoryError):
+            # There is none to tidy up with either: every object would complain.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_FAILED)
         sys.exit(_FAILED)
     finally:
         gc.freeze()

@@ -13,14 +13,12 @@ from hydra.errors import (
 )
 from omegaconf.errors import OmegaConfBaseException
 
-from spotify_ml.errors import SpotifyMLError, did_you_mean
+from spotify_ml.errors import SpotifyMLError, did_you_mean, says_no_memory
 from spotify_ml.typed import misread, quoted
 
 _MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError, MemoryError)
 _SPACE = "tune.space."
 _AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=]+)=(.*)'")
-# What libraries in C++ say, whose errors have a type of their own.
-_NO_MEMORY = re.compile(r"bad_alloc|bad allocation|cannot allocate memory|out of memory|malloc.*failed", re.IGNORECASE)
 _NO_THREAD = re.compile(
     r"can't start new thread|pthread_create|Resource temporarily unavailable|Thread creation failed", re.IGNORECASE
 )
@@ -36,17 +34,19 @@ def is_mendable(error: Exception) -> bool:
 def lacks(error: BaseException) -> str | None:
     """Return what the machine lacks, and what to do, where an error says that it lacks something."""
     message = str(error).strip()
-    if isinstance(error, MemoryError) or (_is_of_library(error) and _NO_MEMORY.search(message)):
+    number = getattr(error, "errno", None)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or (_is_of_library(error) and says_no_memory(message)):
         # NumPy says how much; a MemoryError that was made again from its text begins with its own name.
         detail = message.removeprefix("MemoryError:").strip().splitlines()
         return f"there is not enough memory{f' ({detail[0]})' if detail else ''}; {_MORE_MEMORY}"
-    is_thread = isinstance(error, RuntimeError | BlockingIOError) or _is_of_library(error)
-    if is_thread and (_NO_THREAD.search(message) or getattr(error, "errno", None) == errno.EAGAIN):
+    is_thread = isinstance(error, RuntimeError) or _is_of_library(error)
+    if number == errno.EAGAIN or (is_thread and _NO_THREAD.search(message)):
         return f"no more threads or processes can be started; {_MORE_THREADS}"
     return None
 
 
 def _is_of_library(error: BaseException) -> bool:
+    """Say whether a library raised an error of its own type; one of this package says itself what it means."""
     return type(error).__module__.partition(".")[0] not in {"builtins", "spotify_ml"}
 
 

@@ -51,6 +51,18 @@ class Refused(BaseException):
         self.error = error
 
 
+# What libraries in C++ say; their errors have types of their own.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|bad_malloc|bad allocation|failed to allocate|cannot allocate memory|malloc.*failed|out of memory",
+    re.IGNORECASE,
+)
+
+
+def says_no_memory(text: str) -> bool:
+    """Say whether a library's message means that there is not enough memory."""
+    return _NO_MEMORY.search(text) is not None
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string.
 

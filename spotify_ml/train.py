@@ -1,6 +1,7 @@
 """The one entry point: raw tracks through ETL, features and XGBoost to a recorded, registered model."""
 
 import gc
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,16 +59,18 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.tables import error_data, explanation_data
     from spotify_ml.features.prepare import prepare_matrices
     from spotify_ml.models.estimators import fit_estimators
+    from spotify_ml.models.rehearsal import rehearse
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
     from spotify_ml.timing import Stopwatch
     from spotify_ml.tracking.record import record_result, recorded_run
 
     clock = Stopwatch()
-    with (
-        drawing as figures,
-        recorded_run(config, overrides, parent.run_id if parent else None, folder / "train.log") as run,
-    ):
+    with drawing as figures, ExitStack() as opened:
+        if config.engine.name == "local":
+            rehearse(config.model, config.task, config.seed)
+        parent_id = parent.run_id if parent else None
+        run = opened.enter_context(recorded_run(config, overrides, parent_id, folder / "train.log"))
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()

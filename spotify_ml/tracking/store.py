@@ -29,6 +29,8 @@ for _noisy in ("mlflow", "alembic"):
 # It logs the traceback of what it raises; what it raises is said below, once.
 logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 
+# No memory, no further process: no fault of the store.
+_OF_THE_MACHINE = (errno.ENOMEM, errno.EAGAIN)
 # Another process may be creating the store.
 _LOCKED_FOR_S = 60
 
@@ -162,4 +164,6 @@ def store_errors(uri: str) -> Iterator[None]:
         cause = without_passwords(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
         raise TrackingError(f"the tracking store {named(uri)} cannot be used: {cause}") from error
     except OSError as error:
+        if error.errno in _OF_THE_MACHINE:
+            raise
         raise TrackingError(f"the tracking store {named(uri)} cannot be written: {reason_of(error)}") from error

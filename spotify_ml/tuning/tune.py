@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +11,15 @@ from statistics import fmean
 from time import perf_counter, sleep
 from typing import Never
 
-from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_passwords
+from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
 from spotify_ml.tracking.study import StudyRecord
@@ -101,6 +104,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     silence_experimental_warnings()
     space = read_space(settings.space, config)
     objectives = read_objectives(config, settings)
+    rehearse(config.model, config.task, config.seed)
     raw = read_tracks(config.data)
     record = StudyRecord(config)
     storage = Storage(settings.storage)
@@ -239,7 +243,9 @@ class _Work:
                 self._record.end_trial(run_id, "fail", error=_GONE)
             return True
         except BaseException as error:
-            self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            # A storage that cannot be written is no reason to leave the run open; the next start mends the trial.
+            with suppress(StorageInternalError, SQLAlchemyError, OSError):
+                self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             interrupted = isinstance(error, KeyboardInterrupt)
             if run_id:
                 said = "interrupted" if interrupted else str(error)
@@ -356,12 +362,17 @@ class _Work:
 
     def _leave(self, status: str) -> None:
         """End the parent run, unless others go on with it."""
+        others = False
         try:
             with self._study.locked():
                 self._worker.retire()
                 self._recover()
-                if not self._study.has_other_workers(self._worker):
-                    self._record.end(status)
+                others = self._study.has_other_workers(self._worker)
+        except SpotifyMLError as error:
+            log.warning("the study's trials could not be ended: %s", error)
+        try:
+            if not others:
+                self._record.end(status)
         except SpotifyMLError as error:
             log.warning("the study's run could not be marked %s: %s", status, error)
 
