@@ -53,7 +53,7 @@ def _is_of_library(error: BaseException) -> bool:
 def _raised_by_hydra(error: Exception) -> bool:
     """Tell Hydra's own complaint about an override (data=5 is a bare ValueError) from a defect."""
     frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, ValueError) and "hydra" in Path(frames[-1].filename).parts
+    return isinstance(error, ValueError) and bool(frames) and "hydra" in Path(frames[-1].filename).parts
 
 
 def explain(error: Exception, schema: str) -> str:

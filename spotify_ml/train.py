@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import SpotifyMLError
+from spotify_ml.files import remove_abandoned
 from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ def run(composed: DictConfig) -> float:
 
 
 def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None) -> float:
+    if config.cache.name == "local":
+        remove_abandoned(Path(config.cache.folder))
+
     from spotify_ml.report import NEXT_STEPS, summary_table
 
     if config.tune.name == "optuna":
