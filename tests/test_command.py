@@ -469,6 +469,8 @@ REFUSED = {
     "no other rows": (["split.val_size=0.99999"], ["split.val_size=0.99999", "without rows"]),
     "no depth": (["model.tree_method=exact", "model.max_depth=0"], ["max_depth"]),
 }
+# Known before data is read; see `test_run_check`.
+WITHOUT_A_RUN = {"no file", "no depth"}
 
 
 @pytest.fixture(scope="module")
@@ -489,6 +491,10 @@ def refused(csv: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -
 def test_the_command_answers_bad_input_with_one_error(kind: str, refused: dict[str, Finished], store: Store):
     result = refused[kind]
     assert_one_error(result, *REFUSED[kind][1])
+    assert result.folder.exists() == (kind not in WITHOUT_A_RUN)
+    if kind in WITHOUT_A_RUN:
+        assert store.runs(kind) == []
+        return
     (run,) = store.runs(kind)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == result.stderr[result.stderr.index("error: ") :].removeprefix("error: ").rstrip()
