@@ -28,11 +28,12 @@ STANDARD = "-"
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
 def run(composed: DictConfig) -> None:
     """Score what the configuration names, and say what was done."""
-    from spotify_ml.command_check import checked
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import PredictConfig
 
     config = checked(composed, PredictConfig)
     source, target = places(config)
+    use_store(config.tracking.uri)
 
     from tqdm import tqdm
 

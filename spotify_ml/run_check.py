@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from spotify_ml.command_check import use_store
 from spotify_ml.config import (
     DaskEngineConfig,
     EnsembleConfig,
@@ -23,7 +24,6 @@ from spotify_ml.config_check import validate
 from spotify_ml.data.place import check_data
 from spotify_ml.engine.support import refuse_unsupported
 from spotify_ml.errors import ConfigError, Refused, without_passwords
-from spotify_ml.tracking.reach import announce, check_store
 
 _EXTRAS = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "dask": ("dask", "distributed")}
 _STORAGES = ("sqlite:///", "postgresql", "journal:///")
@@ -41,7 +41,7 @@ class CheckCallback(Callback):
         """Refuse a run that cannot come to its end."""
         try:
             run = check_run(_without_hydra(config), Path(config.hydra.run.dir))
-            _use_store(run.tracking.uri)
+            use_store(run.tracking.uri, must_exist=False)
         except Exception as error:
             raise Refused(error) from error
 
@@ -51,7 +51,7 @@ class CheckCallback(Callback):
             for job in _jobs(config):
                 check_run(_without_hydra(job))
             _check_unused("hydra.sweep.dir", Path(config.hydra.sweep.dir), ["*/summary.json"])
-            _use_store(str(config.tracking.uri))
+            use_store(str(config.tracking.uri), must_exist=False)
         except Exception as error:
             raise Refused(error) from error
 
@@ -103,11 +103,6 @@ def discard_if_empty(folder: Path) -> None:
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
-def _use_store(uri: str) -> None:
-    check_store(uri, must_exist=False)
-    announce(uri)
 
 
 def _jobs(config: DictConfig) -> Iterator[DictConfig]:

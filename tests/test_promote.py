@@ -392,13 +392,14 @@ def test_the_command_line_says_how_it_went(store: Store):
         return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     store.crown(STRONG)
+    used = next(f"store    {each.partition('=')[2]}\n" for each in store.overrides if each.startswith("tracking.uri="))
     refused = command(f"version={WEAK}")
-    assert (refused.returncode, refused.stderr) == (2, "")
+    assert (refused.returncode, refused.stderr) == (2, used)
     assert "FAIL  better" in refused.stdout
     assert "refused: version 1 does not become champion instead of version 2 (better" in refused.stdout
     store.crown(WEAK)
     would = command(f"version={STRONG}", "dry_run=true")
-    assert (would.returncode, would.stderr, store.champion()) == (0, "", WEAK)
+    assert (would.returncode, would.stderr, store.champion()) == (0, used, WEAK)
     assert "dry run, nothing moves: promoted" in would.stdout
     mistyped = command("gate.margn=0.1")
     assert (mistyped.returncode, mistyped.stdout) == (1, "")
