@@ -1,6 +1,7 @@
 """The record of a study: one parent run, and a run below it for every trial."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from spotify_ml.config import RunConfig
-from spotify_ml.errors import ConfigError
+from spotify_ml.errors import ConfigError, TrackingError
 from spotify_ml.tracking.abandoned import close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
@@ -156,6 +157,12 @@ class StudyRecord:
         return [
             (int(run.data.tags[_TRIAL_TAG]) if _TRIAL_TAG in run.data.tags else None, run.info.run_id) for run in runs
         ]
+
+    def leave(self) -> None:
+        """Say that this process works no longer on the study; others may."""
+        with suppress(TrackingError), store_errors(self._uri):
+            for name in process_tags():
+                self._client.delete_tag(self.run_id, name)
 
     def close_abandoned(self) -> None:
         """End the runs of other commands whose process is gone; those of this study are told by its trials."""

@@ -171,6 +171,8 @@ class _Work:
         except BaseException as error:
             self._leave("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
+        finally:
+            self._record.leave()
         best = self._best()
         counts = {state.name.lower(): len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
         return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[_VALUES], summary)
