@@ -14,7 +14,7 @@ _HTTP = ("http://", "https://")
 _DATABASES = ("postgresql", "mysql", "mssql")
 _MAGIC = b"SQLite format 3\0"
 # A command says within five seconds that a store does not answer; it takes some of them to start.
-ANSWER_WITHIN_S = 4.0
+ANSWER_WITHIN_S = 3.0
 
 
 def check_store(uri: str, *, must_exist: bool = True) -> None:
