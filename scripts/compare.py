@@ -50,16 +50,17 @@ def _quoted(text: str) -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
 def run(composed: DictConfig) -> None:
     """Read the named runs, write the page, and print the answer."""
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import CompareConfig
-    from spotify_ml.config_check import validate_as
     from spotify_ml.errors import ConfigError
 
-    config = validate_as(composed, CompareConfig)
+    config = checked(composed, CompareConfig)
     if len(config.runs) < _FEWEST:
         raise ConfigError("name two runs or more: python scripts/compare.py RUN_OR_VERSION RUN_OR_VERSION")
     output = Path(config.output).resolve()
     if output.suffix not in _FORMATS or output.is_dir():
         raise ConfigError(f"config: output={config.output}: name a page to write that ends in .html or .md")
+    use_store(config.tracking.uri)
 
     from spotify_ml.evaluation.page import write_page
     from spotify_ml.evaluation.run_report import compare_runs, run_report

@@ -158,11 +158,11 @@ def _picture(figure: "Figure") -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="profile")
 def run(composed: DictConfig) -> None:
     """Read the configured tracks, and write the page."""
+    from spotify_ml.command_check import checked
     from spotify_ml.command_config import ProfileConfig
-    from spotify_ml.config_check import validate_as
     from spotify_ml.errors import ConfigError
 
-    config = validate_as(composed, ProfileConfig)
+    config = checked(composed, ProfileConfig)
     output = Path(config.output).resolve()
     if output.is_dir():
         raise ConfigError(

@@ -4,26 +4,24 @@ import gc
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
 
-from spotify_ml.errors import SpotifyMLError, did_you_mean
+from spotify_ml import __version__
+from spotify_ml.command_errors import explain, is_mendable
+from spotify_ml.errors import Refused
 from spotify_ml.memory import keep_freed
 from spotify_ml.tracking.sweep import SweepCallback
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED, _INTERRUPTED = 1, 130
-_SPACE = "tune.space."
-_MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError)
+_RUN = "RunConfig"
 
 
-def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
+def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
     """Run a function decorated by ``hydra.main`` and exit.
 
     Parameters
@@ -45,7 +43,7 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed()
-    if schema != "RunConfig":
+    if schema != _RUN:
         sys.argv[1:] = [re.sub("^model=", "model_uri=", argument) for argument in sys.argv[1:]]
     full_error = os.environ.get(_FULL_ERROR) == "1"
     # Hydra would print errors its own way and hide their type, and repeat what was typed, passwords and all.
@@ -53,7 +51,8 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
     quiet = JobReturn.return_value.getter(_value_or_error)  # type: ignore[attr-defined]
     JobReturn.return_value = quiet  # type: ignore[method-assign]
     try:
-        task()
+        if not _answered(schema):
+            task()
     except KeyboardInterrupt:
         SweepCallback.end("KILLED")
         sys.exit(_INTERRUPTED)
@@ -61,45 +60,38 @@ def run_command(task: Callable[[], Any], schema: str = "RunConfig") -> None:
         # The reader of a pipe (`| head`) has seen enough; nothing more is to be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
-    except Exception as error:
+    except (Exception, Refused) as raised:
+        error = raised.error if isinstance(raised, Refused) else raised
         SweepCallback.end("FAILED")
-        if full_error or not (isinstance(error, _MENDABLE) or _raised_by_hydra(error)):
-            raise
-        sys.stderr.write(f"error: {_explain(error, schema)}\n")
+        if full_error or not is_mendable(error):
+            raise error from error.__cause__
+        sys.stderr.write(f"error: {explain(error, schema)}\n")
+        if isinstance(error, MemoryError):
+            # There is none to tidy up with either: every object would complain.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_FAILED)
         sys.exit(_FAILED)
     finally:
         gc.freeze()
+
+
+def _answered(schema: str) -> bool:
+    """Answer a question that is not Hydra's to answer; say whether one was asked."""
+    arguments = sys.argv[1:]
+    if "--version" in arguments:
+        sys.stdout.write(f"spotify_ml {__version__} (Hydra {version('hydra-core')})\n")
+        return True
+    if {"--help", "-h"} & set(arguments) and "--hydra-help" not in arguments:
+        from spotify_ml.command_help import command_help
+
+        command = "train" if schema == _RUN else schema.removesuffix("Config").lower()
+        sys.stdout.write(command_help(command, arguments))
+        return True
+    return False
 
 
 def _value_or_error(result: Any) -> Any:
     if result.status is JobStatus.FAILED:
         raise result._return_value
     return result._return_value
-
-
-def _raised_by_hydra(error: Exception) -> bool:
-    """Tell Hydra's own complaint about an override (data=5 is a bare ValueError) from a defect."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, ValueError) and "hydra" in Path(frames[-1].filename).parts
-
-
-def _explain(error: Exception, schema: str) -> str:
-    """Return the message of an error, with the nearest valid name where a name is unknown."""
-    message = str(error).strip()
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        there_are = ", ".join(error.options)
-        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
-    unknown = re.match(r"Could not override '([^']+)'", message)
-    if isinstance(error, ConfigCompositionException) and unknown:
-        from spotify_ml import command_config, config
-        from spotify_ml.config_check import known_keys
-
-        # "experiment" is a group that leaves no key behind.
-        key, keys = unknown[1], [*known_keys({**vars(config), **vars(command_config)}[schema]), "experiment"]
-        if key in keys:
-            return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
-        if key.startswith(_SPACE):
-            return f"{key} is not in the space yet; put a '+' before it to add it, or two to take the place of what is"
-        return f"unknown key '{key}'{did_you_mean(key, keys)}"
-    return message

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from spotify_ml.config import CleaningConfig, DataConfig, Section, SplitConfig, TrackingConfig
+from spotify_ml.config import CleaningConfig, DataConfig, RegisteredModelName, Section, SplitConfig, TrackingConfig
 
 
 class _AnyGateConfig(Section):
-    registered_model: str = Field(min_length=1)
+    registered_model: RegisteredModelName
     margin: float
     confidence: float = Field(gt=0, lt=1)
     fewest_tracks: int = Field(ge=2)
@@ -89,7 +89,8 @@ class PredictConfig(Section):
     model_uri: str = Field(min_length=1)
     input: str = Field(min_length=1)
     output: str = Field(min_length=1)
-    on_error: Literal["fail", "skip", "null"]
+    # Hydra reads null as nothing.
+    on_error: Annotated[Literal["fail", "skip", "null"], BeforeValidator(lambda given: given or "null")]
     out_of_range: Literal["refuse", "clip"]
     interval: float | None = Field(gt=0, lt=1)
     explain: int | None = Field(ge=1)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from spotify_ml.paths import CONF
 
@@ -19,6 +20,27 @@ class Section(BaseModel):
     def flat(self) -> dict[str, Any]:
         """Return every setting under its dotted key, as it is logged."""
         return dict(_flatten(self.model_dump(by_alias=True)))
+
+
+def _no_address(name: str) -> str:
+    """Refuse what MLflow would refuse as the name of a registered model, once there is one to register."""
+    if "/" in name or ":" in name or name in (".", "..") or not name.strip():
+        raise ValueError("take a name without '/' and ':', which separate the parts of models:/name/version")
+    return name
+
+
+def _file_name(name: str) -> str:
+    """Refuse what is no part of a file's name on every system."""
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError("take letters, digits, '.', '_', '+' and '-'; it names files")
+    return name
+
+
+# The longest names that every store takes.
+RegisteredModelName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_no_address)]
+ExperimentName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"\S")]
+RunName = Annotated[str, Field(min_length=1, max_length=200)]
+StudyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
 
 
 class DataConfig(Section):
@@ -169,7 +191,7 @@ class RegressionConfig(Section):
 
     name: Literal["regression"]
     weights: Literal["none", "balanced"]
-    registered_model: str = Field(min_length=1)
+    registered_model: RegisteredModelName
 
 
 class ClassificationConfig(Section):
@@ -179,7 +201,7 @@ class ClassificationConfig(Section):
     label: Literal["category", "popular"]
     threshold: float = Field(gt=0, le=100)
     weights: Literal["none", "balanced"]
-    registered_model: str = Field(min_length=1)
+    registered_model: RegisteredModelName
 
 
 TaskConfig = Annotated[RegressionConfig | ClassificationConfig, Field(discriminator="name")]
@@ -190,8 +212,8 @@ class TrackingConfig(Section):
 
     uri: str = Field(min_length=1)
     artifact_location: str | None
-    experiment: str = Field(min_length=1)
-    registered_model: str = Field(min_length=1)
+    experiment: ExperimentName
+    registered_model: RegisteredModelName
 
 
 class LocalCacheConfig(Section):
@@ -314,7 +336,7 @@ class OptunaConfig(Section):
 
     name: Literal["optuna"]
     n_trials: int = Field(ge=1)
-    study_name: str | None = Field(min_length=1)
+    study_name: StudyName | None
     storage: str = Field(min_length=1)
     metrics: list[str] | None = Field(min_length=1)
     directions: list[Literal["minimize", "maximize"]] | None = Field(min_length=1)
@@ -333,7 +355,7 @@ _DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
 class RunConfig(Section):
     """One resolved run: the whole of ``conf/train.yaml`` after composition and overrides."""
 
-    name: str | None = Field(min_length=1)
+    name: RunName | None
     seed: int = Field(ge=0, lt=2**32)
     register_model: bool | None = Field(alias="register")
     data: DataConfig

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from spotify_ml.config import RunConfig
 from spotify_ml.errors import ConfigError, did_you_mean
+from spotify_ml.typed import quote_hint
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -96,6 +97,10 @@ def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
         return f"unknown key '{key}'{did_you_mean(key, keys)}"
     if detail["type"] == "missing":
         return f"'{key}' is missing"
+    if detail["type"] == "string_type":
+        return f"{key}={detail['input']!r} is not text{quote_hint(key, detail['input'])}"
+    if detail["type"] == "value_error":
+        return f"{key}={detail['input']!r}: {detail['ctx']['error']}"
     message = detail["msg"][0].lower() + detail["msg"][1:]
     hint = ""
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):

@@ -25,12 +25,42 @@ class TrackingError(SpotifyMLError):
     """A tracking store that does not answer or cannot be written."""
 
 
+class StoreError(TrackingError):
+    """A tracking store that cannot be used from the start: nothing was recorded in it."""
+
+
 class EngineError(SpotifyMLError):
     """A cluster that cannot do the work, or is lost on the way."""
 
 
 class ModelError(SpotifyMLError):
     """A model whose files are not there, or not as they were saved."""
+
+
+class Refused(BaseException):
+    """An error of a check, on its way through Hydra: this passes over every `Exception` of a callback.
+
+    Parameters
+    ----------
+    error : Exception
+        What the command is to say.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+# What libraries in C++ say; their errors have types of their own.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|bad_malloc|bad allocation|failed to allocate|cannot allocate memory|malloc.*failed|out of memory",
+    re.IGNORECASE,
+)
+
+
+def says_no_memory(text: str) -> bool:
+    """Say whether a library's message means that there is not enough memory."""
+    return _NO_MEMORY.search(text) is not None
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -1,17 +1,58 @@
 """Files that are either whole or not there."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from spotify_ml.errors import OutputError
+from spotify_ml.process import machine_token, started
+
+# As the text of an OSError begins.
+_ERRNO = re.compile(r"\[Errno \d+\] ([^:]+)")
+_PARTIAL = re.compile(r"\..+\.(?P<process>\d+)-(?P<machine>[0-9a-f]+)\.partial")
 
 
 def partial_name(target: Path, process_id: int) -> Path:
-    """Return the name under which a process writes a file or folder until it is whole."""
-    return target.with_name(f".{target.name}.{process_id}.partial")
+    """Return the name under which a process of this machine writes a file or folder until it is whole."""
+    return target.with_name(f".{target.name}.{process_id}-{machine_token()}.partial")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that are gone were writing in a folder when they ended.
+
+    Parameters
+    ----------
+    folder : Path
+        Only it is looked at, not the folders in it; it need not be there.
+    """
+    for path in folder.glob(".*.partial"):
+        found = _PARTIAL.fullmatch(path.name)
+        if found is not None and found["machine"] == machine_token() and started(int(found["process"])) is None:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@cache
+def _remove_abandoned_once(folder: Path) -> None:
+    """Look once at a folder that a process writes thousands of files to."""
+    with suppress(OSError):
+        remove_abandoned(folder)
+
+
+def reason_of(error: OSError) -> str:
+    """Return the reason of a failed file operation in a line, with the file that it names.
+
+    The error of a folder that could not be copied holds a line for every file in it; the first says why.
+    """
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        source, _, why = error.args[0][0]
+        others = len(error.args[0]) - 1
+        reason = _ERRNO.match(why)
+        return f"{reason[1] if reason else why} ({source}{f' and {others} others' if others else ''})"
+    return (error.strerror or str(error)) + (f" ({error.filename})" if error.filename else "")
 
 
 @contextmanager
@@ -37,10 +78,11 @@ def staged(target: Path) -> Iterator[Path]:
     temporary = partial_name(target, os.getpid())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned_once(target.parent.absolute())
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{target} cannot be written: {reason_of(error)}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -20,10 +20,9 @@ from spotify_ml.errors import ConfigError, without_passwords
 from spotify_ml.evaluation.run_report import compare_runs, run_report
 from spotify_ml.features.labels import family, label
 from spotify_ml.features.parts import Part
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF, database_path, register_resolvers
 from spotify_ml.report import Summary
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
-from spotify_ml.tracking.store import database_path
 from spotify_ml.train import train
 
 _SPLITS = ("recording", "album", "artist", "random")

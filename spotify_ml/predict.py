@@ -29,11 +29,12 @@ _SHOWN = 10
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
 def run(composed: DictConfig) -> None:
     """Score what the configuration names, and say what was done."""
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import PredictConfig
-    from spotify_ml.config_check import validate_as
 
-    config = validate_as(composed, PredictConfig)
+    config = checked(composed, PredictConfig)
     source, target = places(config)
+    use_store(config.tracking.uri)
 
     from tqdm import tqdm
 

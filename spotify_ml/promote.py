@@ -130,10 +130,11 @@ def _decide(
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="promote")
 def run(composed: DictConfig) -> None:
     """Promote as configured, and say what was decided."""
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import PromoteConfig
-    from spotify_ml.config_check import validate_as
 
-    config = validate_as(composed, PromoteConfig)
+    config = checked(composed, PromoteConfig)
+    use_store(config.tracking.uri)
     decision = promote(config)
     if decision.verdict is not None:
         print(f"{decision.verdict.as_text()}\n")

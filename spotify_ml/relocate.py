@@ -12,10 +12,11 @@ paths.register_resolvers()
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="relocate")
 def run(composed: DictConfig) -> None:
     """Rewrite the locations in the configured store, and say how many."""
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import RelocateConfig
-    from spotify_ml.config_check import validate_as
 
-    config = validate_as(composed, RelocateConfig)
+    config = checked(composed, RelocateConfig)
+    use_store(config.tracking.uri)
 
     from spotify_ml.tracking.relocation import relocate
 

@@ -16,11 +16,12 @@ paths.register_resolvers()
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="serve")
 def run(composed: DictConfig) -> None:
     """Find the model, check its files, and serve it until Ctrl-C."""
+    from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import ServeConfig
-    from spotify_ml.config_check import validate_as
 
-    config = validate_as(composed, ServeConfig)
+    config = checked(composed, ServeConfig)
     _check_free(config.host, config.port)
+    use_store(config.tracking.uri)
 
     from spotify_ml.tracking.registry import find_version, version_files
     from spotify_ml.tracking.serving import Limits, serve

@@ -1,6 +1,7 @@
 """The one entry point: raw tracks through ETL, features and XGBoost to a recorded, registered model."""
 
 import gc
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from omegaconf import DictConfig
 
 from spotify_ml import paths
 from spotify_ml.command import run_command
+from spotify_ml.errors import SpotifyMLError
+from spotify_ml.files import remove_abandoned
 from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
@@ -57,16 +60,18 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.evaluation.tables import error_data, explanation_data
     from spotify_ml.features.prepare import prepare_matrices
     from spotify_ml.models.estimators import fit_estimators
+    from spotify_ml.models.rehearsal import rehearse
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
     from spotify_ml.timing import Stopwatch
     from spotify_ml.tracking.record import record_result, recorded_run
 
     clock = Stopwatch()
-    with (
-        drawing as figures,
-        recorded_run(config, overrides, parent.run_id if parent else None, folder / "train.log") as run,
-    ):
+    with drawing as figures, ExitStack() as opened:
+        if config.engine.name == "local":
+            rehearse(config.model, config.task, config.seed)
+        parent_id = parent.run_id if parent else None
+        run = opened.enter_context(recorded_run(config, overrides, parent_id, folder / "train.log"))
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()
@@ -130,18 +135,23 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
 def run(composed: DictConfig) -> float:
     """Run one composed configuration and return its objective, the validation RMSE in points or log loss."""
     # The schema alone decides whether anything heavy is imported.
-    from spotify_ml.config_check import validate
-
-    config = validate(composed)
-
-    from spotify_ml.engine.support import refuse_unsupported
-
-    refuse_unsupported(config)
-
-    from spotify_ml.report import NEXT_STEPS, summary_table
+    from spotify_ml.run_check import check_run, discard_if_empty
 
     job, parent = HydraConfig.get(), parent_run()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
+    try:
+        return _run(check_run(composed), folder, overrides, parent)
+    except SpotifyMLError:
+        discard_if_empty(folder)
+        raise
+
+
+def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None) -> float:
+    if config.cache.name == "local":
+        remove_abandoned(Path(config.cache.folder))
+
+    from spotify_ml.report import NEXT_STEPS, summary_table
+
     if config.tune.name == "optuna":
         from spotify_ml.tuning.tune import tune
 

@@ -6,6 +6,10 @@ from pathlib import Path
 # The tests run in as many processes as there are cores: further threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Whoever runs the tests may have a store; a test that wants one names it.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("MLFLOW_REGISTRY_URI", None)
+
 import pandas as pd
 import pytest
 

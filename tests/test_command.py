@@ -331,7 +331,7 @@ def no_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Fini
         (["--cfg", "job", "--resolve"], "", "sample/spotify_by_genre.parquet"),
         (["--cfg", "job", "experiment=reference"], "", "max_depth: 6"),
         (["--cfg", "hydra"], "", "callbacks:"),
-        (["--help"], "", "max_depth: 8"),
+        (["--help"], "", "model.max_depth=8"),
         (["--info", "defaults-tree"], "", "data: sample"),
         (["-sc", "query=bash"], "data=", "data=file data=full data=sample"),
         (["-sc", "query=bash"], "model.max_d", "model.max_delta_step= model.max_depth="),
@@ -475,6 +475,8 @@ REFUSED = {
     "no other rows": (["split.val_size=0.99999"], ["split.val_size=0.99999", "without rows"]),
     "no depth": (["model.tree_method=exact", "model.max_depth=0"], ["max_depth"]),
 }
+# Known before data is read; see `test_run_check`.
+WITHOUT_A_RUN = {"no file", "no depth"}
 
 
 @pytest.fixture(scope="module")
@@ -495,6 +497,10 @@ def refused(csv: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -
 def test_the_command_answers_bad_input_with_one_error(kind: str, refused: dict[str, Finished], store: Store):
     result = refused[kind]
     assert_one_error(result, *REFUSED[kind][1])
+    if kind in WITHOUT_A_RUN:
+        assert not result.folder.exists()
+        assert store.runs(kind) == []
+        return
     (run,) = store.runs(kind)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == result.stderr[result.stderr.index("error: ") :].removeprefix("error: ").rstrip()

@@ -398,16 +398,17 @@ def test_the_command_line_says_how_it_went(store: Store):
         return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     store.crown(STRONG)
+    used = next(f"store    {each.partition('=')[2]}\n" for each in store.overrides if each.startswith("tracking.uri="))
     refused = command(f"version={WEAK}")
-    assert (refused.returncode, refused.stderr) == (2, "")
+    assert (refused.returncode, refused.stderr) == (2, used)
     assert "FAIL  better" in refused.stdout
     assert "refused: version 1 does not become champion instead of version 2 (better" in refused.stdout
     store.crown(WEAK)
     would = command(f"version={STRONG}", "dry_run=true")
-    assert (would.returncode, would.stderr, store.champion()) == (0, "", WEAK)
+    assert (would.returncode, would.stderr, store.champion()) == (0, used, WEAK)
     assert "dry run, nothing moves (promoted): version 2 would be champion instead of version 1\n" in would.stdout
     unfair = command(f"version={ELSEWHERE}", "gate.fewest_tracks=300")
-    assert (unfair.returncode, unfair.stderr) == (2, "")
+    assert (unfair.returncode, unfair.stderr) == (2, used)
     assert re.search(
         r"^refused: version 3 does not become champion .*: only 2\d\d of 1,1\d\d test", unfair.stdout, re.M
     )

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from spotify_ml.config import DataConfig
 from spotify_ml.data.batches import READ_AS
 from spotify_ml.data.header import SAVE, header_line, names_in
+from spotify_ml.data.place import HINTS
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
 from spotify_ml.data.units import Scales
 from spotify_ml.errors import DataError
@@ -35,11 +36,6 @@ _WAITING = 4
 _HEADER = 2**20
 _NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
-_HINTS = {
-    "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
-    "file": "check data.path=…; a relative path is taken from the current folder",
-    "sample": "the bundled sample is part of the package; reinstall it",
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
         If the file is absent or empty, cannot be read, or is written to meanwhile.
     """
     path = Path(config.path)
-    sha256, content = _content(path, _HINTS[config.name])
+    sha256, content = _content(path, HINTS[config.name])
     return RawFile(path, sha256), content
 
 

@@ -82,6 +82,17 @@ _VALUES: dict[str, tuple[str, Family]] = {
     "tempo_category_": ("tempo level", "audio"),
 }
 
+# The first that stands in a column's name says what a column without a plain name belongs to.
+_SPEAKS_OF: dict[str, Family] = {
+    "title": "text",
+    "name": "text",
+    "genre": "genre",
+    "genres": "genre",
+    "album": "album",
+    "artist": "artist",
+    "artists": "artist",
+}
+
 
 def label(feature: str) -> str:
     """Return what a feature column tells, in plain words.
@@ -91,10 +102,7 @@ def label(feature: str) -> str:
     feature : str
         A column of any feature set.
 
-    Raises
-    ------
-    KeyError
-        If no feature set has such a column.
+    One that has no plain name yet is told by its own: a new feature is no reason to lose the run that tries it.
 
     Examples
     --------
@@ -110,7 +118,7 @@ def family(feature: str) -> Family:
     """Return which family a feature column belongs to: audio, genre, artist, album, or text.
 
     What others recorded by the same artists, on the album or of the genres belongs to these; ``text`` is the words of
-    title and album name. Parameters and errors are those of `label`.
+    title and album name. A column that has no plain name yet belongs to what its own name speaks of.
 
     Examples
     --------
@@ -126,4 +134,5 @@ def _describe(feature: str) -> tuple[str, Family]:
     for prefix, (what, kind) in _VALUES.items():
         if feature.startswith(prefix):
             return f"{what}: {feature.removeprefix(prefix)}", kind
-    raise KeyError(feature)
+    own: Family = next((kind for word, kind in _SPEAKS_OF.items() if word in feature.split("_")), "audio")
+    return feature.replace("_", " "), own

@@ -36,7 +36,7 @@ from spotify_ml.config import (
     TwoPartConfig,
     XGBoostConfig,
 )
-from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.errors import ConfigError, DataError, says_no_memory
 from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.matrices import xgboost_matrices
 from spotify_ml.models.targets import Task, class_names, sample_weights, task_target
@@ -232,6 +232,8 @@ def library_refusals(name: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in {"xgboost", "lightgbm", "catboost", "_catboost"}:
             raise
+        if says_no_memory(str(error)):
+            raise MemoryError(str(error).strip().splitlines()[0]) from error
         reason = str(error).partition("Check failed: ")[2] or str(error)
         raise ConfigError(f"config: {name} refuses these values of model.…: {reason.splitlines()[0]}") from error
 

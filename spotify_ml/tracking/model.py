@@ -1,8 +1,10 @@
 """The model as MLflow stores and registers it: its files, signature, requirements, hashes and tags."""
 
 import contextlib
+import errno
 import inspect
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,12 +19,15 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from spotify_ml.config import EnsembleConfig, RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
+from spotify_ml.errors import OutputError
+from spotify_ml.files import reason_of
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
@@ -73,22 +78,8 @@ def log_model(
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
     try:
-        with tempfile.TemporaryDirectory() as scratch, _without_looking_at_installed_files():
-            # The sample would travel with every version.
-            code = shutil.copytree(PACKAGE, Path(scratch) / PACKAGE.name, ignore=_not_code)
-            folder = Path(scratch) / "model"
-            mlflow.pyfunc.save_model(
-                folder,
-                mlflow_model=Model(
-                    logged.artifact_location, logged.source_run_id, model_uuid=model_id, model_id=model_id
-                ),
-                python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
-                artifacts=_artifacts(model_files(models)),
-                code_paths=[str(code)],
-                signature=_signature(class_names(config.task)),
-                input_example=example.head(_EXAMPLE_ROWS),
-                pip_requirements=model_requirements(_families(config)),
-            )
+        with _scratch_folder() as scratch:
+            folder = _save(scratch, logged, config, models, example)
             sums_sha256 = write_sums(folder)
             client.log_model_artifacts(model_id, str(folder))
     except BaseException:
@@ -96,6 +87,49 @@ def log_model(
         raise
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return SavedModel(str(logged.model_uri), sums_sha256)
+
+
+def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame) -> Path:
+    """Write what MLflow loads to a temporary folder, and return where."""
+    model_id, folder = str(logged.model_id), scratch / "model"
+    with _full_disk_named(scratch), _without_looking_at_installed_files():
+        # The sample would travel with every version.
+        code = shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=_not_code)
+        mlflow.pyfunc.save_model(
+            folder,
+            mlflow_model=Model(logged.artifact_location, logged.source_run_id, model_uuid=model_id, model_id=model_id),
+            python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
+            artifacts=_artifacts(model_files(models)),
+            code_paths=[str(code)],
+            signature=_signature(class_names(config.task)),
+            input_example=example.head(_EXAMPLE_ROWS),
+            pip_requirements=model_requirements(_families(config)),
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    try:
+        scratch = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise OutputError(f"no temporary folder can be made: {reason_of(error)}; name one by TMPDIR=…") from error
+    with scratch as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _full_disk_named(scratch: Path) -> Iterator[None]:
+    """Say in a line where there is no room; MLflow and shutil would list every file that was to be copied."""
+    try:
+        yield
+    except (OSError, MlflowException) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else os.strerror(errno.ENOSPC)
+        if isinstance(error, MlflowException) and reason not in str(error):
+            raise
+        raise OutputError(
+            f"the temporary folder {scratch} cannot be written: {reason}; make room, or name another by TMPDIR=…"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -159,8 +193,9 @@ def register(
 
 
 def _artifacts(files: ModelFiles) -> dict[str, str]:
+    # As addresses: MLflow would read a %20 in a path as a blank.
     paths = {name: getattr(files, name) for name in ("features", "estimator", "metadata", "intervals")}
-    return {name: str(path) for name, path in paths.items() if path is not None}
+    return {name: path.absolute().as_uri() for name, path in paths.items() if path is not None}
 
 
 def _not_code(folder: str, names: list[str]) -> list[str]:

@@ -19,9 +19,11 @@ from mlflow.utils.time import get_current_time_millis
 from spotify_ml.command_config import PromoteConfig
 from spotify_ml.errors import TrackingError, without_passwords
 from spotify_ml.evaluation.gate import Verdict
+from spotify_ml.paths import database_path
+from spotify_ml.tracking.abandoned import close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
 from spotify_ml.tracking.registry import Version, find_version
-from spotify_ml.tracking.store import connect, database_path, store_errors
+from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 log = logging.getLogger(__name__)
@@ -240,7 +242,8 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
     """
     client, experiment_id = connect(config.tracking)
     with store_errors(config.tracking.uri):
-        tags = {**code_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
+        close_abandoned(client, experiment_id)
+        tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
         run = client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}")
     record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)
     try:

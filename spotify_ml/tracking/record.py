@@ -27,6 +27,7 @@ from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary, unbeaten_baseline
 from spotify_ml.result import Result
 from spotify_ml.timing import Stopwatch
+from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
 from spotify_ml.tracking.provenance import rows_digest
@@ -333,10 +334,13 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     tags = {
         **parent,
         **code_tags(),
+        **process_tags(),
+        FOLDER_TAG: str(logs.parent.absolute()),
         "config.sha256": config.digest(),
         "hydra.overrides": without_passwords(" ".join(overrides)),
     }
     with store_errors(uri):
+        close_abandoned(client, experiment_id)
         run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
     name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
     record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)

@@ -1,7 +1,6 @@
 """Versions of the registered model: found by name and alias, and loaded with the code they were registered with."""
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -21,13 +20,14 @@ from spotify_ml.data.contract import check_columns
 from spotify_ml.data.tables import as_frame
 from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError
 from spotify_ml.models.integrity import check_files
-from spotify_ml.paths import PROJECT
+from spotify_ml.paths import default_store
+from spotify_ml.tracking.reach import named
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.tracking.versions import SUMS_TAG
 
 log = logging.getLogger(__name__)
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
+_URI = re.compile(r"models:/(?P<name>[^/]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
 _PROMOTE = "python -m spotify_ml.promote"
 _PACKAGE = __name__.partition(".")[0]
 
@@ -114,8 +114,9 @@ class ScoringModel:
 
 def load_model(uri: str, tracking_uri: str | None = None) -> ScoringModel:
     """Load a version of a registered model; see `spotify_ml.load_model`."""
-    store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
+    store = tracking_uri or default_store()
     client = open_store(store)
+    log.info("store %s", named(store))
     with store_errors(store):
         return load_version(find_version(client, uri), store)
 

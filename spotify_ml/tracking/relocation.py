@@ -7,7 +7,9 @@ from pathlib import Path
 
 from spotify_ml.config import TrackingConfig
 from spotify_ml.errors import TrackingError
-from spotify_ml.tracking.store import database_path, open_store, store_errors
+from spotify_ml.paths import database_path
+from spotify_ml.tracking.reach import named
+from spotify_ml.tracking.store import artifacts_of, open_store, store_errors
 
 # Every column of MLflow's tables that says where files are; what a run was made from and with is history and stays.
 _LOCATIONS = (
@@ -57,10 +59,11 @@ def relocate(config: TrackingConfig, old: str | None = None) -> Relocation:
         If it is no local store, the files are not there, or the database cannot be written.
     """
     database = database_path(config.uri)
-    if database is None or config.artifact_location is None:
-        raise TrackingError(f"{config.uri} is no local store; name one: tracking.uri=sqlite:///…/mlflow.db")
+    artifacts = artifacts_of(config)
+    if database is None or artifacts is None:
+        raise TrackingError(f"{named(config.uri)} is no local store; name one: tracking.uri=sqlite:///…/mlflow.db")
     open_store(config.uri)
-    new = Path(config.artifact_location).absolute()
+    new = Path(artifacts).absolute()
     if not new.is_dir():
         raise TrackingError(f"there are no artifacts in {new}; move or copy the whole folder of the store")
     with store_errors(config.uri), closing(sqlite3.connect(database, timeout=_WAIT_S)) as connection:
@@ -75,7 +78,7 @@ def _recorded(connection: sqlite3.Connection, config: TrackingConfig) -> str:
         "SELECT artifact_location FROM experiments WHERE name = ?", (config.experiment,)
     ).fetchone()
     if row is None:
-        raise TrackingError(f"{config.uri} has no experiment '{config.experiment}'; set tracking.experiment=…")
+        raise TrackingError(f"{named(config.uri)} has no experiment '{config.experiment}'; set tracking.experiment=…")
     return str(row[0])
 
 

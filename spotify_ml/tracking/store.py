@@ -17,7 +17,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import TrackingError
+from spotify_ml.errors import StoreError, TrackingError, without_passwords
+from spotify_ml.files import reason_of
+from spotify_ml.paths import STORE_VARIABLE, database_path
+from spotify_ml.tracking.reach import check_store, named
 
 # A bar for every small local file, a line for every migration and every version: noise.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -26,9 +29,8 @@ for _noisy in ("mlflow", "alembic"):
 # It logs the traceback of what it raises; what it raises is said below, once.
 logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 
-_SQLITE = "sqlite:///"
-_HTTP = ("http://", "https://")
-_ANSWER_WITHIN_S = 5
+# No memory, no further process: no fault of the store.
+_OF_THE_MACHINE = (errno.ENOMEM, errno.EAGAIN)
 # Another process may be creating the store.
 _LOCKED_FOR_S = 60
 
@@ -45,18 +47,21 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
 
     Raises
     ------
-    TrackingError
+    StoreError
         If the store does not answer or cannot be written.
     """
-    with store_errors(config.uri):
-        if config.uri.startswith(_HTTP):
-            _check_answers(config.uri)
-        elif (database := database_path(config.uri)) is not None:
+    check_store(config.uri, must_exist=False)
+    try:
+        with store_errors(config.uri):
+            database = database_path(config.uri)
+            if database is None:
+                return _open(config)
             _check_writable(database)
             # Processes that create the same SQLite store at once break each other.
             with FileLock(f"{database}.lock"), _whole_or_gone(database):
                 return _open(config)
-        return _open(config)
+    except TrackingError as error:
+        raise StoreError(str(error)) from error
 
 
 def open_store(uri: str) -> MlflowClient:
@@ -64,31 +69,36 @@ def open_store(uri: str) -> MlflowClient:
 
     Raises
     ------
-    TrackingError
+    StoreError
         If there is none, or it does not answer.
     """
+    check_store(uri)
     with store_errors(uri):
-        if uri.startswith(_HTTP):
-            _check_answers(uri)
-        elif (database := database_path(uri)) is not None and not database.is_file():
-            raise TrackingError(f"there is no tracking store {uri}; name another, or train first")
         return MlflowClient(uri)
 
 
-def database_path(uri: str) -> Path | None:
-    """Return the file of a SQLite store, or None for any other."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
-
-
-def _check_answers(uri: str) -> None:
-    """Fail soon where MLflow itself would retry for minutes."""
-    requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_WITHIN_S).raise_for_status()
+def artifacts_of(config: TrackingConfig) -> str | None:
+    """Return where a new experiment keeps its artifacts; of a SQLite store beside the database if nothing is said."""
+    database = database_path(config.uri)
+    if config.artifact_location is not None or database is None:
+        return config.artifact_location
+    return str(database.absolute().parent / "artifacts")
 
 
 def _open(config: TrackingConfig) -> tuple[MlflowClient, str]:
-    mlflow.set_tracking_uri(config.uri)
+    _set_store(config.uri)
     client = MlflowClient()
     return client, _experiment_id(client, config)
+
+
+def _set_store(uri: str) -> None:
+    """Let MLflow use a store, without leaving it in the environment: there it names what the user chose."""
+    before = os.environ.get(STORE_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop(STORE_VARIABLE, None)
+    else:
+        os.environ[STORE_VARIABLE] = before
 
 
 def _check_writable(database: Path) -> None:
@@ -119,7 +129,7 @@ def _whole_or_gone(database: Path) -> Iterator[None]:
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
     experiment = client.get_experiment_by_name(config.experiment)
     if experiment is None:
-        return str(client.create_experiment(config.experiment, artifact_location=config.artifact_location))
+        return str(client.create_experiment(config.experiment, artifact_location=artifacts_of(config)))
     if experiment.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the experiment '{config.experiment}' was deleted; restore it with "
@@ -147,11 +157,13 @@ def store_errors(uri: str) -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise TrackingError(
-            f"the tracking server {uri} does not answer ({type(error).__name__}); start it, or mend tracking.uri=…"
+            f"the tracking server {named(uri)} does not answer ({type(error).__name__}); start it, or name another: "
+            "tracking.uri=…"
         ) from error
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise TrackingError(f"the tracking store {uri} cannot be used: {cause}") from error
+        cause = without_passwords(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
+        raise TrackingError(f"the tracking store {named(uri)} cannot be used: {cause}") from error
     except OSError as error:
-        reason = f"{error.strerror or error} ({error.filename or 'no file named'})"
-        raise TrackingError(f"the tracking store {uri} cannot be written: {reason}") from error
+        if error.errno in _OF_THE_MACHINE:
+            raise
+        raise TrackingError(f"the tracking store {named(uri)} cannot be written: {reason_of(error)}") from error

@@ -1,6 +1,7 @@
 """The record of a study: one parent run, and a run below it for every trial."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from spotify_ml.config import RunConfig
-from spotify_ml.errors import ConfigError
+from spotify_ml.errors import ConfigError, TrackingError
+from spotify_ml.tracking.abandoned import close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import code_tags
@@ -63,7 +65,8 @@ class StudyRecord:
         """
         with store_errors(self._uri):
             if run_id is None:
-                run = self._client.create_run(self._experiment_id, run_name=name, tags={**code_tags(), **tags})
+                tags = {**code_tags(), **process_tags(), **tags}
+                run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
                 self.run_id = str(run.info.run_id)
             else:
                 self.run_id = run_id
@@ -78,6 +81,8 @@ class StudyRecord:
                 "set tracking.uri=… to the store that the study was begun with, or choose another name"
             ) from error
         self._client.update_run(self.run_id, status="RUNNING")
+        for name, value in process_tags().items():
+            self._client.set_tag(self.run_id, name, value)
 
     def log_params(self, settings: dict[str, Any]) -> None:
         """Log settings of the study under their dotted keys; what is logged already stays."""
@@ -103,7 +108,7 @@ class StudyRecord:
     def start_trial(self, number: int, values: dict[str, Any]) -> str:
         """Start the run of a trial, and return its id."""
         params = [Param(key, str(value)) for key, value in values.items()]
-        tags = {_PARENT_TAG: self.run_id, _TRIAL_TAG: str(number)}
+        tags = {_PARENT_TAG: self.run_id, _TRIAL_TAG: str(number), **process_tags()}
         with store_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=f"trial-{number}", tags=tags)
             self._client.log_batch(run.info.run_id, params=params)
@@ -153,9 +158,23 @@ class StudyRecord:
             (int(run.data.tags[_TRIAL_TAG]) if _TRIAL_TAG in run.data.tags else None, run.info.run_id) for run in runs
         ]
 
+    def leave(self) -> None:
+        """Say that this process works no longer on the study; others may."""
+        with suppress(TrackingError), store_errors(self._uri):
+            for name in process_tags():
+                self._client.delete_tag(self.run_id, name)
+
+    def close_abandoned(self) -> None:
+        """End the runs of other commands whose process is gone; those of this study are told by its trials."""
+        with store_errors(self._uri):
+            close_abandoned(self._client, self._experiment_id)
+
     def end(self, status: str) -> None:
         """End the parent run with ``FINISHED``, ``FAILED`` or ``KILLED``; a later start goes on with it."""
         with store_errors(self._uri):
+            # Of a process before this one, which the study has got over.
+            if status == "FINISHED" and "error" in self._client.get_run(self.run_id).data.tags:
+                self._client.delete_tag(self.run_id, "error")
             self._client.set_terminated(self.run_id, status)
 
 

@@ -25,7 +25,6 @@ from optuna.pruners import (
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import URL, Engine, create_engine, make_url, text
@@ -43,6 +42,7 @@ from spotify_ml.config import (
     WilcoxonConfig,
 )
 from spotify_ml.errors import ConfigError, TrackingError, without_passwords
+from spotify_ml.tuning.journal import Journal
 from spotify_ml.tuning.objectives import Objective
 
 # The run says what happens, in its own words.
@@ -95,7 +95,7 @@ class Storage:
 
     def _open(self, url: str) -> BaseStorage:
         if url.startswith(_JOURNAL):
-            return JournalStorage(JournalFileBackend(str(self._file)))
+            return JournalStorage(Journal(str(self._file)))
         if url.startswith(_SQLITE):
             options = {"connect_args": {"timeout": _LOCKED_FOR_S, "check_same_thread": False}}
             return RDBStorage(f"{_SQLITE}{self._file}", engine_kwargs=options)

@@ -3,7 +3,7 @@
 import gc
 import json
 import logging
-import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +11,15 @@ from statistics import fmean
 from time import perf_counter, sleep
 from typing import Never
 
-from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_passwords
+from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
 from spotify_ml.tracking.study import StudyRecord
@@ -112,11 +114,11 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     silence_experimental_warnings()
     space = read_space(settings.space, config)
     objectives = read_objectives(config, settings)
+    rehearse(config.model, config.task, config.seed)
     raw = read_tracks(config.data)
     record = StudyRecord(config)
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    _check_name(name)
     with storage.errors():
         identity = _identity(config, raw, space, objectives, settings)
         first = nearest_values(space, own_values(space, config))
@@ -124,13 +126,6 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         log.info("study %s, in %s", name, storage.name)
         with Worker(study.study) as worker:
             return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise ConfigError(
-            f"config: tune.study_name={name}: take letters, digits, '.', '_', '+' and '-'; it names files"
-        )
 
 
 def _identity(
@@ -178,12 +173,15 @@ class _Work:
         with self._study.locked():
             self._open_record(overrides, parent)
             self._recover()
+        self._record.close_abandoned()
         try:
             self._run_trials()
             summary = self._finish(folder, overrides)
         except BaseException as error:
             self._leave("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
+        finally:
+            self._record.leave()
         best = self._best()
         counts = {state.name.lower(): len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
         return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[VALUES], summary)
@@ -256,7 +254,9 @@ class _Work:
                 self._record.end_trial(run_id, "fail", error=_GONE)
             return True
         except BaseException as error:
-            self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            # A storage that cannot be written is no reason to leave the run open; the next start mends the trial.
+            with suppress(StorageInternalError, SQLAlchemyError, OSError):
+                self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             interrupted = isinstance(error, KeyboardInterrupt)
             if run_id:
                 said = "interrupted" if interrupted else str(error)
@@ -385,12 +385,17 @@ class _Work:
 
     def _leave(self, status: str) -> None:
         """End the parent run, unless others go on with it."""
+        others = False
         try:
             with self._study.locked():
                 self._worker.retire()
                 self._recover()
-                if not self._study.has_other_workers(self._worker):
-                    self._record.end(status)
+                others = self._study.has_other_workers(self._worker)
+        except SpotifyMLError as error:
+            log.warning("the study's trials could not be ended: %s", error)
+        try:
+            if not others:
+                self._record.end(status)
         except SpotifyMLError as error:
             log.warning("the study's run could not be marked %s: %s", status, error)
 

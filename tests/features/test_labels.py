@@ -5,7 +5,7 @@ import pytest
 from sklearn import config_context
 
 from spotify_ml.data.etl import clean
-from spotify_ml.data.schema import TARGET
+from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.features.factory import build_features
 from spotify_ml.features.labels import FAMILIES, family, label
@@ -47,6 +47,23 @@ def test_columns_are_named_for_people(column: str, text: str, kind: str):
     assert (label(column), family(column)) == (text, kind)
 
 
-def test_what_no_feature_set_has_is_no_column():
-    with pytest.raises(KeyError, match="popularity_squared"):
-        label("popularity_squared")
+@pytest.mark.parametrize(
+    ("column", "text", "kind"),
+    [
+        ("popularity_squared", "popularity squared", "audio"),
+        ("title_emoji", "title emoji", "text"),
+        ("artist_age", "artist age", "artist"),
+        ("album_artist_median", "album artist median", "album"),
+        ("n_top_genres", "n top genres", "genre"),
+        ("new", "new", "audio"),
+    ],
+)
+def test_a_new_column_is_told_by_its_own_name(column: str, text: str, kind: str):
+    assert (label(column), family(column)) == (text, kind)
+
+
+@pytest.mark.parametrize("name", FAMILIES_OF)
+def test_no_column_of_a_feature_set_falls_back_to_its_own_name(sample: RawTracks, name: str):
+    columns = _columns(name, clean(sample.frame, "tracks").frame.head(2000))
+    derived = [column for column in columns if column not in AUDIO]
+    assert [column for column in derived if label(column) == column.replace("_", " ")] == []

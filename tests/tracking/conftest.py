@@ -1,6 +1,5 @@
 """One small registered model for the tests of what becomes of a version after its run."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,10 +71,3 @@ def store(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(root, summary, sample.frame.drop(columns="popularity").head(50))
     store.client.set_registered_model_alias(MODEL, "champion", "1")
     return store
-
-
-@pytest.fixture(autouse=True)
-def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch):
-    """Whoever runs the tests may have one."""
-    if "MLFLOW_TRACKING_URI" in os.environ:
-        monkeypatch.delenv("MLFLOW_TRACKING_URI")

@@ -193,7 +193,7 @@ def test_the_command_writes_one_page_that_needs_no_other(recorded: Recorded, suf
         timeout=300,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"store    {recorded.tracking.uri}\n")
     answer, written = done.stdout.splitlines()
     assert answer.startswith(f"A ({recorded.full.run_name}) is better than B ({recorded.audio.run_name}) by ")
     assert written == str(page)

@@ -351,7 +351,7 @@ def test_the_benchmark_counts_answers_and_errors(server: Server):
 def _refused(store: Store, *overrides: str, cwd: Path) -> str:
     done = subprocess.run(_command(store, *overrides), cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
     return done.stderr
 

@@ -729,7 +729,7 @@ BAD = {
     "test metric": (["tune.metrics=[test/r2]"], "test rows"),
     "no trials": (["tune.n_trials=0"], "tune.n_trials"),
     "no pruner": (["tune/pruner=meadian"], "did you mean 'median'"),
-    "no name": (["tune.study_name=a/b"], "tune.study_name=a/b"),
+    "no name": (["tune.study_name=a/b"], "tune.study_name='a/b'"),
     "no storage": (["tune.storage=mysql://user:hush-hush@localhost/x"], "tune.storage=mysql://user:***@localhost/x"),
     "unreachable": (["tune.storage=postgresql+psycopg2://nobody:hush-hush@127.0.0.1:1/x"], "refused"),
     "another space": ([f"{DEPTH}.high=11"], "another search space"),

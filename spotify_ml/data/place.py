@@ -1,0 +1,28 @@
+"""Whether there is a file of tracks where a configuration says; looked at before anything is imported."""
+
+from pathlib import Path
+
+from spotify_ml.config import DataConfig
+from spotify_ml.errors import DataError
+
+# What to do where there is no file of tracks.
+HINTS = {
+    "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
+    "file": "check data.path=…; a relative path is taken from the current folder",
+    "sample": "the bundled sample is part of the package; reinstall it",
+}
+
+
+def check_data(config: DataConfig) -> None:
+    """See that the file that a configuration names is there.
+
+    Raises
+    ------
+    DataError
+        If it is not, or is a folder.
+    """
+    path = Path(config.path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")
+    if not path.exists():
+        raise DataError(f"{path} does not exist; {HINTS[config.name]}")

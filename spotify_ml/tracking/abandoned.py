@@ -1,0 +1,71 @@
+"""Runs whose process is gone: each says which process works on it, and the next command closes what none does."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from spotify_ml.files import remove_abandoned
+from spotify_ml.process import machine, started
+
+log = logging.getLogger(__name__)
+
+# process/<machine>/<process id>, with the time of its start: several may work on the run of a study.
+_PREFIX = "process/"
+FOLDER_TAG = "run.folder"
+_PARENT_TAG, _TRIAL_TAG, _STATE_TAG = "mlflow.parentRunId", "tune.trial", "tune.state"
+_SEARCHED_RUNS = 1000
+
+
+def process_tags() -> dict[str, str]:
+    """Return the tag of a run that this process works on."""
+    return {f"{_PREFIX}{machine()}/{os.getpid()}": started(os.getpid()) or ""}
+
+
+def close_abandoned(client: MlflowClient, experiment_id: str) -> None:
+    """End every run of an experiment that processes of this machine worked on which are all gone, and say so.
+
+    Runs of other machines, and those from before runs named their processes, stay as they are.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    experiment_id : str
+        Of the experiment.
+    """
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=_SEARCHED_RUNS)
+    gone = {run.info.run_id: run for run in running if _is_abandoned(run.data.tags)}
+    # What was begun below a run without a process of its own.
+    below = [run for run in running if run.data.tags.get(_PARENT_TAG) in gone and not _owners(run.data.tags)]
+    for run in (*gone.values(), *below):
+        _close(client, run)
+
+
+def _close(client: MlflowClient, run: Run) -> None:
+    run_id, tags = run.info.run_id, run.data.tags
+    processes = ", ".join(owner.removeprefix(_PREFIX) for owner in _owners(tags)) or "of the run above"
+    client.set_tag(run_id, "error", f"its process ({processes}) ended without closing it: killed, or out of memory")
+    if _TRIAL_TAG in tags:
+        client.set_tag(run_id, _STATE_TAG, "fail")
+    client.set_terminated(run_id, "FAILED")
+    log.warning("run %s (%s) was left RUNNING by a process that is gone; it is FAILED now", run.info.run_name, run_id)
+    if FOLDER_TAG in tags:
+        remove_abandoned(Path(tags[FOLDER_TAG]))
+
+
+def _owners(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name.startswith(_PREFIX)}
+
+
+def _is_abandoned(tags: Mapping[str, str]) -> bool:
+    owners = _owners(tags)
+    return bool(owners) and all(_is_gone(name, since) for name, since in owners.items())
+
+
+def _is_gone(owner: str, since: str) -> bool:
+    host, _, process_id = owner.removeprefix(_PREFIX).rpartition("/")
+    return host == machine() and started(int(process_id)) != since

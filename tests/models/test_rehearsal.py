@@ -1,0 +1,56 @@
+"""Tests of the fit on made-up rows: what a library refuses is told before tracks are read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from sklearn.neighbors import KNeighborsRegressor
+
+from spotify_ml.config import LinearConfig, RunConfig
+from spotify_ml.config_check import validate
+from spotify_ml.errors import ConfigError
+from spotify_ml.models import estimators
+from spotify_ml.models.rehearsal import rehearse
+from spotify_ml.paths import CONF
+from spotify_ml.train import train
+
+MODELS = sorted(path.stem for path in (CONF / "model").iterdir())
+CLASSES = "task=classification"
+TASKS = {"regression": [], "category": [CLASSES], "popular": [CLASSES, "task.label=popular"]}
+
+
+def configured(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("train", list(overrides)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_as_its_file_has_it_is_let_pass(model: str, task: str):
+    config = configured(f"model={model}", *TASKS[task])
+    rehearse(config.model, config.task, config.seed)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.tree_method=exact", "model.max_depth=0"], "unlimited depth"),
+        (["model=two_part", "model.alive.tree_method=exact", "model.alive.max_depth=0"], "unlimited depth"),
+        (["model=blend", "model.members.xgboost.tree_method=exact", "model.members.xgboost.max_depth=0"], "depth"),
+        (["model=lightgbm", "model.num_leaves=200000"], "num_leaves"),
+    ],
+)
+def test_what_a_library_refuses_is_named(overrides: list[str], words: str):
+    config = configured(*overrides)
+    with pytest.raises(ConfigError, match=words):
+        rehearse(config.model, config.task, config.seed)
+
+
+def test_an_estimator_without_weights_is_named_before_a_run_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    family = replace(estimators._FAMILIES[LinearConfig], build=lambda config, task, seed: KNeighborsRegressor())
+    monkeypatch.setitem(estimators._FAMILIES, LinearConfig, family)
+    config = configured("model=linear", f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(ConfigError, match=r"model=linear: KNeighborsRegressor.fit takes no sample_weight"):
+        train(config, tmp_path / "run", [])
+    assert not (tmp_path / "mlflow.db").exists()

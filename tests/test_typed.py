@@ -1,0 +1,115 @@
+"""Tests of what is said of values that Hydra's grammar reads as something else, and of what to type instead."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from spotify_ml.command_config import PredictConfig
+from spotify_ml.config_check import validate_as
+from spotify_ml.errors import ConfigError
+from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.typed import misread, quoted
+
+register_resolvers()
+PATIENCE_S = 60
+TEXTS = [
+    "dataset (1).csv",
+    "a,b.csv",
+    "a=b.csv",
+    "a{b}.csv",
+    "[a].csv",
+    "it's.csv",
+    'say "so".csv',
+    "café.csv",
+    "a&b;c!.csv",
+    "a#b%20c.csv",
+    "C:\\new\\",
+    "20261130",
+    "1_000",
+    "1e3",
+    "true",
+    "null",
+    "  ",
+    "http://user:secret@host/?a=b&c=d",
+]
+
+
+@pytest.mark.parametrize("key", ["input", "tracking.uri"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_is_to_be_typed_is_read_as_the_text(key: str, text: str):
+    (argument,) = shlex.split(quoted(key, text))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("predict", [argument])
+    section, _, name = key.rpartition(".")
+    assert (composed[section] if section else composed)[name] == text
+
+
+@pytest.mark.parametrize("text", ["null", "NULL", "fail", "skip"])
+def test_null_is_a_choice_of_on_error(text: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("predict", ["input=-", "output=-", f"on_error={text}"])
+    assert validate_as(composed, PredictConfig).on_error == text.lower()
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("20261130", "20261130"), ("1_000", "1_000"), ("1e3", "1e3"), ("true", "true"), ("null", "null"), ("[a]", "[a]")],
+)
+@pytest.mark.parametrize("key", ["output", "tracking.experiment", "tracking.registered_model", "model_uri"])
+def test_a_number_in_the_place_of_text_is_answered_with_how_to_quote_it(
+    key: str, typed: str, shown: str, monkeypatch: pytest.MonkeyPatch
+):
+    arguments = ["input=-", "output=-", f"{key}={typed}"]
+    monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("predict", arguments)
+    with pytest.raises(ConfigError) as caught:
+        validate_as(composed, PredictConfig)
+    assert f"""{key}=""" in str(caught.value)
+    assert f"""'{key}="{shown}"'""" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("input=a (1).csv", ["input=a (1).csv", """'input="a (1).csv"'"""]),
+        ("+tracking.x=a=b", ["+tracking.x=a=b", """'+tracking.x="a=b"'"""]),
+        ("--foo", ["no option --foo"]),
+        ("input", ["'input' is not KEY=VALUE"]),
+    ],
+)
+def test_what_cannot_be_read_is_named(argument: str, words: list[str]):
+    assert [word for word in words if word not in misread(argument)] == []
+
+
+# --- the same through the real commands
+
+PLACES = [
+    ("-m spotify_ml.predict", "input=dataset (1).csv", """'input="dataset (1).csv"'"""),
+    ("-m spotify_ml.predict", "output=scored,new.csv", """'output="scored,new.csv"'"""),
+    ("-m spotify_ml.train", "data.path=a=b.csv", """'data.path="a=b.csv"'"""),
+    ("-m spotify_ml.train", "name=20261130", """'name="20261130"'"""),
+    ("-m spotify_ml.promote", "tracking.uri=http://host/?a=b", """'tracking.uri="http://host/?a=b"'"""),
+]
+
+
+@pytest.mark.parametrize(("command", "argument", "typed"), PLACES)
+def test_the_command_says_which_key_and_how_to_quote_it(command: str, argument: str, typed: str, tmp_path: Path):
+    arguments = [sys.executable, *command.split(), argument]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert argument.partition("=")[0] in line
+    assert typed in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_words_of_a_value_are_put_together(tmp_path: Path):
+    arguments = [sys.executable, "-m", "spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert """'input="my tracks.csv"'""" in done.stderr

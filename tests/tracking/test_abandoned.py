@@ -1,0 +1,102 @@
+"""Tests of what becomes of runs whose process is gone: closed by the next command, and no others."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from spotify_ml.files import partial_name, remove_abandoned
+from spotify_ml.process import machine, started
+from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
+from spotify_ml.tracking.store import connect
+from tests.tracking.test_store import configured
+
+PARENT = "mlflow.parentRunId"
+
+
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """The id of a process that is gone."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert started(process.pid) is None
+    return process.pid
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[MlflowClient, str]:
+    """A store, and an experiment in it."""
+    return connect(configured(tmp_path))
+
+
+def test_runs_of_processes_that_are_gone_are_closed_and_no_others(
+    place: tuple[MlflowClient, str], gone: int, caplog: pytest.LogCaptureFixture
+):
+    client, experiment = place
+    dead, here = {f"process/{machine()}/{gone}": "123"}, f"process/{machine()}/{os.getpid()}"
+    tags: dict[str, dict[str, str]] = {
+        "dead": dead,
+        "number given again": {here: "1"},
+        "two dead": {**dead, here: "1"},
+        "alive": process_tags(),
+        "one alive": {**dead, **process_tags()},
+        "elsewhere": {f"process/elsewhere/{gone}": "123"},
+        "one elsewhere": {**dead, "process/elsewhere/1": "1"},
+        "old": {"git.dirty": "false"},
+        "trial": {**dead, "tune.trial": "3"},
+    }
+    runs = {name: client.create_run(experiment, tags=each, run_name=name).info.run_id for name, each in tags.items()}
+    for name, parent in (("fold", "dead"), ("fold of the living", "alive")):
+        runs[name] = client.create_run(experiment, tags={PARENT: runs[parent]}, run_name=name).info.run_id
+    ended = client.create_run(experiment, tags=dead).info.run_id
+    client.set_terminated(ended, "FINISHED")
+    closed = {"dead", "number given again", "two dead", "trial", "fold"}
+    with caplog.at_level(logging.WARNING):
+        close_abandoned(client, experiment)
+    found = {name: client.get_run(run_id) for name, run_id in runs.items()}
+    assert {name for name, run in found.items() if run.info.status == "FAILED"} == closed
+    assert {name for name, run in found.items() if run.info.status == "RUNNING"} == set(runs) - closed
+    assert all("ended without closing it" in found[name].data.tags["error"] for name in closed)
+    assert found["trial"].data.tags["tune.state"] == "fail"
+    assert found["dead"].info.end_time is not None
+    assert client.get_run(ended).info.status == "FINISHED"
+    assert len(caplog.records) == len(closed)
+    close_abandoned(client, experiment)
+    assert len(caplog.records) == len(closed)
+
+
+def test_what_a_process_that_is_gone_was_writing_to_its_run_folder_goes_with_its_run(
+    place: tuple[MlflowClient, str], gone: int, tmp_path: Path
+):
+    client, experiment = place
+    folder = tmp_path / "run"
+    partial_name(folder / "models", gone).mkdir(parents=True)
+    (folder / "train.log").write_text("INFO etl")
+    client.create_run(experiment, tags={f"process/{machine()}/{gone}": "1", FOLDER_TAG: str(folder)})
+    close_abandoned(client, experiment)
+    assert [path.name for path in folder.iterdir()] == ["train.log"]
+
+
+def test_half_written_files_of_the_living_and_of_other_machines_stay(gone: int, tmp_path: Path):
+    mine, dead = (partial_name(tmp_path / "x.csv", number) for number in (os.getpid(), gone))
+    others = [tmp_path / f".x.csv.{gone}-000000.partial", tmp_path / ".x.csv.partial", tmp_path / f".x.{gone}.partial"]
+    for path in (mine, dead, *others):
+        path.write_text("half")
+    dead_folder = partial_name(tmp_path / "models", gone)
+    (dead_folder / "below").mkdir(parents=True)
+    remove_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (mine, *others)}
+    remove_abandoned(tmp_path / "none")
+
+
+def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert started(process.pid) == started(process.pid) is not None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert started(process.pid) is None
+    process.communicate()
