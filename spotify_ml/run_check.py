@@ -137,7 +137,7 @@ def _check_libraries(config: RunConfig) -> None:
         if absent:
             raise ConfigError(
                 f"config: {key} needs {' and '.join(absent)}, which is not installed; add it with "
-                f"`pip install '.[{extra}]'`"
+                f"`pip install -e '.[{extra}]'`"
             )
     if isinstance(config.tune, OptunaConfig) and not config.tune.storage.startswith(_STORAGES):
         storage = without_passwords(config.tune.storage)

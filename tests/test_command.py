@@ -394,7 +394,7 @@ BROKEN: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "header only": (lambda lines: [lines[0], ""], "no rows"),
     "header only, without a line end": (lambda lines: lines[:1], "no rows"),
     "missing column": (_header(",energy,", ",spare,"), "energy"),
-    "renamed column": (_header(",energy,", ",energie,"), "did you mean 'energie'"),
+    "renamed column": (_header(",energy,", ",enegry,"), "did you mean 'enegry'"),
     "repeated column": (_header(",energy,", ",tempo,"), "tempo"),
     "text in a numeric column": (_cell(3, "tempo", "fast"), "row 3: 'fast'"),
     "energy 1.7": (_cell(4, "energy", "1.7"), "outside 0 to 1"),

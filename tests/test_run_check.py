@@ -123,9 +123,9 @@ def test_what_only_a_library_knows_is_refused_before_a_run_too(arguments: list[s
     ("library", "overrides", "words"),
     [
         ("lightgbm", ["model=lightgbm"], "model=lightgbm needs lightgbm"),
-        ("catboost", ["model=catboost"], "pip install '.[catboost]'"),
+        ("catboost", ["model=catboost"], "pip install -e '.[catboost]'"),
         ("lightgbm", ["model=blend", "+model/lightgbm@model.members.lightgbm=lightgbm"], "model=lightgbm"),
-        ("distributed", ["engine=dask"], "pip install '.[dask]'"),
+        ("distributed", ["engine=dask"], "pip install -e '.[dask]'"),
     ],
 )
 def test_a_library_that_is_not_installed_is_named(

@@ -15,7 +15,7 @@ from spotify_ml.errors import ConfigError, EngineError
 
 def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.dataframe", None)
-    with pytest.raises(ConfigError, match=r"pip install '\.\[dask\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[dask\]'"):
         import_dask()
 
 

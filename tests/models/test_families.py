@@ -351,7 +351,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     family: str, task: str, matrices: Matrices, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, family, None)
-    with pytest.raises(ConfigError, match=rf"model={family} .*pip install '\.\[{family}\]'"):
+    with pytest.raises(ConfigError, match=rf"model={family} .*pip install -e '\.\[{family}\]'"):
         fit(configuration(family, task), matrices)
 
 
