@@ -25,7 +25,7 @@ ROWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "explain": (("explain",), ()),
     "outputs": (("outputs",), ()),
     "record, register": (("record", "register"), ()),
-    "start, imports, end": (("outside",), ("outside",)),
+    "start, imports, end": (("outside", "start"), ("outside",)),
     "the whole command": (("total",), ("total",)),
 }
 DATA_STAGES = ("etl", "split", "features")

@@ -68,10 +68,11 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
 
     clock = Stopwatch()
     with drawing as figures, ExitStack() as opened:
-        if config.engine.name == "local":
-            rehearse(config.model, config.task, config.seed)
-        parent_id = parent.run_id if parent else None
-        run = opened.enter_context(recorded_run(config, overrides, parent_id, folder / "train.log"))
+        with clock.stage("start"):
+            if config.engine.name == "local":
+                rehearse(config.model, config.task, config.seed)
+            parent_id = parent.run_id if parent else None
+            run = opened.enter_context(recorded_run(config, overrides, parent_id, folder / "train.log"))
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()

@@ -181,6 +181,9 @@ def test_default_run_succeeds_and_prints_its_table(pair: tuple[Store, Finished, 
     (times,) = re.findall(r"^time +(.*)$", text, re.MULTILINE)
     for stage in ("etl", "split", "features", "fit", "evaluate", "total"):
         assert re.search(rf"\b{stage} {metrics[f'time/{stage}_s']:.2f} s", times)
+    stages = {name: value for name, value in metrics.items() if name.startswith("time/") and name != "time/total_s"}
+    # What lies between them is next to nothing.
+    assert 0.9 * metrics["time/total_s"] < sum(stages.values()) <= metrics["time/total_s"]
     assert summary["run_id"] in text
     assert str(result.folder) in text
     assert re.search(rf"models:/{MODEL}@challenger.*version 1$", text, re.MULTILINE)

@@ -71,19 +71,8 @@ def processes(seconds: dict[str, float], factors: tuple[float, ...] = (1.0, 2.0,
 def results() -> Any:
     """Three rounds of two sizes, where all that takes time takes ten times as long for ten times the rows."""
     made = report.Results("python scripts/benchmark.py", [1000, 10_000], 100)
-    stages = (
-        "etl",
-        "split",
-        "features",
-        "fit",
-        "evaluate",
-        "intervals",
-        "explain",
-        "outputs",
-        "record",
-        "register",
-        "outside",
-    )
+    stages = ("start", "etl", "split", "features", "fit", "evaluate", "intervals", "explain")
+    stages += ("outputs", "record", "register", "outside")
     fits = ("read", "quantise for the first fit", "first fit", "quantise for the fit", "fit", "predict")
     for n_rows, seconds in ((1000, 1.0), (10_000, 10.0)):
         for name, own in {
