@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from spotify_ml import __version__
 from spotify_ml.command_errors import explain, is_mendable
-from spotify_ml.errors import Refused
+from spotify_ml.errors import Refused, hide_passwords_in_logs, without_passwords
 from spotify_ml.memory import keep_freed
 from spotify_ml.tracking.sweep import SweepCallback
 
@@ -43,6 +43,7 @@ def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
     # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed()
+    hide_passwords_in_logs()
     if schema != _RUN:
         sys.argv[1:] = [re.sub("^model=", "model_uri=", argument) for argument in sys.argv[1:]]
     full_error = os.environ.get(_FULL_ERROR) == "1"
@@ -65,7 +66,8 @@ def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
         SweepCallback.end("FAILED")
         if full_error or not is_mendable(error):
             raise error from error.__cause__
-        sys.stderr.write(f"error: {explain(error, schema)}\n")
+        # What was typed may be repeated in it.
+        sys.stderr.write(f"error: {without_passwords(explain(error, schema))}\n")
         if isinstance(error, MemoryError):
             # There is none to tidy up with either: every object would complain.
             sys.stdout.flush()

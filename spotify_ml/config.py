@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from spotify_ml.errors import without_passwords
 from spotify_ml.paths import CONF
 
 
@@ -18,8 +19,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def flat(self) -> dict[str, Any]:
-        """Return every setting under its dotted key, as it is logged."""
+        """Return every setting under its dotted key."""
         return dict(_flatten(self.model_dump(by_alias=True)))
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings as they may be written down: without the passwords of addresses."""
+        return cast("dict[str, Any]", _told(self.model_dump(by_alias=True)))
+
+    def recorded_flat(self) -> dict[str, Any]:
+        """Return `recorded` under dotted keys, as it is logged."""
+        return dict(_flatten(self.recorded()))
 
 
 def _no_address(name: str) -> str:
@@ -408,6 +417,14 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return without_passwords(value) if isinstance(value, str) else value
 
 
 def model_config(name: str) -> SingleConfig:

@@ -1,8 +1,11 @@
 """The errors a user can cause, and the names they may have meant."""
 
+import logging
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
+from typing import Any
 
 
 class SpotifyMLError(Exception):
@@ -77,7 +80,31 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f" (did you mean '{nearest[0]}'?)" if nearest else ""
 
 
+# Of an address: what stands between its user and its host, to the last @; or all of that where there is no user.
+_PASSWORD = re.compile(r"(//[^\s:/@'\"]*):[^\s/'\"]*@")
+_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")
+_SECRET_KEY = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|signature|key)=)[^\s&#'\"]+", re.IGNORECASE)
+
+
 def without_passwords(text: str) -> str:
-    """Return a text in which the passwords of addresses are hidden."""
-    hidden = re.sub(r"(//[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
-    return re.sub(r"([?&]password=)[^\s&]*", r"\1***", hidden)
+    """Return a text in which the passwords, tokens and keys of addresses are hidden."""
+    if "/" not in text:
+        return text
+    hidden = _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text))
+    return _SECRET_KEY.sub(r"\1***", hidden)
+
+
+def hide_passwords_in_logs() -> None:
+    """Let what this process logs from now on be without passwords: Hydra logs what was typed for every job of a sweep.
+
+    Hydra sets its handlers up anew before each job; what makes records stays.
+    """
+    logging.setLogRecordFactory(_told)
+
+
+def _told(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*arguments, **keywords)
+    # A message that does not fit its values is for the handler to complain of.
+    with suppress(TypeError, ValueError, KeyError):
+        record.msg, record.args = without_passwords(record.getMessage()), ()
+    return record

@@ -21,7 +21,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
     """Write the files of a run below its folder, all but its figures."""
     matrices, fitted = result.matrices, result.fitted
     with staged(folder / "config.json") as file:
-        file.write_text(json.dumps(config.model_dump(by_alias=True), indent=2), encoding="utf-8")
+        file.write_text(json.dumps(config.recorded(), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
         data.mkdir()
         write_reports(data, result.quality, matrices.fitting.blocks())

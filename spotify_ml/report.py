@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from spotify_ml.errors import without_passwords
 from spotify_ml.files import staged
 
 BASELINES = ("baseline_mean", "baseline_genre", "baseline_ridge", "baseline_audio", "baseline_reference")
@@ -78,8 +79,14 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON."""
+        told = {
+            **asdict(self),
+            "tracking_uri": without_passwords(self.tracking_uri),
+            "overrides": [without_passwords(each) for each in self.overrides],
+            "objective": self.objective,
+        }
         with staged(path) as file:
-            file.write_text(json.dumps({**asdict(self), "objective": self.objective}, indent=2), encoding="utf-8")
+            file.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
 
 def summary_table(summary: Summary) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from spotify_ml.command_check import use_store
@@ -23,7 +24,7 @@ from spotify_ml.config import (
 from spotify_ml.config_check import validate
 from spotify_ml.data.place import check_data
 from spotify_ml.engine.support import refuse_unsupported
-from spotify_ml.errors import ConfigError, Refused, without_passwords
+from spotify_ml.errors import ConfigError, Refused, hide_passwords_in_logs, without_passwords
 
 _EXTRAS = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "dask": ("dask", "distributed")}
 _STORAGES = ("sqlite:///", "postgresql", "journal:///")
@@ -54,6 +55,18 @@ class CheckCallback(Callback):
             use_store(str(config.tracking.uri), must_exist=False)
         except Exception as error:
             raise Refused(error) from error
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Take passwords out of what Hydra has just written down of a job, and of its sweep, and out of logs."""
+        # The jobs of a sweep may have processes of their own.
+        hide_passwords_in_logs()
+        files = list(Path(config.hydra.runtime.output_dir, str(config.hydra.output_subdir)).glob("*.yaml"))
+        if config.hydra.mode == RunMode.MULTIRUN:
+            files.append(Path(config.hydra.sweep.dir, "multirun.yaml"))
+        for path in files:
+            written = path.read_text(encoding="utf-8") if path.is_file() else ""
+            if (told := without_passwords(written)) != written:
+                path.write_text(told, encoding="utf-8")
 
 
 def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:

@@ -111,12 +111,13 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def _remote_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
-    shown = without_passwords(str(config.address))
-    reason = None
+    address = str(config.address)
+    shown, reason = without_passwords(address), None
     try:
         client = distributed.Client(config.address, timeout=_CONNECT)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        # Dask repeats the address without its protocol.
+        reason = str(error).splitlines()[0].replace(address.partition("//")[2], shown.partition("//")[2])
     if reason is not None:
         # Dask closes a client that it could not connect when that is collected. Left to chance, that may come while the
         # next one starts, and both wait for the same lock; the error would keep it.

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
 from spotify_ml.command_config import PromoteConfig
-from spotify_ml.errors import TrackingError, without_passwords
+from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.gate import Verdict
 from spotify_ml.paths import database_path
 from spotify_ml.tracking.abandoned import close_abandoned, process_tags
@@ -248,8 +248,8 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
     record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)
     try:
         with store_errors(config.tracking.uri):
-            settings = {**config.flat(), "version": version.number}
-            params = [Param(key, without_passwords(str(value))[:PARAM_LENGTH]) for key, value in settings.items()]
+            settings = {**config.recorded_flat(), "version": version.number}
+            params = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()]
             client.log_batch(record.run_id, params=params)
             yield record
             client.set_terminated(record.run_id, "FINISHED")

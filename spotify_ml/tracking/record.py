@@ -180,7 +180,7 @@ class RunRecord:
 
     def create_model(self) -> LoggedModel:
         """Create the run's model in the store, with the settings it is made with and no files yet."""
-        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.flat().items()}
+        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.recorded_flat().items()}
         source = {name: value for name, value in self._tags.items() if name.startswith("mlflow.source.")}
         return self._client.create_logged_model(self._experiment_id, "model", self.run_id, source, params)
 
@@ -347,7 +347,7 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     try:
         with store_errors(uri):
             client.update_run(run_id, name=name)
-            record.log_params(config.flat())
+            record.log_params(config.recorded_flat())
             yield record
             record.close("FINISHED", logs)
     except BaseException as error:

@@ -24,6 +24,8 @@ from spotify_ml.tracking.reach import check_store, named
 
 # A bar for every small local file, a line for every migration and every version: noise.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# It prints the address of a server as it is, passwords and all.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 for _noisy in ("mlflow", "alembic"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 # It logs the traceback of what it raises; what it raises is said below, once.

@@ -195,7 +195,7 @@ class _Work:
         self._record.open(study.study_name, run_id, tags)
         if run_id is None:
             study.set_user_attr(_RUN_ID, self._record.run_id)
-            settings = {key: value for key, value in self._config.flat().items() if key != "tune.storage"}
+            settings = {key: value for key, value in self._config.recorded_flat().items() if key != "tune.storage"}
             self._record.log_params(settings)
 
     def _recover(self) -> None:

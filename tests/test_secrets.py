@@ -1,0 +1,180 @@
+"""Tests that a password in an address is written nowhere: planted in each that commands take, looked for everywhere."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from spotify_ml.errors import without_passwords
+from spotify_ml.paths import PROJECT
+from tests.conftest import SAMPLE
+
+PLANTED = "h0rse-b4ttery"
+PATIENCE_S = 120
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://user:{PLANTED}@host:5000",
+        f"http://user:{PLANTED}@{PLANTED}@host",
+        f"https://{PLANTED}@host/path",
+        f"postgresql+psycopg2://user:{PLANTED}@host/db",
+        f"postgresql://host/db?user=u&password={PLANTED}&sslmode=require",
+        f"postgresql://host/db?sslpassword={PLANTED}",
+        f"http://host/store?access_token={PLANTED}#top",
+        f"s3://user:{PLANTED}@host/bucket",
+        f"tcp://user:{PLANTED}@scheduler:8786",
+        f"a line with 'http://u:{PLANTED}@h' and \"http://u:{PLANTED}@h\" in it",
+    ],
+)
+def test_every_form_of_a_secret_is_hidden(address: str):
+    told = without_passwords(address)
+    assert PLANTED not in told
+    assert "***" in told
+    assert without_passwords(told) == told
+
+
+@pytest.mark.parametrize(
+    "text", ["sqlite:///mlruns/mlflow.db", "http://127.0.0.1:5000", "postgresql://user@host/db", "a: b@c", "x//y:z"]
+)
+def test_what_holds_no_secret_stays(text: str):
+    assert without_passwords(text) == text
+
+
+@dataclass(frozen=True)
+class Server:
+    """A tracking server on loopback, and the folder with all that it and its callers write."""
+
+    port: int
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"http://somebody:{PLANTED}@127.0.0.1:{self.port}"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder, port = tmp_path_factory.mktemp("secrets"), _free_port()
+    stored = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", *stored, "--port", str(port), "--workers", "1"]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "server.log").read_text()
+                assert time.monotonic() < deadline, (folder / "server.log").read_text()
+                time.sleep(0.2)
+        yield Server(port, folder)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def _run(server: Server, *command: str, variable: str | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"TMPDIR": str(server.folder / "tmp")} | ({"MLFLOW_TRACKING_URI": variable} if variable else {})
+    (server.folder / "tmp").mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=server.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def _nowhere(server: Server, *done: "subprocess.CompletedProcess[str]") -> None:
+    for each in done:
+        assert PLANTED not in each.stdout + each.stderr, each.args
+    holding = [path for path in server.folder.rglob("*") if path.is_file() and PLANTED.encode() in path.read_bytes()]
+    assert holding == []
+
+
+QUICK = ["model.n_estimators=40", "model.learning_rate=0.1", "model.max_depth=4", "model.n_jobs=1"]
+
+
+@pytest.mark.slow
+def test_a_password_of_the_store_is_in_no_file_no_store_and_on_no_screen(server: Server):
+    train, place = ["-m", "spotify_ml.train"], f"hydra.run.dir={server.folder}"
+    typed = _run(server, *train, *QUICK, f"tracking.uri={server.uri}", "tracking=server", f"{place}/typed")
+    held = _run(server, *train, *QUICK, f"{place}/held", variable=server.uri)
+    sweep = _run(
+        server,
+        *[*train, "-m", *QUICK, f"tracking.uri={server.uri}", "tracking.artifact_location=null", "baselines=quick"],
+        *["model.max_depth=2,3", f"hydra.sweep.dir={server.folder}/sweep"],
+    )
+    study = _run(
+        server,
+        *[*train, *QUICK, "tune=optuna", "tune.n_trials=2", f"tune.storage=sqlite:///{server.folder}/optuna.db"],
+        *[f"{place}/study", "baselines=quick"],
+        variable=server.uri,
+    )
+    for each in (typed, held, sweep, study):
+        assert each.returncode == 0, each.stderr
+    pd.read_parquet(SAMPLE).head(20).to_csv(server.folder / "tracks.csv", index=False)
+    names = [
+        (server.folder / name / "summary.json").read_text().split('"run_id": "')[1][:8] for name in ("typed", "held")
+    ]
+    done = [
+        _run(server, "-m", "spotify_ml.promote", "dry_run=true", "force=true", variable=server.uri),
+        _run(server, "-m", "spotify_ml.promote", "version=1", "force=true", f"tracking.uri={server.uri}"),
+        _run(server, "-m", "spotify_ml.predict", "input=tracks.csv", "output=scored.csv", f"tracking.uri={server.uri}"),
+        _run(server, str(PROJECT / "scripts" / "compare.py"), *names, "output=page.html", variable=server.uri),
+    ]
+    for each in done:
+        assert each.returncode == 0, each.stderr + each.stdout
+    _nowhere(server, typed, held, sweep, study, *done)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_refused_repeats_no_password(server: Server):
+    closed = f"http://somebody:{PLANTED}@127.0.0.1:{_free_port()}"
+    database = f"postgresql://somebody:{PLANTED}@127.0.0.1:{_free_port()}/runs"
+    study = f"tune.storage=postgresql://127.0.0.1:{_free_port()}/studies?user=u&password={PLANTED}"
+    train = "spotify_ml.train"
+    commands = [
+        [train, f"tracking.uri={closed}"],
+        [train, f"tracking.uri={database}"],
+        [train, f"tracking.uri={server.uri}", "model.max_depth=-1"],
+        [train, f"tracking.uri={server.uri}", "data=file", "data.path=none.csv"],
+        [train, f"trackng.uri={server.uri}"],
+        [train, "tune=optuna", study],
+        [train, "tune=optuna", study.replace("=", '="', 1) + '"'],
+        [train, "engine=dask", f"engine.address=tcp://somebody:{PLANTED}@127.0.0.1:{_free_port()}"],
+        *([f"spotify_ml.{name}", f"tracking.uri={closed}"] for name in ("promote", "serve", "relocate")),
+        ["spotify_ml.predict", "input=tracks.csv", "output=none.csv", f"tracking.uri={closed}"],
+    ]
+    pd.read_parquet(SAMPLE).head(2).to_csv(server.folder / "tracks.csv", index=False)
+    done = [_run(server, "-m", *command) for command in commands]
+    done.append(_run(server, "-m", train, variable=closed))
+    for each in done:
+        assert each.returncode == 1, each.args
+        assert each.stderr.count("error: ") == 1, each.stderr
+    _nowhere(server, *done)
