@@ -50,7 +50,7 @@ def _quoted(text: str) -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
 def run(composed: DictConfig) -> None:
     """Read the named runs, write the page, and print the answer."""
-    from spotify_ml.command_check import checked, use_store
+    from spotify_ml.command_check import check_outputs, checked, use_store
     from spotify_ml.command_config import CompareConfig
     from spotify_ml.errors import ConfigError
 
@@ -60,6 +60,8 @@ def run(composed: DictConfig) -> None:
     output = Path(config.output).resolve()
     if output.suffix not in _FORMATS or output.is_dir():
         raise ConfigError(f"config: output={config.output}: name a page to write that ends in .html or .md")
+    if (database := paths.database_path(config.tracking.uri)) is not None:
+        check_outputs([output], [database])
     use_store(config.tracking.uri)
 
     from spotify_ml.evaluation.page import write_page

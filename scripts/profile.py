@@ -158,16 +158,17 @@ def _picture(figure: "Figure") -> str:
 @hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="profile")
 def run(composed: DictConfig) -> None:
     """Read the configured tracks, and write the page."""
-    from spotify_ml.command_check import checked
+    from spotify_ml.command_check import check_outputs, checked
     from spotify_ml.command_config import ProfileConfig
     from spotify_ml.errors import ConfigError
 
     config = checked(composed, ProfileConfig)
     output = Path(config.output).resolve()
-    if output.is_dir():
+    if output.is_dir() or output.suffix != ".html":
         raise ConfigError(
-            f"config: output={config.output} is a folder; name the page to write, as output=outputs/profile.html"
+            f"config: output={config.output} is no name of a page; name one to write, as output=outputs/profile.html"
         )
+    check_outputs([output], [Path(config.data.path)])
 
     from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.evaluation.page import write_page

@@ -1,5 +1,7 @@
 """What every command is refused for before it imports, reads or writes anything."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from omegaconf import DictConfig
@@ -8,6 +10,7 @@ from pydantic import BaseModel
 from spotify_ml.config import DataConfig
 from spotify_ml.config_check import validate_as
 from spotify_ml.data.place import check_data
+from spotify_ml.errors import ConfigError
 from spotify_ml.tracking.reach import announce, check_store
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -35,6 +38,36 @@ def checked(composed: DictConfig, schema: type[Schema]) -> Schema:
     if isinstance(data, DataConfig):
         check_data(data)
     return config
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read: the same file, under whatever name or link.
+
+    Parameters
+    ----------
+    outputs, inputs : iterable of Path
+        All files and folders that a command will write, and all that it reads; they need not be there.
+
+    Raises
+    ------
+    ConfigError
+        Naming both.
+    """
+    read = {file: path for path in inputs if (file := _identity(path)) is not None}
+    for path in outputs:
+        file = _identity(path)
+        given = None if file is None else read.get(file)
+        if given is not None:
+            linked = "" if path == given else f", which is the same as {given}"
+            raise ConfigError(f"config: {path}{linked} is read and would be written over; name another output=…")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def use_store(uri: str, *, must_exist: bool = True) -> None:

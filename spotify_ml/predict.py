@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.scoring import SUFFIXES_TOLD, is_table
+from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table, rejected_path
 
 if TYPE_CHECKING:
     from spotify_ml.command_config import PredictConfig
@@ -75,6 +75,8 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     ConfigError
         If there can be no such output.
     """
+    from spotify_ml.command_check import check_outputs
+
     source = None if config.input == STANDARD else Path(config.input)
     target = None if config.output == STANDARD else Path(config.output)
     if source is not None and not source.exists():
@@ -90,10 +92,23 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
         if config.on_error == "skip":
             raise ConfigError("config: on_error=skip sets rows aside beside the output; name a file with output=…")
         return source, target
-    if source is not None and target.exists() and source.samefile(target):
-        raise ConfigError(f"config: input and output are the same, {config.output}; name another output=…")
+    read, written = _files(source, target, config.on_error)
+    database = paths.database_path(config.tracking.uri)
+    check_outputs(written, read if database is None else [*read, database])
     _check_writable(target)
     return source, target
+
+
+def _files(source: Path | None, target: Path, on_error: str) -> tuple[list[Path], list[Path]]:
+    """Return all files and folders that a job reads, and all that it may write."""
+    read, written = [] if source is None else [source], [target]
+    if source is not None and source.is_dir():
+        tables = [path for path in source.iterdir() if is_table(path)]
+        read += tables
+        written += [target / path.name for path in tables] + [target / RECORD]
+    if on_error == "skip":
+        written += [rejected_path(path) for path in written]
+    return read, written
 
 
 def _check_writable(target: Path) -> None:

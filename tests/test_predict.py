@@ -50,15 +50,36 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("track_id\n")
     Path("link.csv").symlink_to("rows.csv")
+    Path("hard.csv").hardlink_to("rows.csv")
     Path("rows").mkdir()
+    Path("rows/a.csv").write_text("track_id\n")
+    Path("linked").mkdir()
+    Path("linked/a.csv").symlink_to(Path("rows/a.csv").absolute())
+    Path("a.csv.rejected.csv").write_text("track_id\n")
     return tmp_path
 
 
 REFUSED = {
     "no such input": (["input=row.csv", "output=x.csv"], DataError, "row.csv does not exist"),
-    "the same file": (["input=rows.csv", "output=./rows.csv"], ConfigError, "input and output are the same"),
-    "a link to it": (["input=rows.csv", "output=link.csv"], ConfigError, "input and output are the same"),
-    "the same folder": (["input=rows", "output=rows"], ConfigError, "input and output are the same"),
+    "the same file": (["input=rows.csv", "output=./rows.csv"], ConfigError, "is read and would be written over"),
+    "a link to it": (["input=rows.csv", "output=link.csv"], ConfigError, "is read and would be written over"),
+    "a hard link to it": (["input=rows.csv", "output=hard.csv"], ConfigError, "is read and would be written over"),
+    "a folder of links": (
+        ["input=rows", "output=linked"],
+        ConfigError,
+        "linked/a.csv, which is the same as rows/a.csv",
+    ),
+    "rows set aside": (
+        ["input=a.csv.rejected.csv", "output=a.csv", "on_error=skip"],
+        ConfigError,
+        "a.csv.rejected.csv is read and would be written over",
+    ),
+    "the store": (
+        ["input=rows/a.csv", "output=rows.csv", "tracking.uri=sqlite:///rows.csv"],
+        ConfigError,
+        "rows.csv is read and would be written over",
+    ),
+    "the same folder": (["input=rows", "output=rows"], ConfigError, "is read and would be written over"),
     "another format": (["input=rows.csv", "output=x.xlsx"], ConfigError, "in .parquet, .pq or .csv"),
     "a file into a folder": (["input=rows.csv", "output=rows"], ConfigError, "in .parquet, .pq or .csv"),
     "a folder into a file": (["input=rows", "output=rows.csv"], ConfigError, "a folder is scored into a folder"),

@@ -6,6 +6,8 @@ from pathlib import Path
 PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES = (*PARQUET_SUFFIXES, ".csv")
 SUFFIXES_TOLD = ".parquet, .pq or .csv"
+# What a folder of scored files was made from. A dot: whoever reads the folder as one table passes over it.
+RECORD = ".scored.json"
 
 
 def is_table(path: Path) -> bool:
@@ -16,3 +18,8 @@ def is_table(path: Path) -> bool:
 def is_parquet(path: Path) -> bool:
     """Tell whether a name is that of a Parquet file."""
     return path.suffix.lower() in PARQUET_SUFFIXES
+
+
+def rejected_path(target: Path) -> Path:
+    """Return where the rows stand that are set aside when a file is scored."""
+    return target.with_name(f"{target.name}.rejected.csv")

@@ -16,7 +16,7 @@ from spotify_ml.data.scored import UNREADABLE, CsvOutput, Output, ParquetOutput,
 from spotify_ml.data.units import Scales
 from spotify_ml.errors import DataError
 from spotify_ml.files import staged
-from spotify_ml.scoring import is_parquet
+from spotify_ml.scoring import is_parquet, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
 
 
@@ -73,11 +73,6 @@ def score_file(
         if tally.n_rows == read_before:
             raise DataError(f"{rows.origin} has a header but no rows; give rows to score")
         complaints.check(rows.origin, scorer.on_error)
-
-
-def rejected_path(target: Path) -> Path:
-    """Return where the rows that are set aside stand."""
-    return target.with_name(f"{target.name}.rejected.csv")
 
 
 @contextmanager

@@ -7,12 +7,10 @@ from typing import Any
 
 from spotify_ml.errors import DataError, OutputError
 from spotify_ml.files import staged
-from spotify_ml.scoring import SUFFIXES_TOLD, is_table
+from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table
 from spotify_ml.scoring.files import score_file
 from spotify_ml.scoring.rows import Scorer, Tally
 
-# A dot: whoever reads the folder as one table passes over it.
-RECORD = ".scored.json"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 

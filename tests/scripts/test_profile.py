@@ -49,7 +49,8 @@ def test_page_of_any_file_needs_no_other(sample: RawTracks, tmp_path: Path):
     [
         (["data=file", "data.path=none.csv"], "error: none.csv does not exist"),
         (["dta=full"], "did you mean 'data'?"),
-        (["output=."], "output=. is a folder"),
+        (["output=."], "output=. is no name of a page"),
+        (["output=mine.csv"], "output=mine.csv is no name of a page"),
     ],
 )
 def test_mistakes_are_one_clear_error(overrides: list[str], message: str, tmp_path: Path):
@@ -58,3 +59,15 @@ def test_mistakes_are_one_clear_error(overrides: list[str], message: str, tmp_pa
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_data_is_not_written_over(sample: RawTracks, tmp_path: Path):
+    data, link = tmp_path / "raw.html", tmp_path / "page.html"
+    sample.frame.head(20).to_csv(data, index=False)
+    link.symlink_to(data)
+    before = data.read_bytes()
+    for output in (data, link):
+        done = profile(tmp_path, "data=file", f"data.path={data}", f"output={output}")
+        assert done.returncode == 1
+        assert "is read and would be written over; name another output=…" in done.stderr
+    assert data.read_bytes() == before
