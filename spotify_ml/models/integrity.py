@@ -7,9 +7,9 @@ from spotify_ml.errors import ModelError
 
 # In the format of sha256sum: `sha256sum -c SHA256SUMS` says the same by hand.
 SUMS_FILE = "SHA256SUMS"
-_CODE = "code"
-# What appears in the folder by use: compiled code, and MLflow's note of the address that it was loaded by.
-_BY_USE = {"__pycache__", "registered_model_meta"}
+# What appears in the folder by use: MLflow's note of the address that it was loaded by, and compiled code, which
+# `spotify_ml.tracking.registry` leaves alone.
+_NOTE, _COMPILED = "registered_model_meta", "__pycache__"
 
 
 def write_sums(folder: Path) -> str:
@@ -28,8 +28,6 @@ def write_sums(folder: Path) -> str:
 def check_files(folder: Path, sums_sha256: str | None = None) -> None:
     """Check that a model still consists of the files that it was saved with.
 
-    Files that were added do no harm, unless Python would import them.
-
     Parameters
     ----------
     folder : Path
@@ -40,7 +38,7 @@ def check_files(folder: Path, sums_sha256: str | None = None) -> None:
     Raises
     ------
     ModelError
-        Naming every file that was changed, is missing or was added to the code.
+        Naming every file that was changed, is missing or was added.
     """
     if not (folder / SUMS_FILE).is_file():
         differences = [f"{SUMS_FILE} is missing"]
@@ -59,16 +57,22 @@ def _differences(folder: Path) -> list[str]:
     lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
     saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     there = _files(folder)
-    changed = [f"{name} was changed" for name in saved if name in there and _sha256(folder / name) != saved[name]]
+    changed = [f"{name} was changed" for name in saved if name in there and not _is(folder / name, saved[name])]
     missing = [f"{name} is missing" for name in saved if name not in there]
-    added = [f"{name} was added" for name in there if name not in saved and name.startswith(f"{_CODE}/")]
+    added = [f"{name} was added" for name in there if name not in saved]
     return changed + missing + added
 
 
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and _sha256(path) == digest
+
+
 def _files(folder: Path) -> list[str]:
-    """Return the files below a folder, relative to it."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in files if not {SUMS_FILE, *_BY_USE} & set(path.parts))
+    """Return the files below a folder, and links, wherever they lead; relative to it."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(
+        path.as_posix() for path in files if str(path) not in (SUMS_FILE, _NOTE) and _COMPILED not in path.parts
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import ConfigError
+from spotify_ml.errors import ConfigError, ModelError
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.parts import Part
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
@@ -23,9 +23,34 @@ from spotify_ml.models.tree_shap import TreeShap
 
 # XGBoost gives every thread so many rows at a time.
 _BLOCK_ROWS = 64
-# What a saved model may consist of: the libraries that models come from, and the containers of their state.
-_TRUSTED_LIBRARIES = ("spotify_ml.", "sklearn.", "xgboost.", "lightgbm.", "catboost.")
-_TRUSTED_TYPES = ("numpy.dtype", "collections.OrderedDict", "collections.defaultdict")
+# What a saved model may consist of, beside what skops itself trusts: what those of this project do.
+_TRUSTED_TYPES = frozenset(
+    {
+        "catboost.core.CatBoostClassifier",
+        "catboost.core.CatBoostRegressor",
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "numpy.dtype",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+        "spotify_ml.features.catalogue.CatalogueStatistics",
+        "spotify_ml.features.columns.Interactions",
+        "spotify_ml.features.columns.NumericColumns",
+        "spotify_ml.features.columns.OneHotLevels",
+        "spotify_ml.features.genres.FirstGenreCode",
+        "spotify_ml.features.genres.GenreSet",
+        "spotify_ml.features.names.NameFeatures",
+        "spotify_ml.features.statistics.TargetStatistics",
+        "spotify_ml.models.combined.AverageClassifier",
+        "spotify_ml.models.combined.AverageRegressor",
+        "spotify_ml.models.combined.TwoPartRegressor",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
+    }
+)
 
 
 class PopularityModel:
@@ -220,6 +245,7 @@ def load_estimator(path: Path) -> Any:
 
 
 def _load_skops(path: Path) -> Any:
-    unknown = skops.io.get_untrusted_types(file=path)
-    trusted = [name for name in unknown if name.startswith(_TRUSTED_LIBRARIES) or name in _TRUSTED_TYPES]
-    return skops.io.load(path, trusted=trusted)
+    unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - _TRUSTED_TYPES)
+    if unknown:
+        raise ModelError(f"{path.name} holds what no model of this project consists of: {', '.join(unknown)}")
+    return skops.io.load(path, trusted=sorted(_TRUSTED_TYPES))

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,11 +208,16 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
 def _own_code() -> Iterator[None]:
     """Let a version import its own copy of this package: put the modules of the one that runs aside meanwhile."""
     ours, path = _modules(), list(sys.path)
+    compiled, writes = sys.pycache_prefix, sys.dont_write_bytecode
     for name in ours:
         del sys.modules[name]
     try:
-        yield
+        # Compiled code is in no list of files: none beside the sources is run, and none is left there.
+        with tempfile.TemporaryDirectory() as nowhere:
+            sys.pycache_prefix, sys.dont_write_bytecode = nowhere, True
+            yield
     finally:
+        sys.pycache_prefix, sys.dont_write_bytecode = compiled, writes
         for name in _modules():
             del sys.modules[name]
         sys.modules.update(ours)

@@ -12,24 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from hydra import compose, initialize_config_dir
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
+from xgboost import XGBRFRegressor
 
 from spotify_ml.config import RunConfig, SplitConfig
 from spotify_ml.config_check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.errors import ConfigError, DataError, ModelError
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
-from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.models.popularity import PopularityModel, load_estimator
 from spotify_ml.models.targets import class_names, sample_weights, task_target
 from spotify_ml.paths import CONF, register_resolvers
 
@@ -324,6 +326,15 @@ def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Ca
     several = len(class_names(case.config.task)) > 2
     assert len(json.loads(score)) == 3 if several else np.isfinite(float(score))
     assert readers == {files.estimator.name: "xgboost>=3.1" if several else "xgboost>=1.7"}
+
+
+def test_a_file_that_holds_anything_else_is_refused(tmp_path: Path):
+    """The type is of a library that models come from; it is in none of them."""
+    skops.io.dump(XGBRFRegressor(), tmp_path / "model.skops")
+    with pytest.raises(
+        ModelError, match=r"model\.skops holds what no model .* consists of: xgboost.*\.XGBRFRegressor$"
+    ):
+        load_estimator(tmp_path / "model.skops")
 
 
 @pytest.mark.parametrize("family", [name for name in LIBRARIES if name != "linear"])

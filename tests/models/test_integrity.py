@@ -51,6 +51,18 @@ def test_an_unchanged_model_passes(model: Path):
         pytest.param(
             lambda model: (model / "code/numpy.py").write_text("hidden"), "code/numpy.py was added", id="more code"
         ),
+        *(
+            pytest.param(lambda model, name=name: (model / name).write_bytes(b"hidden"), f"{name} was added", id=name)
+            for name in (
+                "code/package/module.pyc",
+                "code/package/module.so",
+                "model_card.md",
+                "code/registered_model_meta",
+            )
+        ),
+        pytest.param(
+            lambda model: (model / "code/lightgbm").symlink_to(model.parent), "code/lightgbm was added", id="a link"
+        ),
         pytest.param(lambda model: (model / SUMS_FILE).unlink(), f"{SUMS_FILE} is missing", id="the list that is gone"),
     ],
 )
@@ -79,8 +91,8 @@ def test_a_list_written_anew_does_not_hide_a_change(model: Path):
         check_files(model, digest)
 
 
-@pytest.mark.parametrize("name", ["code/package/__pycache__/module.pyc", "registered_model_meta", "model_card.md"])
-def test_what_use_leaves_behind_and_what_no_one_imports_does_no_harm(model: Path, name: str):
+@pytest.mark.parametrize("name", ["code/package/__pycache__/module.pyc", "registered_model_meta"])
+def test_what_use_leaves_behind_does_no_harm(model: Path, name: str):
     digest = write_sums(model)
     (model / name).parent.mkdir(exist_ok=True)
     (model / name).write_text("by use", encoding="utf-8")

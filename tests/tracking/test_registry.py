@@ -2,10 +2,13 @@
 
 import inspect
 import logging
+import marshal
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import mlflow
@@ -108,6 +111,31 @@ def test_versions_are_searched_by_what_they_were_made_with(store: Store):
     assert tags.get("git.commit") == run.tags.get("git.commit")
     for metric in ("r2", "rmse"):
         assert float(tags[f"test.{metric}"]) == pytest.approx(run.metrics[f"test/{metric}"], abs=1e-4)
+
+
+def test_compiled_code_beside_a_version_is_neither_run_nor_written(store: Store, tmp_path: Path):
+    source, sentinel = store.model / "code" / "spotify_ml" / "models" / "popularity.py", tmp_path / "it ran"
+    state = source.stat()
+    planted = compile(f"open({str(sentinel)!r}, 'w').close()\n" + source.read_text(), str(source), "exec")
+    compiled = Path(cache_from_source(str(source)))
+    header = MAGIC_NUMBER + bytes(4) + int(state.st_mtime).to_bytes(4, "little") + state.st_size.to_bytes(4, "little")
+    try:
+        compiled.parent.mkdir(exist_ok=True)
+        compiled.write_bytes(header + marshal.dumps(planted))
+        # Python itself would take it.
+        command = f"import sys; sys.path.insert(0, {str(store.model / 'code')!r}); import spotify_ml.models.popularity"
+        subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+        assert sentinel.is_file()
+        sentinel.unlink()
+        for path in (store.model / "code").rglob("__pycache__"):
+            if path != compiled.parent:
+                shutil.rmtree(path)
+        assert len(spotify_ml.load_model(CHAMPION, store.uri).predict(store.rows)) == len(store.rows)
+        assert not sentinel.exists()
+        assert list((store.model / "code").rglob("__pycache__")) == [compiled.parent]
+    finally:
+        for path in list((store.model / "code").rglob("__pycache__")):
+            shutil.rmtree(path)
 
 
 @pytest.mark.slow
