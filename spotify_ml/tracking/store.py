@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -21,6 +22,10 @@ from spotify_ml.errors import StoreError, TrackingError, without_passwords
 from spotify_ml.files import reason_of
 from spotify_ml.paths import STORE_VARIABLE, database_path
 from spotify_ml.tracking.reach import check_store, named
+
+# mlflow imports polars where that is installed, whose handler lets a read that waits go on after Ctrl-C.
+if hasattr(signal, "siginterrupt"):
+    signal.siginterrupt(signal.SIGINT, True)
 
 # A bar for every small local file, a line for every migration and every version: noise.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

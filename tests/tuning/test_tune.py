@@ -280,7 +280,7 @@ def test_a_study_is_one_parent_with_a_child_for_every_trial(story: Story):
     parent, trials = story.at_once.parent(), story.at_once.trials()
     assert len(trials) == 6
     for trial, run in zip(trials, story.at_once.children(), strict=True):
-        assert run.data.params == {key: str(value) for key, value in trial.params.items()}
+        assert run.data.params == {key: str(value) for key, value in trial.user_attrs["values"].items()}
         curve = story.at_once.client.get_metric_history(run.info.run_id, "learning_curve/val_rmse")
         assert [point.step for point in curve] == list(range(1, len(curve) + 1))
         assert story.at_once.client.list_artifacts(run.info.run_id) == []
@@ -330,9 +330,8 @@ def test_the_best_is_refitted_as_a_full_run_and_registered_where_asked(story: St
     assert best.data.tags[PARENT] == here.parent().info.run_id
     assert best.info.status == "FINISHED"
     assert best.data.metrics["val/rmse"] == pytest.approx(leader.values[0], abs=1e-6)
-    assert {key: best.data.params[key] for key in leader.params} == {
-        key: str(value) for key, value in leader.params.items()
-    }
+    values = leader.user_attrs["values"]
+    assert {key: best.data.params[key] for key in values} == {key: str(value) for key, value in values.items()}
     assert "test/rmse" in best.data.metrics
     assert here.parent().data.metrics["best/trial"] == leader.number
     version = here.client.get_model_version_by_alias(MODEL, "challenger")
