@@ -334,9 +334,8 @@ def test_the_best_is_refitted_as_a_full_run_and_registered_where_asked(story: St
     assert {key: best.data.params[key] for key in values} == {key: str(value) for key, value in values.items()}
     assert "test/rmse" in best.data.metrics
     assert here.parent().data.metrics["best/trial"] == leader.number
-    version = here.client.get_model_version_by_alias(MODEL, "challenger")
-    assert version.run_id == best.info.run_id
-    assert len(here.client.search_model_versions()) == 1
+    (version,) = here.client.search_model_versions()
+    assert (version.name, version.run_id) == (MODEL, best.info.run_id)
     # Once for three trials, and once for six.
     assert len(story.parts.refitted()) == 2
     assert story.parts.client.search_model_versions() == []
