@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from spotify_ml.data.arrow import plain
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
 from spotify_ml.data.texts import read_texts
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 EXAMPLES = 3
 # How a problem begins that is a number outside of the range of its column.
@@ -284,5 +284,5 @@ def _violation(
     name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: Sequence[int] | np.ndarray
 ) -> Violation:
     rows = np.flatnonzero(where)
-    examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in rows[:EXAMPLES])
+    examples = tuple(f"row {numbers[row]}: {shown(repr(values[int(row)].as_py()))}" for row in rows[:EXAMPLES])
     return Violation(name, problem, len(rows), examples, rows)

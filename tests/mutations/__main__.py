@@ -20,7 +20,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = f"sqlite:///{folder / 'mlflow.db'}"
-        train = [sys.executable, "-m", "spotify_ml.train", f"tracking.uri={store}", "model.n_estimators=30", "model.n_jobs=1"]
+        train = [
+            sys.executable,
+            "-m",
+            "spotify_ml.train",
+            f"tracking.uri={store}",
+            "model.n_estimators=30",
+            "model.n_jobs=1",
+        ]
         subprocess.run(train, cwd=folder, check=True, capture_output=True)
         with served(store, folder) as session:
             outcomes = judged(session, folder, [int(seed) for seed in asked.seeds.split(",")], asked.cases)

@@ -9,7 +9,19 @@ import numpy as np
 import pandas as pd
 
 from tests.mutations import cells, files, requests, tables
-from tests.mutations.case import AUDIO, NULLABLE, TEXT, Case, Meaning, Missing, Right, picked, plain_rows, told, with_cell
+from tests.mutations.case import (
+    AUDIO,
+    NULLABLE,
+    TEXT,
+    Case,
+    Meaning,
+    Missing,
+    Right,
+    picked,
+    plain_rows,
+    told,
+    with_cell,
+)
 from tests.mutations.files import as_csv, as_parquet
 from tests.mutations.requests import CSV, FORMS, PARQUET, Request, body_of, records_of
 
@@ -29,13 +41,25 @@ def cases(tracks: pd.DataFrame, seed: int, start: int, stop: int) -> Iterator[Ca
     """Yield the cases of some numbers, which every mode and family takes turns in, drawn by a seed from all mutations."""
     plain = plain_rows(tracks)
     order = np.random.default_rng(seed)
-    queues = [[draws[position] for position in order.permutation(len(draws))] for _, draws in sorted(families().items())]
+    queues = [
+        [draws[position] for position in order.permutation(len(draws))] for _, draws in sorted(families().items())
+    ]
     for number in range(start, stop):
         turn, family = divmod(number, len(queues))
         draw = queues[family][turn % len(queues[family])]
         rng = np.random.default_rng([seed, number])
         rows = plain.iloc[rng.choice(len(plain), _N_ROWS, replace=False)].reset_index(drop=True)
-        yield draw(rows, rng)
+        yield _of_used_columns(draw(rows, rng))
+
+
+def _of_used_columns(case: Case) -> Case:
+    """A model does not take the id of a track: what is wrong with it, a caller need not be told."""
+    is_ignored = case.mode in ("http", "python") and "track_id" in case.name
+    if not is_ignored:
+        return case
+    if case.right is Right.REFUSED:
+        return replace(case, right=Right.ANSWERED)
+    return replace(case, bad=(), maybe=case.bad + case.maybe)
 
 
 def families() -> dict[str, list[Draw]]:
@@ -79,7 +103,7 @@ def _cell_in_file(
             rows = rows.assign(**{column: [float(f"{value:g}") for value in rows[column]]})
     else:
         given[column] = [value if isinstance(value, str) else repr(value) for value in given[column]]
-        content = as_csv(given, quoting=1 if as_file == "quoted" else 0) if column not in TEXT else as_csv(given)
+        content = as_csv(given, quoting=1 if as_file == "quoted" or "\r" in text else 0)
     plain, bad, maybe = told(rows, column, row, meaning, mode, out_of_range)
     # In CSV a bare return within quotes and a zero byte may be refused.
     if as_file != "parquet" and ("\0" in text or "\r" in text.replace("\r\n", "")):
@@ -100,10 +124,12 @@ def _sent(case: Case, kind: str) -> Case:
     return replace(case, settings=settings | {"input": kind})
 
 
-def _file(mode: str, kind: str, label: str, make: Callable[..., Any], rows: pd.DataFrame, rng: np.random.Generator) -> Case:
+def _file(
+    mode: str, kind: str, label: str, make: Callable[..., Any], rows: pd.DataFrame, rng: np.random.Generator
+) -> Case:
     content, right, plain, tells = make(rows, rng)
     settings = picked(SETTINGS, rng)
-    if right is Right.REFUSED:
+    if right is not Right.SCORED:
         settings |= {"on_error": "fail", "out_of_range": "refuse"}
     if right is not Right.REFUSED and plain is not None and mode == "train" and not _is_complete(plain, label):
         right, plain = Right.REFUSED, None
@@ -112,7 +138,12 @@ def _file(mode: str, kind: str, label: str, make: Callable[..., Any], rows: pd.D
 
 
 def _is_complete(plain: pd.DataFrame, label: str) -> bool:
-    if label.split(" ", 1)[1].startswith("without") and "schema" not in label and "dict" not in label and "stat" not in label:
+    if (
+        label.split(" ", 1)[1].startswith("without")
+        and "schema" not in label
+        and "dict" not in label
+        and "stat" not in label
+    ):
         return False
     needed = [name for name in plain.columns if name not in NULLABLE]
     return bool(plain[needed].notna().all(axis=None))

@@ -84,8 +84,9 @@ def of_parquet() -> Iterator[Change]:
                 lambda rows, rng, name=name, position=position: _typed(rows, name, position),
             )
     for part in ("start", "end", "anywhere", "footer"):
-        yield f"Parquet cut at the {part}", lambda rows, rng, part=part: (
-            _cut(as_parquet(rows), part, rng), REFUSED, None, ""
+        yield (
+            f"Parquet cut at the {part}",
+            lambda rows, rng, part=part: (_cut(as_parquet(rows), part, rng), REFUSED, None, ""),
         )
     # Without checksums nobody can tell another value from the right one.
     for number in range(60):
@@ -136,13 +137,15 @@ def _cut(content: bytes, part: str, rng: np.random.Generator) -> bytes:
     return content[: rng.integers(1, len(content))]
 
 
-_BYTES = b'"\n\r,;\0\xff\xc3\xe9 \tx0-.e\xef\'\\'
+_BYTES = b"\"\n\r,;\0\xff\xc3\xe9 \tx0-.e\xef'\\"
 
 
 def _flipped(content: bytes, rng: np.random.Generator) -> bytes:
     changed = bytearray(content)
     for place in rng.integers(0, len(changed), rng.integers(1, 4)):
-        changed[place] = _BYTES[rng.integers(len(_BYTES))] if rng.random() < 0.6 else changed[place] ^ (1 << rng.integers(8))
+        changed[place] = (
+            _BYTES[rng.integers(len(_BYTES))] if rng.random() < 0.6 else changed[place] ^ (1 << rng.integers(8))
+        )
     return bytes(changed)
 
 
@@ -154,7 +157,9 @@ def _inserted(content: bytes, rng: np.random.Generator) -> bytes:
 def _shuffled(content: bytes, rng: np.random.Generator) -> bytes:
     lines = content.splitlines(keepends=True)
     place = int(rng.integers(0, len(lines)))
-    return b"".join(lines[:place] + lines[place + 1 :] if rng.random() < 0.5 else [*lines[:place], lines[place], *lines[place:]])
+    return b"".join(
+        lines[:place] + lines[place + 1 :] if rng.random() < 0.5 else [*lines[:place], lines[place], *lines[place:]]
+    )
 
 
 def _flipped_footer(rows: pd.DataFrame, rng: np.random.Generator) -> Made:
@@ -190,7 +195,11 @@ def _read(content: bytes, names: list[str]) -> pd.DataFrame | None:
     if re.search(r'[^,\n"]"[^,\r\n"]|\r(?!\n)|\0|(^|[,\n])"[^"]*"[^,"\r\n]', text) or '"' in text:
         return None
     lines = [line for line in lines if line]
-    if len(set(header)) < len(header) or any(len(line) != len(header) for line in lines) or not set(AUDIO) <= set(header):
+    if (
+        len(set(header)) < len(header)
+        or any(len(line) != len(header) for line in lines)
+        or not set(AUDIO) <= set(header)
+    ):
         return None
     frame = pd.DataFrame(lines, columns=header).reindex(columns=names)
     for name in names:
@@ -223,6 +232,10 @@ def _number(name: str, text: Any) -> float | None:
 # --- forms of a CSV
 
 
+def _short(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
+
+
 def _packed_zip(content: bytes, name: str = "tracks.csv") -> bytes:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
@@ -248,8 +261,8 @@ _WRITTEN: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "plain": as_csv,
     "CRLF": lambda rows: as_csv(rows, lineterminator="\r\n"),
     "byte order mark": lambda rows: b"\xef\xbb\xbf" + as_csv(rows),
-    "byte order mark, quoted, CRLF": lambda rows: b"\xef\xbb\xbf" + as_csv(
-        rows, quoting=csv.QUOTE_ALL, lineterminator="\r\n"
+    "byte order mark, quoted, CRLF": lambda rows: (
+        b"\xef\xbb\xbf" + as_csv(rows, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     ),
     "every field quoted": lambda rows: as_csv(rows, quoting=csv.QUOTE_ALL),
     "all but numbers quoted": lambda rows: as_csv(rows, quoting=csv.QUOTE_NONNUMERIC),
@@ -261,12 +274,14 @@ _WRITTEN: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "blank CRLF lines": lambda rows: as_csv(rows, lineterminator="\r\n") + b"\r\n\r\n",
     "mixed line ends": lambda rows: as_csv(rows).replace(b"\n", b"\r\n", 2),
     "floats": lambda rows: rows.to_csv(index=False, float_format="%.17e").encode(),
-    "short floats": lambda rows: rows.to_csv(index=False, float_format="%r").encode(),
+    "short floats": lambda rows: rows.to_csv(index=False, float_format=_short).encode(),
     "flags as words": lambda rows: as_csv(rows.assign(explicit=rows[FLAG].map({1.0: "TRUE", 0.0: "False"}))),
     "1,000 columns": lambda rows: as_csv(_with_wide(rows, 1_000)),
-    "10,000 columns": lambda rows: as_csv(_with_wide(rows.head(2), 10_000).reindex(range(len(rows))).ffill())
-    if len(rows) < 3
-    else as_csv(_with_wide(rows, 10_000)),
+    "10,000 columns": lambda rows: (
+        as_csv(_with_wide(rows.head(2), 10_000).reindex(range(len(rows))).ffill())
+        if len(rows) < 3
+        else as_csv(_with_wide(rows, 10_000))
+    ),
     "two columns of one other name": lambda rows: as_csv(
         pd.concat([rows, pd.DataFrame("x", rows.index, ["note", "note"])], axis=1)
     ),
@@ -381,7 +396,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "small pages": {"data_page_size": 1},
     "a row a group": {"row_group_size": 1},
     "without dictionaries": {"use_dictionary": False},
-    "delta": {"use_dictionary": False, "column_encoding": {"artists": "DELTA_BYTE_ARRAY", "tempo": "BYTE_STREAM_SPLIT"}},
+    "delta": {
+        "use_dictionary": False,
+        "column_encoding": {"artists": "DELTA_BYTE_ARRAY", "tempo": "BYTE_STREAM_SPLIT"},
+    },
     "with checksums": {"write_page_checksum": True},
     "with checksums and pages of version 2": {"write_page_checksum": True, "data_page_version": "2.0"},
     "with an index of pages": {"write_page_index": True},
@@ -397,21 +415,34 @@ def _with_schema(rows: pd.DataFrame, metadata: dict[str, str]) -> bytes:
 
 _PARQUET: dict[str, Callable[[pd.DataFrame], Made]] = {
     "of typed columns": lambda rows: (
-        as_parquet(rows.astype({name: "int64" for name in WHOLE}).astype({FLAG: bool})), SAME, rows, ""
+        as_parquet(rows.astype(dict.fromkeys(WHOLE, "int64")).astype({FLAG: bool})),
+        SAME,
+        rows,
+        "",
     ),
     "with an index": lambda rows: (as_parquet(rows.set_index("tempo")), SAME, rows, ""),
     "with an index of flags and text": lambda rows: (as_parquet(rows.set_index([FLAG, "artists"])), SAME, rows, ""),
-    "with an index twice": lambda rows: (as_parquet(rows.set_index("tempo", drop=False).rename_axis("x")), SAME, rows, ""),
+    "with an index twice": lambda rows: (
+        as_parquet(rows.set_index("tempo", drop=False).rename_axis("x")),
+        SAME,
+        rows,
+        "",
+    ),
     "with another index": lambda rows: (as_parquet(rows.set_axis([3] * len(rows))), SAME, rows, ""),
     "with damaged metadata": lambda rows: (_with_schema(rows, {"pandas": "{broken"}), SAME, rows, ""),
     "with metadata of a list": lambda rows: (_with_schema(rows, {"pandas": "[1]"}), SAME, rows, ""),
     "with metadata of null": lambda rows: (_with_schema(rows, {"pandas": "null"}), SAME, rows, ""),
     "with metadata of an index": lambda rows: (
         _with_schema(rows, {"pandas": json.dumps({"index_columns": ["nowhere"], "columns": [], "column_indexes": []})}),
-        SAME, rows, "",
+        SAME,
+        rows,
+        "",
     ),
     "with metadata that is no text": lambda rows: (
-        as_parquet(pa.Table.from_pandas(rows).replace_schema_metadata({b"\xff": b"\xfe", b"pandas": b"\xff"})), SAME, rows, ""
+        as_parquet(pa.Table.from_pandas(rows).replace_schema_metadata({b"\xff": b"\xfe", b"pandas": b"\xff"})),
+        SAME,
+        rows,
+        "",
     ),
     "with a column twice": lambda rows: (_twice(rows, "tempo"), REFUSED, None, "tempo"),
     "with another column twice": lambda rows: (_twice(rows.assign(note="x"), "note"), EITHER, rows, "note"),
@@ -420,28 +451,55 @@ _PARQUET: dict[str, Callable[[pd.DataFrame], Made]] = {
     "of one column": lambda rows: (as_parquet(rows[["tempo"]]), REFUSED, None, "energy"),
     "of 3,000 columns": lambda rows: (as_parquet(_with_wide(rows, 3_000)), SAME, rows, ""),
     "with nested columns": lambda rows: (
-        as_parquet(_arrow(rows).append_column("n", pa.array([{"a": [{"b": None}]}] * len(rows)))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("n", pa.array([{"a": [{"b": None}]}] * len(rows)))),
+        SAME,
+        rows,
+        "",
     ),
     "with maps": lambda rows: (
-        as_parquet(_arrow(rows).append_column("m", pa.array([[("a", 1)]] * len(rows), pa.map_(pa.string(), pa.int64())))),
-        SAME, rows, "",
+        as_parquet(
+            _arrow(rows).append_column("m", pa.array([[("a", 1)]] * len(rows), pa.map_(pa.string(), pa.int64())))
+        ),
+        SAME,
+        rows,
+        "",
     ),
-    "with bytes": lambda rows: (as_parquet(_arrow(rows).append_column("b", pa.array([b"\xff"] * len(rows)))), SAME, rows, ""),
+    "with bytes": lambda rows: (
+        as_parquet(_arrow(rows).append_column("b", pa.array([b"\xff"] * len(rows)))),
+        SAME,
+        rows,
+        "",
+    ),
     "with times": lambda rows: (
-        as_parquet(_arrow(rows).append_column("t", pa.array([2**62] * len(rows), pa.timestamp("us", "UTC")))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("t", pa.array([2**62] * len(rows), pa.timestamp("us", "UTC")))),
+        SAME,
+        rows,
+        "",
     ),
     "with nanoseconds": lambda rows: (
-        as_parquet(_arrow(rows).append_column("t", pa.array([7] * len(rows), pa.timestamp("ns")))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("t", pa.array([7] * len(rows), pa.timestamp("ns")))),
+        SAME,
+        rows,
+        "",
     ),
     "with durations": lambda rows: (
-        as_parquet(_arrow(rows).append_column("d", pa.array([7] * len(rows), pa.duration("ns")))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("d", pa.array([7] * len(rows), pa.duration("ns")))),
+        SAME,
+        rows,
+        "",
     ),
     "with times of a day": lambda rows: (
-        as_parquet(_arrow(rows).append_column("d", pa.array([7] * len(rows), pa.time64("ns")))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("d", pa.array([7] * len(rows), pa.time64("ns")))),
+        SAME,
+        rows,
+        "",
     ),
     "with nulls": lambda rows: (as_parquet(_arrow(rows).append_column("z", pa.nulls(len(rows)))), SAME, rows, ""),
     "with decimals": lambda rows: (
-        as_parquet(_arrow(rows).append_column("d", pa.nulls(len(rows), pa.decimal256(70, 5)))), SAME, rows, ""
+        as_parquet(_arrow(rows).append_column("d", pa.nulls(len(rows), pa.decimal256(70, 5)))),
+        SAME,
+        rows,
+        "",
     ),
     "with odd names": lambda rows: (as_parquet(rows.assign(**{'a"b\n,': 1, "": 2, "\0": 3})), SAME, rows, ""),
     "encrypted": lambda rows: (b"PARE" + as_parquet(rows)[4:-4] + b"PARE", REFUSED, None, ""),
@@ -453,10 +511,16 @@ _PARQUET: dict[str, Callable[[pd.DataFrame], Made]] = {
     "its magic twice": lambda rows: (b"PAR1PAR1", REFUSED, None, ""),
     "its magic and a length": lambda rows: (b"PAR1\xff\xff\xff\x7fPAR1", REFUSED, None, ""),
     "text that is no UTF-8": lambda rows: (
-        as_parquet(_arrow(rows).set_column(0, _arrow(rows).column_names[0], _invalid(len(rows)))), REFUSED, None, ""
+        as_parquet(_arrow(rows).set_column(0, _arrow(rows).column_names[0], _invalid(len(rows)))),
+        REFUSED,
+        None,
+        "",
     ),
     "other text that is no UTF-8": lambda rows: (
-        as_parquet(_arrow(rows).append_column("note", _invalid(len(rows)))), EITHER, rows, ""
+        as_parquet(_arrow(rows).append_column("note", _invalid(len(rows)))),
+        EITHER,
+        rows,
+        "",
     ),
 }
 
@@ -470,6 +534,4 @@ def _twice(rows: pd.DataFrame, name: str) -> bytes:
 
 
 def _invalid(n_rows: int) -> pa.Array:
-    return pa.Array.from_buffers(
-        pa.string(), n_rows, pa.array([b"\xff"] * n_rows).buffers()
-    )
+    return pa.Array.from_buffers(pa.string(), n_rows, pa.array([b"\xff"] * n_rows).buffers())

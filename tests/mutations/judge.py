@@ -85,7 +85,8 @@ class Judge:
             if not is_mendable(error):
                 return Outcome(TRACEBACK, "".join(traceback.format_exception(error)[-3:]))
             given = explain(error, "RunConfig")
-            wrong = self._left_behind(folder)
+            # What stands in a pipe has left.
+            wrong = "" if case.settings.get("place") == "pipe" else self._left_behind(folder)
             if wrong:
                 return Outcome(SILENT, f"half-written: {wrong}; {given}")
         if isinstance(given, Outcome):
@@ -94,7 +95,9 @@ class Judge:
 
     @staticmethod
     def _left_behind(folder: Path) -> str:
-        return ", ".join(path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith("tracks."))
+        return ", ".join(
+            path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith("tracks.")
+        )
 
     def _expected(self, case: Case) -> np.ndarray:
         if case.plain is None or case.mode == "train":
@@ -126,7 +129,7 @@ class Judge:
             return np.array([each["popularity"] if isinstance(each, dict) else each for each in predicted], dtype=float)
         if status == 0:
             # A connection that is closed without an answer is right only where the request was no HTTP, or broken off.
-            return str("closed params") if request.raw is not None else Outcome(TRACEBACK, "no answer at all")
+            return "closed params" if request.raw is not None else Outcome(TRACEBACK, "no answer at all")
         if status >= 500:
             return Outcome(TRACEBACK, f"{status}: {body[:300]!r}")
         if request.raw is not None:
@@ -142,9 +145,7 @@ class Judge:
             (folder / "in").mkdir()
             source, output = folder / "in" / name, settings["input"]
         source.write_bytes(case.given)
-        scorer = Scorer(
-            partial(self._model.predict, params={}), 1, (), settings["on_error"], settings["out_of_range"]
-        )
+        scorer = Scorer(partial(self._model.predict, params={}), 1, (), settings["on_error"], settings["out_of_range"])
         target, tally = folder / "out" / f"scored.{output}", Tally()
         target.parent.mkdir()
         if place == "folder":
@@ -172,7 +173,10 @@ class Rows(np.ndarray):
 def _standard(source: Path, target: Path | None) -> Iterator[None]:
     """Let standard input be a file, and standard output as well."""
     given, out = sys.stdin, sys.stdout
-    with source.open("rb") as read, (target or Path("/dev/null")).with_suffix(".csv" if target else "").open("wb") as wrote:
+    with (
+        source.open("rb") as read,
+        (target or Path("/dev/null")).with_suffix(".csv" if target else "").open("wb") as wrote,
+    ):
         sys.stdin = io.TextIOWrapper(io.BufferedReader(read.raw))
         if target:
             sys.stdout = io.TextIOWrapper(wrote)
@@ -193,7 +197,7 @@ def _refusal(case: Case, message: str) -> Outcome:
         return Outcome(SILENT, f"ends the job: {message[:600]}")
     if not message.strip() or len(message) > _LONGEST or _CONTROL.search(message):
         return Outcome(UNCLEAR, f"{len(message)} characters: {message[:600]!r}")
-    if case.tells and case.tells not in message and not re.search(r"zero byte|UTF-8|quote", message):
+    if case.tells and case.tells not in message and not re.search(r"zero byte|UTF-8|quote|is empty", message):
         return Outcome(UNCLEAR, f"does not name {case.tells}: {message[:600]}")
     return Outcome(REFUSED, message[:300])
 
@@ -315,4 +319,3 @@ def _number(value: Any) -> float | None:
         return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)
     except ValueError:
         return None
-

@@ -113,38 +113,80 @@ def of_request() -> Iterator[Change]:
         for label, change in _ROWS.items():
             yield f"{form} {label}", lambda rows, form=form, change=change: _changed(rows, form, *change)
         for name in AUDIO:
-            yield f"{form} without {name}", lambda rows, form=form, name=name: (
-                Request(body_of(form, records_of(rows.drop(columns=name)))), REFUSED, None, name
+            yield (
+                f"{form} without {name}",
+                lambda rows, form=form, name=name: (
+                    Request(body_of(form, records_of(rows.drop(columns=name)))),
+                    REFUSED,
+                    None,
+                    name,
+                ),
             )
     for label, body in _BODIES.items():
         yield f"body {label}", lambda rows, body=body: (Request(body), REFUSED, None, "")
     for label, (content_type, right) in _TYPES.items():
-        yield f"type {label}", lambda rows, content_type=content_type, right=right: (
-            Request(body_of("inputs", records_of(rows)), content_type), right, rows if right is not REFUSED else None, ""
+        yield (
+            f"type {label}",
+            lambda rows, content_type=content_type, right=right: (
+                Request(body_of("inputs", records_of(rows)), content_type),
+                right,
+                rows if right is not REFUSED else None,
+                "",
+            ),
         )
     for label, content_type in {"CSV": "text/csv; charset=utf-8", "CSV in capitals": "TEXT/CSV"}.items():
-        yield f"type {label}", lambda rows, content_type=content_type: (Request(as_csv(rows), content_type), SAME, rows, "")
+        yield (
+            f"type {label}",
+            lambda rows, content_type=content_type: (Request(as_csv(rows), content_type), SAME, rows, ""),
+        )
     for label, (params, right, tells) in _PARAMS.items():
-        yield f"params {label}", lambda rows, params=params, right=right, tells=tells: (
-            Request(body_of("dataframe_records", records_of(rows), params)), right, rows if right is SAME else None, tells
+        yield (
+            f"params {label}",
+            lambda rows, params=params, right=right, tells=tells: (
+                Request(body_of("dataframe_records", records_of(rows), params)),
+                right,
+                rows if right is not REFUSED else None,
+                tells,
+            ),
         )
     for label, (make, right) in _RAW.items():
-        yield f"raw {label}", lambda rows, make=make, right=right: (
-            Request(b"", raw=make(body_of("inputs", records_of(rows)))), right, rows if right is SAME else None, ""
+        yield (
+            f"raw {label}",
+            lambda rows, make=make, right=right: (
+                Request(b"", raw=make(body_of("inputs", records_of(rows)))),
+                right,
+                rows if right is SAME else None,
+                "",
+            ),
         )
     for encoding in ("gzip", "deflate", "br", "zstd", "identity", "x"):
         right = SAME if encoding == "identity" else REFUSED
-        yield f"encoding {encoding}", lambda rows, encoding=encoding, right=right: (
-            Request(body_of("inputs", records_of(rows)), headers={"Content-Encoding": encoding}), right,
-            rows if right is SAME else None, "",
+        yield (
+            f"encoding {encoding}",
+            lambda rows, encoding=encoding, right=right: (
+                Request(body_of("inputs", records_of(rows)), headers={"Content-Encoding": encoding}),
+                right,
+                rows if right is SAME else None,
+                "",
+            ),
         )
-    for label, crossed in {"CSV as Parquet": (CSV, PARQUET), "Parquet as CSV": (PARQUET, CSV), "Parquet as JSON": (PARQUET, JSON),
-                           "CSV as JSON": (CSV, JSON), "JSON as CSV": (JSON, CSV), "JSON as Parquet": (JSON, PARQUET)}.items():
+    for label, crossed in {
+        "CSV as Parquet": (CSV, PARQUET),
+        "Parquet as CSV": (PARQUET, CSV),
+        "Parquet as JSON": (PARQUET, JSON),
+        "CSV as JSON": (CSV, JSON),
+        "JSON as CSV": (JSON, CSV),
+        "JSON as Parquet": (JSON, PARQUET),
+    }.items():
         yield label, lambda rows, crossed=crossed: (Request(_of(rows, crossed[0]), crossed[1]), REFUSED, None, "")
 
 
 def _of(rows: pd.DataFrame, kind: str) -> bytes:
-    return {JSON: lambda: body_of("inputs", records_of(rows)), CSV: lambda: as_csv(rows), PARQUET: lambda: as_parquet(rows)}[kind]()
+    return {
+        JSON: lambda: body_of("inputs", records_of(rows)),
+        CSV: lambda: as_csv(rows),
+        PARQUET: lambda: as_parquet(rows),
+    }[kind]()
 
 
 def _changed(rows: pd.DataFrame, form: str, change: Any, right: Right, tells: str) -> tuple[Request, Right, Any, str]:
@@ -182,35 +224,100 @@ _ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], R
     "of mixed types": (lambda records: [records[0] | {"tempo": str(records[0]["tempo"])}, *records[1:]], SAME, ""),
     "of mixed objects": (lambda records: [records[0] | {"tempo": {}}, *records[1:]], REFUSED, "tempo"),
     "of all numbers as text": (
-        lambda records: [{name: value if name in TEXT else str(value) for name, value in row.items()} for row in records], SAME, ""
+        lambda records: [
+            {name: value if name in TEXT else str(value) for name, value in row.items()} for row in records
+        ],
+        SAME,
+        "",
     ),
     "of flags as numbers": (lambda records: [row | {FLAG: int(row[FLAG])} for row in records], SAME, ""),
     "in another order": (lambda records: [dict(reversed(row.items())) for row in records], SAME, ""),
 }
 _BODIES: dict[str, bytes] = {
-    **{text[:30]: text.encode() for text in (
-        "", " ", "{", "}", "[", "[]", "{}", "null", "true", "5", '"x"', "NaN", '{"inputs"}', '{"inputs": }', '{"inputs": []}',
-        '{"inputs": {}}', '{"inputs": null}', '{"inputs": 5}', '{"inputs": "x"}', '{"inputs": [1]}', '{"inputs": [[1]]}',
-        '{"inputs": [null]}', '{"inputs": [{}]}', '{"inputs": {"tempo": 5}}', '{"inputs": {"tempo": "5"}}', '{"inputs": {"tempo": {}}}',
-        '{"inputs": {"tempo": [1], "key": [1, 2]}}', '{"dataframe_split": []}', '{"dataframe_split": {}}', '{"dataframe_split": null}',
-        '{"dataframe_split": {"columns": []}}', '{"dataframe_split": {"columns": [], "data": []}}',
-        '{"dataframe_split": {"columns": [], "data": [[]]}}', '{"dataframe_split": {"columns": null, "data": [[1]]}}',
-        '{"dataframe_split": {"columns": ["tempo"], "data": [[1, 2]]}}', '{"dataframe_split": {"columns": ["tempo"], "data": [1]}}',
-        '{"dataframe_split": {"columns": ["tempo", "tempo"], "data": [[1, 1]]}}', '{"dataframe_split": {"columns": [["a"]], "data": [[1]]}}',
-        '{"dataframe_split": {"columns": [{}], "data": [[1]]}}', '{"dataframe_split": {"columns": "tempo", "data": [[1,2,3,4,5]]}}',
-        '{"dataframe_split": {"columns": [1, "1"], "data": [[1, 2]]}}', '{"dataframe_split": {"columns": ["tempo"], "data": "x"}}',
-        '{"dataframe_split": {"columns": ["tempo"], "data": {"a": 1}}}', '{"dataframe_split": {"columns": ["tempo"], "data": null}}',
-        '{"dataframe_split": {"columns": {"tempo": 1}, "data": [[1]]}}', '{"dataframe_split": {"columns": 5, "data": [[1]]}}',
-        '{"dataframe_split": {"columns": [null, true], "data": [[1, 2]]}}', '{"dataframe_split": {"column": ["tempo"], "data": [[1]]}}',
-        '{"dataframe_records": {"tempo": 1}}', '{"dataframe_records": [{"tempo": 1}, 5]}', '{"dataframe_records": {}}',
-        '{"dataframe_records": [[]]}', '{"dataframe_records": "tempo"}', '{"dataframe_records": [{"tempo": 1, "tempo": 2}]}',
-        '{"dataframe_record": [{"tempo": 1}]}', '{"inputs": [{"tempo": 1}], "instances": [{"tempo": 1}]}', '{"data": [{"tempo": 1}]}',
-        '{"inputs": [{"tempo": 1}], "param": {}}', '{"inputs": [{"tempo": 1}], "\\ud800": {}}', '{"\\ud800": 1}', '{"inputs": [{"\\ud800": 1, "\\ud800": 2}]}',
-        '[{"tempo": 1}]', '{"columns": ["tempo"], "data": [[1]]}', '{"tempo": 1}', "{'inputs': []}", '{"inputs": [{"tempo": 01}]}',
-        '{"inputs": [{"tempo": .5}]}', '{"inputs": [{"tempo": 1,}]}', '{"inputs": [{"tempo": 1}]} x', '{"inputs": [{"tempo": "a\nb"}]}',
-        '{"inputs": [{"tempo": 0x10}]}', '{"inputs": [{"tempo": undefined}]}', "tempo=1&key=2", "<xml/>", "tempo\n1\n",
-        '{"inputs": [{"tempo": 1e}]}', '{"inputs": [{"tempo": -}]}', '{"inputs": [{"tempo": "\\x"}]}', '{"inputs": [{"tempo": "\\u12"}]}',
-    )},
+    **{
+        text[:30]: text.encode()
+        for text in (
+            "",
+            " ",
+            "{",
+            "}",
+            "[",
+            "[]",
+            "{}",
+            "null",
+            "true",
+            "5",
+            '"x"',
+            "NaN",
+            '{"inputs"}',
+            '{"inputs": }',
+            '{"inputs": []}',
+            '{"inputs": {}}',
+            '{"inputs": null}',
+            '{"inputs": 5}',
+            '{"inputs": "x"}',
+            '{"inputs": [1]}',
+            '{"inputs": [[1]]}',
+            '{"inputs": [null]}',
+            '{"inputs": [{}]}',
+            '{"inputs": {"tempo": 5}}',
+            '{"inputs": {"tempo": "5"}}',
+            '{"inputs": {"tempo": {}}}',
+            '{"inputs": {"tempo": [1], "key": [1, 2]}}',
+            '{"dataframe_split": []}',
+            '{"dataframe_split": {}}',
+            '{"dataframe_split": null}',
+            '{"dataframe_split": {"columns": []}}',
+            '{"dataframe_split": {"columns": [], "data": []}}',
+            '{"dataframe_split": {"columns": [], "data": [[]]}}',
+            '{"dataframe_split": {"columns": null, "data": [[1]]}}',
+            '{"dataframe_split": {"columns": ["tempo"], "data": [[1, 2]]}}',
+            '{"dataframe_split": {"columns": ["tempo"], "data": [1]}}',
+            '{"dataframe_split": {"columns": ["tempo", "tempo"], "data": [[1, 1]]}}',
+            '{"dataframe_split": {"columns": [["a"]], "data": [[1]]}}',
+            '{"dataframe_split": {"columns": [{}], "data": [[1]]}}',
+            '{"dataframe_split": {"columns": "tempo", "data": [[1,2,3,4,5]]}}',
+            '{"dataframe_split": {"columns": [1, "1"], "data": [[1, 2]]}}',
+            '{"dataframe_split": {"columns": ["tempo"], "data": "x"}}',
+            '{"dataframe_split": {"columns": ["tempo"], "data": {"a": 1}}}',
+            '{"dataframe_split": {"columns": ["tempo"], "data": null}}',
+            '{"dataframe_split": {"columns": {"tempo": 1}, "data": [[1]]}}',
+            '{"dataframe_split": {"columns": 5, "data": [[1]]}}',
+            '{"dataframe_split": {"columns": [null, true], "data": [[1, 2]]}}',
+            '{"dataframe_split": {"column": ["tempo"], "data": [[1]]}}',
+            '{"dataframe_records": {"tempo": 1}}',
+            '{"dataframe_records": [{"tempo": 1}, 5]}',
+            '{"dataframe_records": {}}',
+            '{"dataframe_records": [[]]}',
+            '{"dataframe_records": "tempo"}',
+            '{"dataframe_records": [{"tempo": 1, "tempo": 2}]}',
+            '{"dataframe_record": [{"tempo": 1}]}',
+            '{"inputs": [{"tempo": 1}], "instances": [{"tempo": 1}]}',
+            '{"data": [{"tempo": 1}]}',
+            '{"inputs": [{"tempo": 1}], "param": {}}',
+            '{"inputs": [{"tempo": 1}], "\\ud800": {}}',
+            '{"\\ud800": 1}',
+            '{"inputs": [{"\\ud800": 1, "\\ud800": 2}]}',
+            '[{"tempo": 1}]',
+            '{"columns": ["tempo"], "data": [[1]]}',
+            '{"tempo": 1}',
+            "{'inputs': []}",
+            '{"inputs": [{"tempo": 01}]}',
+            '{"inputs": [{"tempo": .5}]}',
+            '{"inputs": [{"tempo": 1,}]}',
+            '{"inputs": [{"tempo": 1}]} x',
+            '{"inputs": [{"tempo": "a\nb"}]}',
+            '{"inputs": [{"tempo": 0x10}]}',
+            '{"inputs": [{"tempo": undefined}]}',
+            "tempo=1&key=2",
+            "<xml/>",
+            "tempo\n1\n",
+            '{"inputs": [{"tempo": 1e}]}',
+            '{"inputs": [{"tempo": -}]}',
+            '{"inputs": [{"tempo": "\\x"}]}',
+            '{"inputs": [{"tempo": "\\u12"}]}',
+        )
+    },
     "deep lists": b"[" * 200_000,
     "deep objects": b'{"a":' * 200_000,
     "deep lists within": b'{"inputs": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
@@ -226,7 +333,7 @@ _BODIES: dict[str, bytes] = {
     "a zero byte at the end": b'{"inputs": [{"tempo": 1}]}\0',
     "10,000 names": json.dumps({"inputs": [{f"column {number}": 1 for number in range(10_000)}]}).encode(),
     "100,000 empty rows": b'{"inputs": [' + b"{}," * 99_999 + b"{}]}",
-    "too large": b" " * 3_000_000,
+    "too large": b" " * 13_000_000,
     "a huge key": json.dumps({"x" * 1_000_000: 1}).encode(),
     "a huge key beside": json.dumps({"inputs": [{"tempo": 1}], "x" * 1_000_000: 1}).encode(),
     "a huge key twice": b'{"%b": 1, "%b": 2}' % (b"x" * 900_000, b"x" * 900_000),
@@ -245,10 +352,23 @@ _TYPES: dict[str, tuple[str | None, Right]] = {
     "ASCII": ("application/json; charset=us-ascii", EITHER),
     "none": (None, REFUSED),
     "empty": ("", REFUSED),
-    **{kind: (kind, REFUSED) for kind in (
-        "text/plain", "application/xml", "json", "*/*", ";", "application/json, text/csv", "multipart/form-data; boundary=x",
-        "application/x-www-form-urlencoded", "application/jsonl", "application/octet-stream", "application/\xe9", "x" * 10_000,
-    )},
+    **{
+        kind: (kind, REFUSED)
+        for kind in (
+            "text/plain",
+            "application/xml",
+            "json",
+            "*/*",
+            ";",
+            "application/json, text/csv",
+            "multipart/form-data; boundary=x",
+            "application/x-www-form-urlencoded",
+            "application/jsonl",
+            "application/octet-stream",
+            "application/\xe9",
+            "x" * 10_000,
+        )
+    },
 }
 _PARAMS: dict[str, tuple[Any, Right, str]] = {
     "null": (None, SAME, ""),
@@ -261,7 +381,23 @@ _PARAMS: dict[str, tuple[Any, Right, str]] = {
     **{
         f"{name}={value!r}"[:60]: ({name: value}, REFUSED, name)
         for name, values in {
-            "interval": (0, 1, 1.5, -1, "0.9", "x", True, [], [0.9], {}, {"a": 1}, b"NaN", b"Infinity", 10**400, "x" * 100_000),
+            "interval": (
+                0,
+                1,
+                1.5,
+                -1,
+                "0.9",
+                "x",
+                True,
+                [],
+                [0.9],
+                {},
+                {"a": 1},
+                b"NaN",
+                b"Infinity",
+                10**400,
+                "x" * 100_000,
+            ),
             "explain": (0, -1, 1.5, "2", True, [], [1], {}, 10**9, 10**30, b"NaN", "x" * 100_000),
             "out_of_range": ("Clip", "", 1, True, [], ["clip"], {}, {"clip": 1}, "x" * 100_000),
             "intervall": (0.9,),
@@ -270,7 +406,10 @@ _PARAMS: dict[str, tuple[Any, Right, str]] = {
         }.items()
         for value in values
     },
-    **{f"of another kind {value!r}"[:60]: (value, REFUSED, "params") for value in (5, "x", [1], True, [{"interval": 0.9}], "clip")},
+    **{
+        f"of another kind {value!r}"[:60]: (value, REFUSED, "params")
+        for value in (5, "x", [1], True, [{"interval": 0.9}], "clip")
+    },
     **{f"empty of another kind {value!r}": (value, EITHER, "params") for value in (0, "", [], False)},
     "a surrogate": ({"\ud800": 1}, REFUSED, ""),
     "a surrogate for a value": ({"out_of_range": "\ud800"}, REFUSED, "out_of_range"),
@@ -304,17 +443,32 @@ _RAW: dict[str, tuple[Callable[[bytes], bytes], Right]] = {
     "a huge length": (lambda body: _head("Content-Length: 99999999999999999999\r\n") + body, ANSWERED),
     "two lengths": (lambda body: _head("Content-Length: 1\r\n", "Content-Length: 2\r\n") + body, REFUSED),
     "no length": (lambda body: _head("") + body, REFUSED),
-    "two types": (lambda body: _head(f"Content-Length: {len(body)}\r\n", "Content-Type: text/csv\r\n") + body, ANSWERED),
+    "two types": (
+        lambda body: _head(f"Content-Length: {len(body)}\r\n", "Content-Type: text/csv\r\n") + body,
+        ANSWERED,
+    ),
     "no HTTP": (lambda body: b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", ANSWERED),
     "HTTP 1.0": (
-        lambda body: b"POST /invocations HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+        lambda body: (
+            b"POST /invocations HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
+        ),
         SAME,
     ),
-    "long headers": (lambda body: _head(f"Content-Length: {len(body)}\r\n", f"X: {'x' * 200_000}\r\n") + body, ANSWERED),
+    "long headers": (
+        lambda body: _head(f"Content-Length: {len(body)}\r\n", f"X: {'x' * 200_000}\r\n") + body,
+        ANSWERED,
+    ),
     "many headers": (lambda body: _head(f"Content-Length: {len(body)}\r\n", "X: y\r\n" * 300) + body, ANSWERED),
     "bytes in headers": (lambda body: _head("Content-Length: 1\r\n", "X: \x01\xe9\r\n") + body, ANSWERED),
-    "expecting to go on": (lambda body: _head(f"Content-Length: {len(body)}\r\n", "Expect: 100-continue\r\n") + body, ANSWERED),
+    "expecting to go on": (
+        lambda body: _head(f"Content-Length: {len(body)}\r\n", "Expect: 100-continue\r\n") + body,
+        ANSWERED,
+    ),
     "another method": (lambda body: b"PUT" + _head(f"Content-Length: {len(body)}\r\n")[4:] + body, ANSWERED),
-    "another path": (lambda body: _head("Content-Length: 0\r\n").replace(b"/invocations", b"/../../etc/passwd"), ANSWERED),
+    "another path": (
+        lambda body: _head("Content-Length: 0\r\n").replace(b"/invocations", b"/../../etc/passwd"),
+        ANSWERED,
+    ),
     "an odd path": (lambda body: _head("Content-Length: 0\r\n").replace(b"/invocations", b"/%ff%00"), ANSWERED),
 }

@@ -51,7 +51,7 @@ def served(store: str, folder: Path) -> Iterator[Session]:
     command = [sys.executable, "-m", "spotify_ml.serve", f"tracking.uri={store}", f"model={MODEL}", f"port={port}"]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "max_mb=2.5", "timeout_s=3"], cwd=folder, stdout=log, stderr=log, start_new_session=True
+            [*command, "max_mb=12", "timeout_s=3"], cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
         try:
             _wait_for(port, process)
@@ -119,7 +119,11 @@ def _worker(session: Session, folder: Path, seed: int, start: int, stop: int) ->
         kind = TRACEBACK if ready else HANG
         if "number" not in current:
             raise RuntimeError((folder / "worker.log").read_text()[-2_000:])
-        yield {**current, "kind": kind, "detail": f"the process ended or hung: {(folder / 'worker.log').read_text()[-500:]}"}
+        yield {
+            **current,
+            "kind": kind,
+            "detail": f"the process ended or hung: {(folder / 'worker.log').read_text()[-500:]}",
+        }
     finally:
         process.kill()
         process.wait()

@@ -41,7 +41,10 @@ def of_columns() -> Iterator[Change]:
             yield f"{name} all {value!r}", partial(_constant, name=name, value=value)
         yield f"{name} constant out of range", partial(_constant, name=name, value=1e9)
     for name in TEXT:
-        yield f"without {name}", lambda rows, name=name: (rows.drop(columns=name), SAME, rows.assign(**{name: None}), "")
+        yield (
+            f"without {name}",
+            lambda rows, name=name: (rows.drop(columns=name), SAME, rows.assign(**{name: None}), ""),
+        )
         for value in (None, np.nan, pd.NA, ""):
             yield f"{name} all {value!r}", partial(_constant, name=name, value=value)
     yield "without text", lambda rows: (rows[list(AUDIO)], SAME, rows.assign(**dict.fromkeys(TEXT, None)), "")
@@ -49,19 +52,41 @@ def of_columns() -> Iterator[Change]:
     yield "no columns", lambda rows: (rows[[]], REFUSED, None, "tempo")
     yield "reversed", lambda rows: (rows[list(rows.columns)[::-1]], SAME, rows, "")
     yield "with a column of every odd name", lambda rows: (_odd_names(rows), SAME, rows, "")
-    yield "explicit and mode swapped", lambda rows: (
-        rows.rename(columns={FLAG: "mode", "mode": FLAG}), SAME, rows.assign(mode=rows[FLAG], explicit=rows["mode"]), ""
+    yield (
+        "explicit and mode swapped",
+        lambda rows: (
+            rows.rename(columns={FLAG: "mode", "mode": FLAG}),
+            SAME,
+            rows.assign(mode=rows[FLAG], explicit=rows["mode"]),
+            "",
+        ),
     )
-    yield "duration_ms and tempo swapped", lambda rows: (
-        rows.rename(columns={"duration_ms": "tempo", "tempo": "duration_ms"}), REFUSED, None, "tempo"
+    yield (
+        "duration_ms and tempo swapped",
+        lambda rows: (rows.rename(columns={"duration_ms": "tempo", "tempo": "duration_ms"}), REFUSED, None, "tempo"),
     )
-    yield "artists and energy swapped", lambda rows: (
-        rows.rename(columns={"artists": "energy", "energy": "artists"}), REFUSED, None, "energy"
+    yield (
+        "artists and energy swapped",
+        lambda rows: (rows.rename(columns={"artists": "energy", "energy": "artists"}), REFUSED, None, "energy"),
     )
 
 
 def _odd_names(rows: pd.DataFrame) -> pd.DataFrame:
-    names = ("", " ", "\0", "\n", '"', ",", "😀", "x" * 100_000, "index", "level_0", "__index_level_0__", "row", "reason")
+    names = (
+        "",
+        " ",
+        "\0",
+        "\n",
+        '"',
+        ",",
+        "😀",
+        "x" * 100_000,
+        "index",
+        "level_0",
+        "__index_level_0__",
+        "row",
+        "reason",
+    )
     return rows.assign(**dict.fromkeys(names, "x"))
 
 
@@ -78,16 +103,18 @@ def of_python() -> Iterator[Change]:
         for label, cast, is_sure in _dtypes(name):
             yield f"{name} as {label}", partial(_cast, name=name, cast=cast, right=SAME if is_sure else EITHER)
         for label, cast in _OTHER_DTYPES.items():
-            yield f"{name} as {label}", lambda rows, name=name, cast=cast: (
-                rows.assign(**{name: cast(rows[name])}), REFUSED, None, name
+            yield (
+                f"{name} as {label}",
+                lambda rows, name=name, cast=cast: (rows.assign(**{name: cast(rows[name])}), REFUSED, None, name),
             )
         yield f"{name} twice", lambda rows, name=name: (pd.concat([rows, rows[[name]]], axis=1), REFUSED, None, name)
     for name in TEXT:
         for label, cast in _TEXT_DTYPES.items():
             yield f"{name} as {label}", partial(_cast, name=name, cast=cast, right=SAME)
         for label, cast in (_OTHER_DTYPES | {"flags": lambda values: values == ""}).items():
-            yield f"{name} as {label}", lambda rows, name=name, cast=cast: (
-                rows.assign(**{name: cast(rows["tempo"])}), REFUSED, None, name
+            yield (
+                f"{name} as {label}",
+                lambda rows, name=name, cast=cast: (rows.assign(**{name: cast(rows["tempo"])}), REFUSED, None, name),
             )
         yield f"{name} twice", lambda rows, name=name: (pd.concat([rows, rows[[name]]], axis=1), REFUSED, None, name)
     yield from ((label, partial(_table, make=make, right=right)) for label, (make, right) in _TABLES.items())
@@ -111,7 +138,19 @@ def _holed(values: pd.Series) -> pd.Series:
 
 
 def _dtypes(name: str) -> Iterator[tuple[str, Callable[[pd.Series], Any], bool]]:
-    for kind in ("int8", "int16", "int32", "int64", "uint8", "uint64", "float16", "float32", "float64", "object", "str"):
+    for kind in (
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "object",
+        "str",
+    ):
         yield kind, lambda values, kind=kind: values.astype(kind), True
     for kind in ("Int8", "Int64", "UInt32", "Float32", "Float64", "string", "string[pyarrow]"):
         yield kind, lambda values, kind=kind: values.astype(kind), True
@@ -129,9 +168,11 @@ def _dtypes(name: str) -> Iterator[tuple[str, Callable[[pd.Series], Any], bool]]
     yield "categories with a hole", lambda values: _holed(values.astype("category")), True
     yield "categories not used", lambda values: pd.Categorical(values, categories=[0.0, 1.0, 7.0, "x"]), True
     yield "decimals", lambda values: pd.Series([Decimal(value) for value in values]), True
-    yield "mixed objects", lambda values: pd.Series(
-        [str(each) if row % 2 else each for row, each in enumerate(values)], dtype=object
-    ), True
+    yield (
+        "mixed objects",
+        lambda values: pd.Series([str(each) if row % 2 else each for row, each in enumerate(values)], dtype=object),
+        True,
+    )
     if name == FLAG:
         for kind in ("bool", "boolean", pd.ArrowDtype(pa.bool_())):
             yield f"{kind}", lambda values, kind=kind: values.astype("bool").astype(kind), True
@@ -212,7 +253,10 @@ _TABLES: dict[str, tuple[Callable[[pd.DataFrame], Any], Right]] = {
     "an Arrow reader": (lambda rows: _arrow(rows).to_reader(), SAME),
     "Arrow of floats for text": (lambda rows: pa.table({**rows.to_dict("list"), "tempo": ["x"] * len(rows)}), REFUSED),
     "Polars": (pl.from_pandas, SAME),
-    "Polars of categories": (lambda rows: pl.from_pandas(rows).with_columns(pl.col("artists").cast(pl.Categorical)), SAME),
+    "Polars of categories": (
+        lambda rows: pl.from_pandas(rows).with_columns(pl.col("artists").cast(pl.Categorical)),
+        SAME,
+    ),
     "Polars, not computed": (lambda rows: pl.from_pandas(rows).lazy(), REFUSED),
     "Polars of float32": (lambda rows: pl.from_pandas(rows).with_columns(pl.col("key").cast(pl.Float32)), SAME),
     "Polars of lists": (lambda rows: pl.from_pandas(rows).with_columns(pl.col("artists").str.split(";")), SAME),
@@ -224,7 +268,9 @@ _TABLES: dict[str, tuple[Callable[[pd.DataFrame], Any], Right]] = {
     "names as bytes": (lambda rows: rows.set_axis([name.encode() for name in rows.columns], axis=1), REFUSED),
     "names as numbers": (lambda rows: rows.set_axis(range(rows.shape[1]), axis=1), REFUSED),
     "names of many kinds beside": (
-        lambda rows: pd.concat([rows, pd.DataFrame(1, rows.index, [0, None, np.nan, ("a", 1), b"x", 1.5, pd.NaT])], axis=1),
+        lambda rows: pd.concat(
+            [rows, pd.DataFrame(1, rows.index, [0, None, np.nan, ("a", 1), b"x", 1.5, pd.NaT])], axis=1
+        ),
         SAME,
     ),
     "unhashable records": (lambda rows: [{**row, ("a",): [1]} for row in rows.to_dict("records")], SAME),
@@ -233,7 +279,8 @@ _TABLES: dict[str, tuple[Callable[[pd.DataFrame], Any], Right]] = {
     "an index of columns": (lambda rows: rows.set_index(["tempo", "artists"]), SAME),
     "an index by name": (lambda rows: rows.set_index("tempo", drop=False), SAME),
     "an index of one name twice": (
-        lambda rows: rows.set_index(["tempo", "key"]).rename_axis(["tempo", "tempo"]), REFUSED
+        lambda rows: rows.set_index(["tempo", "key"]).rename_axis(["tempo", "tempo"]),
+        REFUSED,
     ),
     "an index of flags": (lambda rows: rows.set_index("explicit"), SAME),
     "attributes": (lambda rows: _with_attrs(rows), SAME),
@@ -249,7 +296,7 @@ _TABLES: dict[str, tuple[Callable[[pd.DataFrame], Any], Right]] = {
 
 
 def _table(rows: pd.DataFrame, make: Callable[[pd.DataFrame], Any], right: Right) -> tuple[Any, Right, Any, str]:
-    given = rows.astype({name: "int64" for name in WHOLE}).astype({FLAG: bool})
+    given = rows.astype(dict.fromkeys(WHOLE, "int64")).astype({FLAG: bool})
     return make(given), right, None if right is REFUSED else rows, ""
 
 
@@ -272,7 +319,14 @@ def arrow_types(name: str, values: list[Any]) -> Iterator[tuple[str, pa.Array, R
     """Yield columns of a Parquet file: of a type, and the plain values that they are equal to."""
     n_rows = len(values)
     if name in TEXT:
-        for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()):
+        for kind in (
+            pa.string(),
+            pa.large_string(),
+            pa.string_view(),
+            pa.binary(),
+            pa.large_binary(),
+            pa.binary_view(),
+        ):
             given = [value and value.encode() for value in values] if "binary" in str(kind) else values
             yield str(kind), pa.array(given, kind), SAME, values
         yield "dictionary", pa.array(values, pa.string()).dictionary_encode(), SAME, values
@@ -282,7 +336,15 @@ def arrow_types(name: str, values: list[Any]) -> Iterator[tuple[str, pa.Array, R
         yield "flags", pa.array([True] * n_rows), REFUSED, None
     else:
         fit = [row % 2 for row in range(n_rows)]
-        kinds = (pa.int8(), pa.int32(), pa.uint64(), pa.float16(), pa.float32(), pa.decimal128(25, 2), pa.decimal256(50, 3))
+        kinds = (
+            pa.int8(),
+            pa.int32(),
+            pa.uint64(),
+            pa.float16(),
+            pa.float32(),
+            pa.decimal128(25, 2),
+            pa.decimal256(50, 3),
+        )
         for kind in kinds:
             yield str(kind), pa.array(fit, pa.int64()).cast(kind), SAME, fit
         yield "text", pa.array([str(value) for value in fit]), SAME, fit
