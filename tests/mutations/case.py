@@ -113,7 +113,7 @@ def with_cell(rows: pd.DataFrame, column: str, row: int, value: Any) -> pd.DataF
         listed[row] = value
         values = pd.Series(pd.array([None] * len(listed), dtype=object))
         for position, each in enumerate(listed):
-            values.iat[position] = each
+            values.iloc[position] = each
     return rows.assign(**{column: values})
 
 

@@ -38,7 +38,7 @@ SETTINGS = {
 
 
 def cases(tracks: pd.DataFrame, seed: int, start: int, stop: int) -> Iterator[Case]:
-    """Yield the cases of some numbers, which every mode and family takes turns in, drawn by a seed from all mutations."""
+    """Yield the cases of some numbers: every mode and family in turn, drawn by a seed from all mutations."""
     plain = plain_rows(tracks)
     order = np.random.default_rng(seed)
     queues = [

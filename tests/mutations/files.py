@@ -476,6 +476,12 @@ _PARQUET: dict[str, Callable[[pd.DataFrame], Made]] = {
         rows,
         "",
     ),
+    "with lists of times": lambda rows: (
+        as_parquet(_arrow(rows).append_column("t", pa.array([[2**62]] * len(rows), pa.list_(pa.timestamp("us"))))),
+        SAME,
+        rows,
+        "",
+    ),
     "with nanoseconds": lambda rows: (
         as_parquet(_arrow(rows).append_column("t", pa.array([7] * len(rows), pa.timestamp("ns")))),
         SAME,

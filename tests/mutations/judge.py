@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import spotify_ml
 from spotify_ml.command_errors import explain, is_mendable
 from spotify_ml.config import DataConfig
+from spotify_ml.data.arrow import listed
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import read_tracks
 from spotify_ml.scoring.files import rejected_path, score_file
@@ -31,6 +32,8 @@ from tests.mutations.requests import Request, send
 
 RIGHT, REFUSED, SILENT, TRACEBACK, HANG, UNCLEAR = "right", "refused", "silent", "traceback", "hang", "unclear"
 PATIENCE_S = 20
+# A field may be a megabyte.
+csv.field_size_limit(2**30)
 _TOLERANCE = 1e-9
 # A message longer than this is not read by anybody.
 _LONGEST = 4_000
@@ -255,7 +258,7 @@ def _written(case: Case, source: Path, target: Path) -> Any:
         table = pq.read_table(target)
         names = [name for name in table.column_names if name not in (*added, "unreadable")]
         values = table["popularity_predicted"].to_pylist()
-        written = [list(row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+        written = [list(row) for row in zip(*(listed(table[name]) for name in names), strict=True)]
         if "unreadable" in table.column_names:
             lost = [json.loads(text) if text else {} for text in table["unreadable"].to_pylist()]
     predicted = np.array([float(value) if value not in (None, "") else np.nan for value in values])
@@ -284,7 +287,7 @@ def _lost(
     else:
         table = pq.read_table(source)
         header = table.column_names
-        lines = [list(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        lines = [list(row) for row in zip(*(listed(column) for column in table.columns), strict=True)]
     lines = [line for row, line in enumerate(lines) if row not in aside]
     if names != header:
         return f"columns {names[:30]} of {header[:30]}"

@@ -421,7 +421,8 @@ _PARAMS: dict[str, tuple[Any, Right, str]] = {
 
 
 def _head(length: str, more: str = "", kind: str = JSON) -> bytes:
-    return f"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n{length}{more}\r\n".encode()
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+    return f"{head}{length}{more}\r\n".encode()
 
 
 def _chunks(body: bytes, size: int) -> bytes:

@@ -35,7 +35,7 @@ def of_columns() -> Iterator[Change]:
         for change in (str.upper, str.title):
             yield (
                 f"{name} as {change(name)!r}",
-                lambda rows, name=name, other=change(name): (_names(rows, name, other), REFUSED, None, name),
+                lambda rows, name=name, change=change: (_names(rows, name, change(name)), REFUSED, None, name),
             )
         for value in (np.nan, None, ""):
             yield f"{name} all {value!r}", partial(_constant, name=name, value=value)
@@ -128,8 +128,8 @@ def _cast(
         # Values that every type holds.
         fit = rows.assign(**{name: ([1.0, 0.0, 1.0, 0.0] * len(rows))[: len(rows)]})
     given = cast(fit[name])
-    if name not in TEXT and isinstance(given, pd.Series) and given.isna().any():
-        fit = fit.assign(**{name: fit[name].mask(given.isna())})
+    if name not in TEXT and pd.isna(given).any():
+        fit = fit.assign(**{name: fit[name].mask(np.asarray(pd.isna(given)))})
     return fit.assign(**{name: given}), right, fit, ""
 
 
@@ -359,6 +359,10 @@ def arrow_types(name: str, values: list[Any]) -> Iterator[tuple[str, pa.Array, R
     yield "dates", pa.array([0] * n_rows, pa.int32()).cast(pa.date32()), REFUSED, None
     yield "times of a day", pa.array([0] * n_rows, pa.time64("us")), REFUSED, None
     yield "durations", pa.array([0] * n_rows, pa.duration("us")), REFUSED, None
+    yield "times that Python has none for", pa.array([2**62] * n_rows, pa.timestamp("us")), REFUSED, None
+    yield "days that Python has none for", pa.array([2**31 - 1] * n_rows, pa.int32()).cast(pa.date32()), REFUSED, None
+    yield "long durations", pa.array([2**62] * n_rows, pa.duration("s")), REFUSED, None
+    yield "times of no known zone", pa.array([5] * n_rows, pa.timestamp("us", "Nowhere/X")), REFUSED, None
     yield "objects", pa.array([{"a": 1}] * n_rows), REFUSED, None
     yield "lists of numbers", pa.array([[1.0]] * n_rows), REFUSED, None
     yield "maps", pa.array([[("a", 1)]] * n_rows, pa.map_(pa.string(), pa.int64())), REFUSED, None
