@@ -22,7 +22,8 @@ from tests.mutations.case import (
     told,
     with_cell,
 )
-from tests.mutations.files import as_csv, as_parquet
+from tests.mutations.csv_forms import as_csv
+from tests.mutations.parquet_forms import as_parquet
 from tests.mutations.requests import CSV, FORMS, PARQUET, Request, body_of, records_of
 
 MODES = ("train", "predict", "python", "http")

@@ -8,8 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from tests.mutations.bodies import BODIES
 from tests.mutations.case import AUDIO, FLAG, TEXT, WHOLE, Right
-from tests.mutations.files import as_csv, as_parquet
+from tests.mutations.csv_forms import as_csv
+from tests.mutations.parquet_forms import as_parquet
+from tests.mutations.raw import RAW
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SAME, REFUSED, EITHER, ANSWERED = Right.SCORED, Right.REFUSED, Right.EITHER, Right.ANSWERED
@@ -122,7 +125,7 @@ def of_request() -> Iterator[Change]:
                     name,
                 ),
             )
-    for label, body in _BODIES.items():
+    for label, body in BODIES.items():
         yield f"body {label}", lambda rows, body=body: (Request(body), REFUSED, None, "")
     for label, (content_type, right) in _TYPES.items():
         yield (
@@ -149,7 +152,7 @@ def of_request() -> Iterator[Change]:
                 tells,
             ),
         )
-    for label, (make, right) in _RAW.items():
+    for label, (make, right) in RAW.items():
         yield (
             f"raw {label}",
             lambda rows, make=make, right=right: (
@@ -233,111 +236,6 @@ _ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], R
     "of flags as numbers": (lambda records: [row | {FLAG: int(row[FLAG])} for row in records], SAME, ""),
     "in another order": (lambda records: [dict(reversed(row.items())) for row in records], SAME, ""),
 }
-_BODIES: dict[str, bytes] = {
-    **{
-        text[:30]: text.encode()
-        for text in (
-            "",
-            " ",
-            "{",
-            "}",
-            "[",
-            "[]",
-            "{}",
-            "null",
-            "true",
-            "5",
-            '"x"',
-            "NaN",
-            '{"inputs"}',
-            '{"inputs": }',
-            '{"inputs": []}',
-            '{"inputs": {}}',
-            '{"inputs": null}',
-            '{"inputs": 5}',
-            '{"inputs": "x"}',
-            '{"inputs": [1]}',
-            '{"inputs": [[1]]}',
-            '{"inputs": [null]}',
-            '{"inputs": [{}]}',
-            '{"inputs": {"tempo": 5}}',
-            '{"inputs": {"tempo": "5"}}',
-            '{"inputs": {"tempo": {}}}',
-            '{"inputs": {"tempo": [1], "key": [1, 2]}}',
-            '{"dataframe_split": []}',
-            '{"dataframe_split": {}}',
-            '{"dataframe_split": null}',
-            '{"dataframe_split": {"columns": []}}',
-            '{"dataframe_split": {"columns": [], "data": []}}',
-            '{"dataframe_split": {"columns": [], "data": [[]]}}',
-            '{"dataframe_split": {"columns": null, "data": [[1]]}}',
-            '{"dataframe_split": {"columns": ["tempo"], "data": [[1, 2]]}}',
-            '{"dataframe_split": {"columns": ["tempo"], "data": [1]}}',
-            '{"dataframe_split": {"columns": ["tempo", "tempo"], "data": [[1, 1]]}}',
-            '{"dataframe_split": {"columns": [["a"]], "data": [[1]]}}',
-            '{"dataframe_split": {"columns": [{}], "data": [[1]]}}',
-            '{"dataframe_split": {"columns": "tempo", "data": [[1,2,3,4,5]]}}',
-            '{"dataframe_split": {"columns": [1, "1"], "data": [[1, 2]]}}',
-            '{"dataframe_split": {"columns": ["tempo"], "data": "x"}}',
-            '{"dataframe_split": {"columns": ["tempo"], "data": {"a": 1}}}',
-            '{"dataframe_split": {"columns": ["tempo"], "data": null}}',
-            '{"dataframe_split": {"columns": {"tempo": 1}, "data": [[1]]}}',
-            '{"dataframe_split": {"columns": 5, "data": [[1]]}}',
-            '{"dataframe_split": {"columns": [null, true], "data": [[1, 2]]}}',
-            '{"dataframe_split": {"column": ["tempo"], "data": [[1]]}}',
-            '{"dataframe_records": {"tempo": 1}}',
-            '{"dataframe_records": [{"tempo": 1}, 5]}',
-            '{"dataframe_records": {}}',
-            '{"dataframe_records": [[]]}',
-            '{"dataframe_records": "tempo"}',
-            '{"dataframe_records": [{"tempo": 1, "tempo": 2}]}',
-            '{"dataframe_record": [{"tempo": 1}]}',
-            '{"inputs": [{"tempo": 1}], "instances": [{"tempo": 1}]}',
-            '{"data": [{"tempo": 1}]}',
-            '{"inputs": [{"tempo": 1}], "param": {}}',
-            '{"inputs": [{"tempo": 1}], "\\ud800": {}}',
-            '{"\\ud800": 1}',
-            '{"inputs": [{"\\ud800": 1, "\\ud800": 2}]}',
-            '[{"tempo": 1}]',
-            '{"columns": ["tempo"], "data": [[1]]}',
-            '{"tempo": 1}',
-            "{'inputs': []}",
-            '{"inputs": [{"tempo": 01}]}',
-            '{"inputs": [{"tempo": .5}]}',
-            '{"inputs": [{"tempo": 1,}]}',
-            '{"inputs": [{"tempo": 1}]} x',
-            '{"inputs": [{"tempo": "a\nb"}]}',
-            '{"inputs": [{"tempo": 0x10}]}',
-            '{"inputs": [{"tempo": undefined}]}',
-            "tempo=1&key=2",
-            "<xml/>",
-            "tempo\n1\n",
-            '{"inputs": [{"tempo": 1e}]}',
-            '{"inputs": [{"tempo": -}]}',
-            '{"inputs": [{"tempo": "\\x"}]}',
-            '{"inputs": [{"tempo": "\\u12"}]}',
-        )
-    },
-    "deep lists": b"[" * 200_000,
-    "deep objects": b'{"a":' * 200_000,
-    "deep lists within": b'{"inputs": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
-    "deep, but not too deep": b'{"inputs": ' + b"[" * 900 + b"]" * 900 + b"}",
-    "a deep cell": b'{"inputs": [{"artists": ' + b"[" * 800 + b"]" * 800 + b"}]}",
-    "5,000 digits": b'{"inputs": [{"tempo": ' + b"1" * 5_000 + b"}]}",
-    "UTF-16": '{"inputs": [{"tempo": 1}]}'.encode("utf-16"),
-    "UTF-32": '{"inputs": [{"tempo": 1}]}'.encode("utf-32"),
-    "a byte order mark": b"\xef\xbb\xbf" + b'{"inputs": [{"tempo": 1}]}',
-    "Latin-1": '{"inputs": [{"artists": "é"}]}'.encode("latin-1"),
-    "surrogates in UTF-8": b'{"inputs": [{"artists": "\xed\xa0\x80"}]}',
-    "zero bytes": b"\0" * 1_000,
-    "a zero byte at the end": b'{"inputs": [{"tempo": 1}]}\0',
-    "10,000 names": json.dumps({"inputs": [{f"column {number}": 1 for number in range(10_000)}]}).encode(),
-    "100,000 empty rows": b'{"inputs": [' + b"{}," * 99_999 + b"{}]}",
-    "too large": b" " * 13_000_000,
-    "a huge key": json.dumps({"x" * 1_000_000: 1}).encode(),
-    "a huge key beside": json.dumps({"inputs": [{"tempo": 1}], "x" * 1_000_000: 1}).encode(),
-    "a huge key twice": b'{"%b": 1, "%b": 2}' % (b"x" * 900_000, b"x" * 900_000),
-}
 _TYPES: dict[str, tuple[str | None, Right]] = {
     "with a charset": ("application/json; charset=utf-8", SAME),
     "with a charset in quotes": ('application/json; charset="UTF-8"', SAME),
@@ -417,59 +315,4 @@ _PARAMS: dict[str, tuple[Any, Right, str]] = {
     "a long one": ({"x" * 1_000_000: 1}, REFUSED, ""),
     "nulls": ({"interval": None, "explain": None}, EITHER, ""),
     "a null": ({"out_of_range": None}, EITHER, "out_of_range"),
-}
-
-
-def _head(length: str, more: str = "", kind: str = JSON) -> bytes:
-    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
-    return f"{head}{length}{more}\r\n".encode()
-
-
-def _chunks(body: bytes, size: int) -> bytes:
-    parts = [body[start : start + size] for start in range(0, len(body), size)]
-    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-
-
-_CHUNKED = "Transfer-Encoding: chunked\r\n"
-_RAW: dict[str, tuple[Callable[[bytes], bytes], Right]] = {
-    "chunked": (lambda body: _head(_CHUNKED) + _chunks(body, 500), SAME),
-    "chunked byte by byte": (lambda body: _head(_CHUNKED) + _chunks(body, 1), SAME),
-    "chunked, cut off": (lambda body: _head(_CHUNKED) + _chunks(body, 500)[:-50], ANSWERED),
-    "chunked of wrong sizes": (lambda body: _head(_CHUNKED) + b"zz\r\n" + body, REFUSED),
-    "chunked and a length": (lambda body: _head("Content-Length: 5\r\n", _CHUNKED) + _chunks(body, 500), ANSWERED),
-    "a length too small": (lambda body: _head(f"Content-Length: {len(body) - 5}\r\n") + body, REFUSED),
-    "a length too large": (lambda body: _head(f"Content-Length: {len(body) + 5}\r\n") + body, ANSWERED),
-    "a negative length": (lambda body: _head("Content-Length: -1\r\n") + body, REFUSED),
-    "a length of text": (lambda body: _head("Content-Length: x\r\n") + body, REFUSED),
-    "a huge length": (lambda body: _head("Content-Length: 99999999999999999999\r\n") + body, ANSWERED),
-    "two lengths": (lambda body: _head("Content-Length: 1\r\n", "Content-Length: 2\r\n") + body, REFUSED),
-    "no length": (lambda body: _head("") + body, REFUSED),
-    "two types": (
-        lambda body: _head(f"Content-Length: {len(body)}\r\n", "Content-Type: text/csv\r\n") + body,
-        ANSWERED,
-    ),
-    "no HTTP": (lambda body: b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", ANSWERED),
-    "HTTP 1.0": (
-        lambda body: (
-            b"POST /invocations HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            + body
-        ),
-        SAME,
-    ),
-    "long headers": (
-        lambda body: _head(f"Content-Length: {len(body)}\r\n", f"X: {'x' * 200_000}\r\n") + body,
-        ANSWERED,
-    ),
-    "many headers": (lambda body: _head(f"Content-Length: {len(body)}\r\n", "X: y\r\n" * 300) + body, ANSWERED),
-    "bytes in headers": (lambda body: _head("Content-Length: 1\r\n", "X: \x01\xe9\r\n") + body, ANSWERED),
-    "expecting to go on": (
-        lambda body: _head(f"Content-Length: {len(body)}\r\n", "Expect: 100-continue\r\n") + body,
-        ANSWERED,
-    ),
-    "another method": (lambda body: b"PUT" + _head(f"Content-Length: {len(body)}\r\n")[4:] + body, ANSWERED),
-    "another path": (
-        lambda body: _head("Content-Length: 0\r\n").replace(b"/invocations", b"/../../etc/passwd"),
-        ANSWERED,
-    ),
-    "an odd path": (lambda body: _head("Content-Length: 0\r\n").replace(b"/invocations", b"/%ff%00"), ANSWERED),
 }

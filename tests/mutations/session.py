@@ -21,6 +21,8 @@ import pandas as pd
 from tests.mutations.judge import HANG, PATIENCE_S, TRACEBACK
 
 _START_S = 120
+# Beside a hang of the server, which the worker itself sees.
+_GRACE_S = 5
 MODEL = "models:/spotify-popularity/1"
 
 
@@ -101,21 +103,18 @@ def _worker(session: Session, folder: Path, seed: int, start: int, stop: int) ->
     assert process.stdout is not None
     current: dict[str, Any] = {}
     try:
-        while current.get("number") != stop - 1 or "kind" in current:
-            ready, _, _ = select.select([process.stdout], [], [], _START_S if not current else 2 * PATIENCE_S)
+        while True:
+            ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S + _GRACE_S if current else _START_S)
             line = process.stdout.readline() if ready else b""
             if not line:
                 break
             said = json.loads(line)
-            if "kind" in said:
-                yield {**current, **said}
-                if said["number"] == stop - 1:
-                    return
-                current = {"kind": ""}
-            else:
+            if "kind" not in said:
                 current = said
-        else:
-            return
+                continue
+            yield {**current, **said}
+            if said["number"] == stop - 1:
+                return
         kind = TRACEBACK if ready else HANG
         if "number" not in current:
             raise RuntimeError((folder / "worker.log").read_text()[-2_000:])
