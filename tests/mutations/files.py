@@ -73,6 +73,8 @@ def of_parquet() -> Iterator[Change]:
 
 def _columns_as_csv(rows: pd.DataFrame, make: Callable[[pd.DataFrame], Any]) -> Made:
     given, right, plain, tells = make(rows)
+    # No header of a CSV holds these.
+    given = given.drop(columns=["\0", "\n"], errors="ignore")
     if right is not REFUSED and any(not isinstance(name, str) for name in given.columns):
         return as_csv(given), EITHER, plain, tells
     return as_csv(given), right, plain, tells

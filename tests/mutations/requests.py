@@ -1,5 +1,6 @@
 """Requests: what may be sent to a served model, and what that means."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -53,12 +54,8 @@ class Request:
 def send(port: int, request: Request, patience_s: float) -> tuple[int, bytes]:
     """Send a request and return the status and the body of the answer; status 0 is none."""
     with socket.create_connection(("127.0.0.1", port), timeout=patience_s) as connection:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(request.sent())
-            if request.raw is not None:
-                connection.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         parts = []
         try:
             while part := connection.recv(1 << 20):
