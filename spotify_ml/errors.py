@@ -66,6 +66,30 @@ def says_no_memory(text: str) -> bool:
     return _NO_MEMORY.search(text) is not None
 
 
+def shown(value: object, longest: int = 60) -> str:
+    r"""Return a value for a message: in one line, shortened, and escaped where it cannot be printed.
+
+    Parameters
+    ----------
+    value : object
+        Whatever a user gave.
+    longest : int
+        How many characters of it are shown.
+
+    Examples
+    --------
+    >>> print(shown("a\nb"), shown("x" * 100, 3))
+    a\nb xxx… (100 characters)
+    """
+    try:
+        text = str(value)
+    # An object of any kind, which may have no text.
+    except Exception:
+        text = f"({type(value).__name__})"
+    more = f"… ({len(text):,} characters)" if len(text) > longest else ""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:longest]) + more
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string.
 

@@ -1,12 +1,44 @@
 """Arrow's columns as few plain types, and as pandas' table."""
 
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
+
+from spotify_ml.errors import DataError, shown
+
+# What is raised of a time that Python has no value for: one in the year 17036, or in a time zone that is not known.
+_NO_TIME = (OverflowError, ValueError, pa.ArrowInvalid)
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table as a DataFrame; what pandas once wrote into it about an index does not concern columns."""
-    return pa.table([plain(column) for column in table.columns], names=table.column_names).to_pandas()
+    try:
+        return pa.table([plain(column) for column in table.columns], names=table.column_names).to_pandas()
+    except _NO_TIME as error:
+        kinds = ", ".join(f"{field.name} ({shown(field.type)})" for field in table.schema if _counted(field.type))
+        raise DataError(f"columns hold times that cannot be read: {kinds}; give numbers and text ({error})") from error
+
+
+def listed(values: pa.ChunkedArray) -> list[Any]:
+    """Return values as Python has them; times, where it has no such one, as whole numbers."""
+    try:
+        return values.to_pylist()
+    except _NO_TIME:
+        return values.cast(_counted(values.type) or values.type).to_pylist()
+
+
+def _counted(kind: pa.DataType) -> pa.DataType | None:
+    """Return a type with whole numbers in place of times, None where there are none."""
+    if pa.types.is_temporal(kind):
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    if pa.types.is_struct(kind):
+        fields = {field.name: _counted(field.type) or field.type for field in kind}
+        return pa.struct(fields) if any(_counted(field.type) for field in kind) else None
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _counted(kind.value_type)
+        return inner and (pa.list_(inner) if pa.types.is_list(kind) else pa.large_list(inner))
+    return None
 
 
 def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
 from spotify_ml.data.header import SAVE, format_error, header_line, names_in, repeated_names
+from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.schema import COLUMNS, Kind
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 # What one batch holds: some 45,000 rows of CSV, or as many of Parquet.
 _BLOCK = 8 * 2**20
@@ -212,7 +212,9 @@ class CsvInput:
         try:
             table = _parse(block, self.schema.names, {}, set_aside)
         except pa.ArrowInvalid as error:
-            raise DataError(f"{self.origin}: the rows from {last + 1:,} on are not a CSV ({error}); {SAVE}") from error
+            raise DataError(
+                f"{self.origin}: the rows from {last + 1:,} on are not a CSV ({shown(error, 300)}); {SAVE}"
+            ) from error
         broken = [
             BrokenRow(last + row.number, row.text, f"{_fields(row.actual_columns)} in place of {row.expected_columns}")
             for row in invalid
@@ -231,11 +233,10 @@ class ParquetInput:
     def __init__(self, file: Any, origin: str, check: CheckNames = check_scoring_names) -> None:
         self.origin = origin
         try:
-            self._file = pq.ParquetFile(file)
+            self._file = open_parquet(file)
             self.schema, self.n_rows = self._file.schema_arrow, self._file.metadata.num_rows
-        # Where the damage is in a column's name, pyarrow decodes it unguarded.
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{origin} is a damaged Parquet file ({error}); write it again") from error
+        except DAMAGE as error:
+            raise damaged(origin, error) from error
         check(self.schema.names, origin)
         self.header = csv_header(self.schema.names)
 
@@ -249,8 +250,8 @@ class ParquetInput:
                 table.validate(full=True)
                 yield Batch(table, np.arange(last + 1, last + 1 + table.num_rows))
                 last += table.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.origin} is a damaged Parquet file ({error}); write it again") from error
+        except DAMAGE as error:
+            raise damaged(self.origin, error) from error
 
 
 def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The input contract of a model: what it takes as raw rows, and what is wrong with the others."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from spotify_ml.data.schema import (
 from spotify_ml.data.tables import as_frame
 from spotify_ml.data.texts import read_texts
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 OutOfRange = Literal["refuse", "clip"]
 
@@ -32,6 +33,8 @@ _NAMES = tuple(column.name for column in COLUMNS if column.name in AUDIO or colu
 # pandas looks a dtype up by its name for longer than it takes to cast a few values.
 _TEXT = pd.StringDtype(na_value=np.nan)
 _AUDIO = tuple(column for column in COLUMNS if column.name in AUDIO)
+# Columns of one kind that numbers are read from as text, by NumPy's letter and by what their objects are.
+_TOLD = (*"biuf", "string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")
 _IS_FLAG = np.array([column.kind is Kind.FLAG for column in _AUDIO])
 _IS_WHOLE = _IS_FLAG | np.array([column.kind is Kind.INTEGER for column in _AUDIO])
 # A flag is 0 or 1 by what it is, not by a range.
@@ -170,7 +173,8 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
 def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
     """Return a column as text, empty where there is none, and which values are something else, if any are."""
     if _is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
-        return values.astype(_TEXT).array, None
+        with suppress(UnicodeEncodeError):
+            return values.astype(_TEXT).array, None
     texts, wrong = read_texts(values.tolist(), separator)
     return pd.array(texts, dtype=_TEXT), wrong if wrong.any() else None
 
@@ -187,12 +191,25 @@ def read_numbers(values: pd.Series, kind: Kind) -> tuple[np.ndarray, np.ndarray 
             values.array if isinstance(values.dtype, np.dtype) else values.array.to_numpy(np.float64, na_value=np.nan)
         )
         return np.asarray(given, dtype=np.float64), None
-    text = values.astype(_TEXT).str.strip().str.lower()
+    text, is_other = _number_texts(values)
+    text = text.str.strip().str.lower()
     missing = text.isna() | text.isin(["", "nan"])
     numbers = pd.to_numeric((text.replace(FLAG_WORDS) if is_flag else text).mask(missing), errors="coerce")
     floats = numbers.to_numpy(np.float64, na_value=np.nan)
-    unreadable = np.isnan(floats) & ~missing.to_numpy()
+    unreadable = (np.isnan(floats) & ~missing.to_numpy()) | is_other
     return floats, unreadable if unreadable.any() else None
+
+
+def _number_texts(values: pd.Series) -> tuple[pd.Series, np.ndarray | bool]:
+    """Return what is to be read as numbers as text, and which values are no numbers of any kind."""
+    kind = pd.api.types.infer_dtype(values) if values.dtype == object else values.dtype.kind
+    if kind in _TOLD or _is_text(values.dtype):
+        with suppress(UnicodeEncodeError):
+            return values.astype(_TEXT), False
+    # Other objects have a text that may read as a number, as a year does, or none at all.
+    given = [str(value) if isinstance(value, bool | np.bool_) else value for value in values.tolist()]
+    texts, wrong = read_texts(given, None)
+    return pd.Series(texts, values.index, dtype=_TEXT), wrong
 
 
 def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
@@ -216,7 +233,9 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Che
 
 def _describe(problem: Problem, rows: pd.DataFrame) -> str:
     values = rows[problem.column]
-    examples = ", ".join(f"row {row + 1}: {values.iloc[row]}" for row in np.flatnonzero(problem.where)[:EXAMPLES])
+    examples = ", ".join(
+        f"row {row + 1}: {shown(values.iloc[row])}" for row in np.flatnonzero(problem.where)[:EXAMPLES]
+    )
     count = int(problem.where.sum())
     return f"{problem.column} {problem.text} in {count:,} row{'s' * (count > 1)} ({examples})"
 

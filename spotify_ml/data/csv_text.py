@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from spotify_ml.data.arrow import plain
+from spotify_ml.data.arrow import listed, plain
 
 _QUOTE, _END = b'"', b"\n"
 # Splits after a line end of any kind.
@@ -51,7 +51,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _as_json(values: pa.ChunkedArray) -> pa.Array:
-    texts = (value if value is None or isinstance(value, str) else _json(value) for value in values.to_pylist())
+    texts = (value if value is None or isinstance(value, str) else _json(value) for value in listed(values))
     return pa.array(texts, pa.string())
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 SAVE = "save it as comma-separated UTF-8"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -193,7 +193,7 @@ def column_hint(name: str, spare: Iterable[str]) -> str:
     wanted = _words(name, name)
     found = ((_alike(wanted, _words(other, name)), other) for other in spare)
     likeness, nearest = max(found, default=(0.0, ""), key=lambda pair: pair[0])
-    return f" (did you mean '{nearest}'?)" if likeness >= _ALIKE else ""
+    return f" (did you mean '{shown(nearest)}'?)" if likeness >= _ALIKE else ""
 
 
 def _words(text: str, column: str) -> list[str]:

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spotify_ml.data.arrow import plain
+from spotify_ml.data.arrow import listed, plain
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
 from spotify_ml.data.texts import read_texts
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 EXAMPLES = 3
 # How a problem begins that is a number outside of the range of its column.
@@ -240,6 +240,8 @@ def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
 def _text(values: pa.ChunkedArray, separator: str | None) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Return values as text, null where there is none, and which of them are something else."""
     wrong = np.zeros(len(values), dtype=bool)
+    if pa.types.is_temporal(values.type):
+        return pa.chunked_array([pa.nulls(len(values), pa.string())]), ~_null(values)
     if pa.types.is_string(values.type) or pa.types.is_integer(values.type) or pa.types.is_null(values.type):
         text = values.cast(pa.string())
     else:
@@ -284,5 +286,7 @@ def _violation(
     name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: Sequence[int] | np.ndarray
 ) -> Violation:
     rows = np.flatnonzero(where)
-    examples = tuple(f"row {numbers[row]}: {values[int(row)].as_py()!r}" for row in rows[:EXAMPLES])
+    examples = tuple(
+        f"row {numbers[row]}: {shown(repr(listed(values[int(row) : int(row) + 1])[0]))}" for row in rows[:EXAMPLES]
+    )
     return Violation(name, problem, len(rows), examples, rows)

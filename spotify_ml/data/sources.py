@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from spotify_ml.config import DataConfig
 from spotify_ml.data.batches import READ_AS
 from spotify_ml.data.header import SAVE, header_line, names_in
+from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.place import HINTS
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 # A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
 _BLOCK = 10 * 2**20
@@ -194,15 +194,14 @@ def _state(descriptor: int) -> tuple[int, int] | None:
 
 def _parquet_table(content: bytes, path: Path) -> pa.Table:
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+        file = open_parquet(pa.BufferReader(content))
         check_names(file.schema_arrow.names, str(path))
         table = file.read(columns=list(NAMES))
         # Parquet's text is not checked as it is read.
         table.validate(full=True)
         return table
-    # Where the damage is in a column's name, pyarrow decodes it unguarded.
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is a damaged Parquet file ({error}); write it again") from error
+    except DAMAGE as error:
+        raise damaged(path, error) from error
 
 
 def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
@@ -312,7 +311,7 @@ def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Vio
     try:
         table = _csv_table(pa.BufferReader(content), dict.fromkeys(NAMES, pa.string()), collect)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a CSV ({error}); {SAVE}") from error
+        raise DataError(f"{path} is not a CSV ({shown(error, 300)}); {SAVE}") from error
     # The parser counts the header as row 1.
     broken_rows = np.array([row.number - 1 for row in broken], dtype=int)
     total = table.num_rows + len(broken)

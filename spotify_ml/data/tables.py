@@ -10,7 +10,7 @@ from pyarrow.interchange import from_dataframe
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import NAMES
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 
 _GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mapping of columns"
 
@@ -56,7 +56,7 @@ def _converted(rows: Any) -> pd.DataFrame:
         raise DataError(
             f"row {wrong} is a {type(listed[wrong - 1]).__name__}, not a mapping of names to values; {_GIVE}"
         )
-    return pd.DataFrame(listed)
+    return _made(listed)
 
 
 def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
@@ -64,15 +64,24 @@ def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
         str(name) for name, values in columns.items() if isinstance(values, str) or not isinstance(values, Iterable)
     ]
     if single:
-        raise DataError(f"rows are a mapping whose {single[0]} is a single value; give one row in a list: [row]")
+        raise DataError(f"rows are a mapping whose {shown(single[0])} is a single value; give one row in a list: [row]")
+    return _made(dict(columns))
+
+
+def _made(rows: list[Any] | dict[Any, Any]) -> pd.DataFrame:
+    """Return rows or columns as a table, in which half of a character is an object as well."""
     try:
-        return pd.DataFrame(dict(columns))
+        try:
+            return pd.DataFrame(rows)
+        except UnicodeEncodeError:
+            return pd.DataFrame(rows, dtype=object)
     except (ValueError, TypeError) as error:
-        raise DataError(f"rows are a mapping of columns that make no table ({error}); {_GIVE}") from error
+        kind = "a mapping of columns" if isinstance(rows, dict) else "a list of rows"
+        raise DataError(f"rows are {kind} that make no table ({shown(error, 300)}); {_GIVE}") from error
 
 
 def _of_arrow(rows: Any) -> pd.DataFrame:
     try:
         return arrow_frame(pa.table(rows))
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"rows are a {type(rows).__name__}, not a table ({error}); {_GIVE}") from error
+        raise DataError(f"rows are a {type(rows).__name__}, not a table ({shown(error, 300)}); {_GIVE}") from error

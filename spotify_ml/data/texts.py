@@ -12,7 +12,7 @@ def read_texts(values: Sequence[Any], separator: str | None) -> tuple[list[str |
     """Return values as text, None where there is none, and which of them are something else.
 
     Numbers are text as they are written, bytes if they are UTF-8, and one list of names is joined. True and false,
-    objects, lists of lists, and lists with an empty name are no text.
+    objects, lists of lists, lists with an empty name, and half a character (a surrogate) are no text.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def read_texts(values: Sequence[Any], separator: str | None) -> tuple[list[str |
     >>> read_texts([["A", "B"], 25, None, {"name": "A"}], ";")
     (['A;B', '25', None, None], array([False, False, False,  True]))
     """
-    texts = [value if isinstance(value, str) else _text(value, separator) for value in values]
+    texts = [_sound(value) if isinstance(value, str) else _text(value, separator) for value in values]
     pairs = zip(texts, values, strict=True)
     return texts, np.array([text is None and not _is_missing(value) for text, value in pairs], dtype=bool)
 
@@ -45,9 +45,22 @@ def _text(value: Any, separator: str | None) -> str | None:
             return value.decode()
         except UnicodeDecodeError:
             return None
-    if separator is not None and isinstance(value, list | tuple | np.ndarray):
-        return separator.join(value) if _are_names(value) and len(value) else None
+    if separator is not None and _is_list(value):
+        return _sound(separator.join(value)) if _are_names(value) and len(value) else None
     return None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _sound(text: str) -> str | None:
+    """Return a string if it is text: JSON may hold half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return text
 
 
 def _are_names(values: Any) -> bool:
@@ -56,6 +69,6 @@ def _are_names(values: Any) -> bool:
 
 def _is_missing(value: Any) -> bool:
     """Tell whether there is no value: None, NaN, pandas' own kinds of it, and a list without a name."""
-    if isinstance(value, list | tuple | np.ndarray):
+    if _is_list(value):
         return len(value) == 0
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from spotify_ml.config import DataConfig
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
+from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.schema import EXAMPLES, NAMES, Violation, check_names, check_values
 from spotify_ml.data.sources import RawFile, schema_error
 from spotify_ml.engine.partitions import gathered, kept, mapped
@@ -152,12 +153,12 @@ def _tables(part: Slice, first_row: int) -> Iterator[tuple[pa.Table, np.ndarray,
     """Yield tables of the raw columns, the numbers of their rows in the file, and rows that are broken as a whole."""
     if not part.header:
         try:
-            file = pq.ParquetFile(part.path)
+            file = open_parquet(part.path)
             table = file.read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
             # Parquet's text is not checked as it is read.
             table.validate(full=True)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{part.path} is a damaged Parquet file ({error}); write it again") from error
+        except DAMAGE as error:
+            raise damaged(part.path, error) from error
         yield table, first_row + np.arange(1, table.num_rows + 1), []
         return
     with part.path.open("rb") as opened:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from xgboost import Booster, XGBModel
 
-from spotify_ml.errors import ConfigError
+from spotify_ml.errors import ConfigError, shown
 from spotify_ml.features.labels import label
 from spotify_ml.models.tree_shap import TreeShap
 
@@ -62,7 +62,7 @@ def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
     """
     is_whole = isinstance(n_reasons, int | np.integer) and not isinstance(n_reasons, bool)
     if not is_whole or not 1 <= n_reasons <= n_features:
-        raise ConfigError(f"explain={n_reasons}: give how many of the {n_features} features to name, 1 or more")
+        raise ConfigError(f"explain={shown(n_reasons)}: give how many of the {n_features} features to name, 1 or more")
     if not is_explainable(estimator):
         raise ConfigError(
             f"explain={n_reasons}: this model, {type(estimator).__name__}, does not know what each feature adds; "

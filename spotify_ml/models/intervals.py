@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from xgboost import Booster, QuantileDMatrix, train
 
-from spotify_ml.errors import ConfigError
+from spotify_ml.errors import ConfigError, shown
 from spotify_ml.features.statistics import assign_folds
 
 LOWEST, HIGHEST = 0.0, 100.0
@@ -31,7 +31,7 @@ def check_confidence(confidence: Any) -> None:
         Saying what would be.
     """
     if not isinstance(confidence, int | float | np.number) or not 0 < confidence < 1:
-        raise ConfigError(f"interval={confidence}: give a confidence above 0 and below 1, such as 0.9")
+        raise ConfigError(f"interval={shown(confidence)}: give a confidence above 0 and below 1, such as 0.9")
 
 
 @dataclass(frozen=True)

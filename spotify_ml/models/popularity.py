@@ -14,7 +14,7 @@ from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import ConfigError, ModelError
+from spotify_ml.errors import ConfigError, ModelError, shown
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.parts import Part
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
@@ -146,7 +146,7 @@ class PopularityModel:
             If a keyword has no such value, or asks for what this model cannot give.
         """
         if out_of_range not in get_args(OutOfRange):
-            raise ConfigError(f"out_of_range={out_of_range!r}: there are {', '.join(get_args(OutOfRange))}")
+            raise ConfigError(f"out_of_range={shown(repr(out_of_range))}: there are {', '.join(get_args(OutOfRange))}")
         self._check_asked(interval, explain)
         rows = as_frame(rows)
         few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spotify_ml.data.arrow import arrow_frame
+from spotify_ml.data.arrow import arrow_frame, listed
 from spotify_ml.data.batches import Batch, Input, open_input
 from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, Output, ParquetOutput, RejectedRows
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError
+from spotify_ml.errors import DataError, shown
 from spotify_ml.files import staged
 from spotify_ml.scoring import is_parquet, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
@@ -133,7 +133,9 @@ class _Complaints:
         for problem in checked.problems:
             values = batch.table.column(problem.column)
             first = np.flatnonzero(problem.where)[:EXAMPLES]
-            examples = [f"row {batch.numbers[row]}: {values[int(row)].as_py()}" for row in first]
+            examples = [
+                f"row {batch.numbers[row]}: {shown(listed(values[int(row) : int(row) + 1])[0])}" for row in first
+            ]
             self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
 
     def _add(self, text: str, count: int, examples: list[str]) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import CsvInput, Input, ParquetInput
 from spotify_ml.data.schema import AUDIO, TEXT
-from spotify_ml.errors import DataError, did_you_mean
+from spotify_ml.errors import DataError, did_you_mean, shown
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 _ORIGIN = "the request"
 _PARAMS = "params"
+# Names are shorter.
+_LONG = 100
 _TABLES = ("dataframe_records", "dataframe_split", "instances", "inputs")
 
 
@@ -49,11 +52,13 @@ def read_request(content: bytes, content_type: str) -> tuple[pd.DataFrame, dict[
 def _kind(content_type: str) -> str:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if kind not in (JSON, CSV, PARQUET):
-        raise UnsupportedFormatError(f"Content-Type: {kind or 'none'} is not read; send {JSON}, {CSV} or {PARQUET}")
+        raise UnsupportedFormatError(
+            f"Content-Type: {shown(kind) or 'none'} is not read; send {JSON}, {CSV} or {PARQUET}"
+        )
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "charset" and value.strip('"') not in ("utf-8", "utf8"):
-            raise UnsupportedFormatError(f"Content-Type: {parameter} is not read; send UTF-8")
+            raise UnsupportedFormatError(f"Content-Type: {shown(parameter)} is not read; send UTF-8")
     return kind
 
 
@@ -65,7 +70,7 @@ def _rows(source: Input) -> pd.DataFrame:
         if batch.broken:
             first = batch.broken[0]
             raise DataError(f"{_ORIGIN}: row {first.number} has {first.problem}; send a field for every column")
-        frames.append(batch.table.select(known).to_pandas())
+        frames.append(arrow_frame(batch.table.select(known)))
     if not frames:
         raise DataError(f"{_ORIGIN} has columns but no rows; send rows to score")
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -77,22 +82,27 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     except RecursionError as error:
         raise DataError(f"{_ORIGIN} is JSON that is nested too deeply") from error
     except ValueError as error:
-        raise DataError(f"{_ORIGIN} is not JSON in UTF-8 ({error})") from error
+        raise DataError(f"{_ORIGIN} is not JSON in UTF-8 ({shown(error, 300)})") from error
     given = [key for key in document if key in _TABLES] if isinstance(document, dict) else []
     if len(given) != 1:
         raise DataError(f"{_ORIGIN} must be a JSON object with one of {', '.join(_TABLES)}, and perhaps {_PARAMS}")
     (name,) = given
     unknown = [key for key in document if key not in (name, _PARAMS)]
     if unknown:
-        hint = did_you_mean(unknown[0], [_PARAMS])
-        raise DataError(f"{_ORIGIN} has the unknown key '{unknown[0]}'{hint}; beside {name} it may have {_PARAMS}")
-    params = document.get(_PARAMS) or {}
+        hint = did_you_mean(unknown[0][:_LONG], [_PARAMS])
+        raise DataError(
+            f"{_ORIGIN} has the unknown key '{shown(unknown[0])}'{hint}; beside {name} it may have {_PARAMS}"
+        )
+    params = {} if document.get(_PARAMS) is None else document[_PARAMS]
     if not isinstance(params, dict):
         raise DataError(f'{_ORIGIN}: {_PARAMS} is not an object; write {{"interval": 0.9}}, for example')
     columns = _columns(name, document[name])
     if not any(len(values) for values in columns.values()):
         raise DataError(f"{_ORIGIN}: {name} has no rows; send rows to score")
-    return typed_frame(columns), params
+    try:
+        return typed_frame(columns), params
+    except UnicodeEncodeError as error:
+        raise DataError(f"{_ORIGIN}: {name} has a column whose name is no text ({error}); rename it") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,7 +110,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{_ORIGIN} has the key '{twice}' twice in one object; send each once")
+        raise DataError(f"{_ORIGIN} has the key '{shown(twice)}' twice in one object; send each once")
     return found
 
 
@@ -152,6 +162,12 @@ def columns_of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[A
 
 def typed_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Return columns as a table in which text is as it was given: beside a missing one, pandas makes 25 to 25.0."""
-    return pd.DataFrame(
-        {name: pd.Series(values, dtype=object if name in TEXT else None) for name, values in columns.items()}
-    )
+    return pd.DataFrame({name: _typed(values, is_text=name in TEXT) for name, values in columns.items()})
+
+
+def _typed(values: Sequence[Any], *, is_text: bool) -> pd.Series:
+    try:
+        return pd.Series(values, dtype=object if is_text else None)
+    # Half of a character is no text, which the contract says with its column and row.
+    except UnicodeEncodeError:
+        return pd.Series(values, dtype=object)

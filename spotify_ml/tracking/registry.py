@@ -19,7 +19,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError
+from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
 from spotify_ml.models.integrity import check_files
 from spotify_ml.paths import default_store
 from spotify_ml.tracking.reach import named
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _URI = re.compile(r"models:/(?P<name>[^/]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
 _PROMOTE = "python -m spotify_ml.promote"
+_SHOWN = 5
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -105,7 +106,7 @@ class ScoringModel:
         unknown = sorted(set(params or ()) - set(taken))
         if unknown:
             takes = f"it takes {', '.join(taken)}" if taken else "it takes no parameters"
-            raise DataError(f"{self.version.uri} knows no {', '.join(unknown)}: {takes}; a version trained since may")
+            raise DataError(f"{self.version.uri} knows no {_listed(unknown)}: {takes}; a version trained since may")
         used = frame[[name for name in inputs.input_names() if name in frame.columns]]
         # MLflow's own `predict` would walk through every value of a column of any type: 15 µs a row, to no end.
         scorer = self.model.unwrap_python_model()
@@ -202,6 +203,11 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
     else:
         log.warning("%s was registered without hashes: its files are not checked", version.uri)
     return folder
+
+
+def _listed(names: list[str]) -> str:
+    told = ", ".join(map(shown, names[:_SHOWN]))
+    return told + f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
 
 
 @contextmanager

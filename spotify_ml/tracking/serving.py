@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from spotify_ml.errors import ModelError, SpotifyMLError
+from spotify_ml.errors import ModelError, SpotifyMLError, shown
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
 from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
 
@@ -120,7 +120,7 @@ def _encodings_refused(
     async def checked(request: Request) -> Response:
         encoding = request.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            return _refusal(415, f"Content-Encoding: {encoding} is not read; send the body as it is")
+            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
         return await endpoint(request)
 
     return checked

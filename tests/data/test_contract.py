@@ -178,6 +178,59 @@ def test_lists_of_any_type_are_the_same(rows: pd.DataFrame):
         assert scoring_rows(rows.assign(artists=given)).frame()["artists"].tolist() == rows["artists"].tolist()
 
 
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize("column", ["artists", "track_name"])
+@pytest.mark.parametrize("value", [HALF, [HALF], np.array("x")])
+def test_half_of_a_character_and_a_single_array_are_no_text(rows: pd.DataFrame, column: str, value: object):
+    with pytest.raises(DataError, match=rf"{column} is not text.* in 1 row \(row 4: "):
+        scoring_rows(of_one(column, value, rows))
+
+
+# --- numbers that are none
+
+
+class Untold:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+NO_NUMBERS = {
+    "half of a character": HALF,
+    "other bytes": b"\xff",
+    "a year": pd.Period("2022"),
+    "a date": pd.Timestamp("2022-01-01"),
+    "what has no text": Untold(),
+    "a list": [0.5],
+}
+
+
+@pytest.mark.parametrize("column", ["tempo", "key", "explicit"])
+@pytest.mark.parametrize("name", NO_NUMBERS)
+@pytest.mark.parametrize("out_of_range", ["refuse", "clip"])
+def test_an_object_that_is_no_number_is_refused(rows: pd.DataFrame, column: str, name: str, out_of_range: str):
+    with pytest.raises(DataError, match=rf"{column} is not numeric in 1 row \(row 4: "):
+        scoring_rows(of_one(column, NO_NUMBERS[name], rows), out_of_range)
+
+
+@pytest.mark.parametrize("kind", ["period[Y]", pd.ArrowDtype(pa.binary())])
+def test_a_column_that_holds_no_numbers_is_refused(rows: pd.DataFrame, kind: object):
+    values = (
+        pd.Series([b"\xff"] * len(rows), dtype=kind) if kind != "period[Y]" else pd.Series(["2022"] * 20, dtype=kind)
+    )
+    with pytest.raises(DataError, match="tempo is not numeric in 20 rows"):
+        scoring_rows(rows.assign(tempo=values.to_numpy(object) if kind == "period[Y]" else values.set_axis(rows.index)))
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "a\nb\r\x1b[31m", "\u202e1"])
+def test_a_value_is_told_in_one_short_line(rows: pd.DataFrame, text: str):
+    with pytest.raises(DataError) as caught:
+        scoring_rows(of_one("tempo", text, rows))
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isprintable()
+
+
 # --- flags
 
 

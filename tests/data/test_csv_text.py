@@ -115,3 +115,11 @@ def test_what_is_no_single_value_is_written_as_json():
     assert frame.iloc[0].tolist() == ['["a", "b\\""]', '{"x": 1, "y": "z"}', "v", str(number), "ff00"]
     assert frame["bytes"][1] == "é"
     assert frame.drop(columns="bytes").iloc[1].isna().all()
+
+
+def test_times_that_python_has_no_value_for_are_whole_numbers():
+    times = pa.array([2**62, 5], pa.timestamp("us"))
+    table = pa.table(
+        {"listed": pa.ListArray.from_arrays([0, 2, 2], times), "named": pa.StructArray.from_arrays([times], ["at"])}
+    )
+    assert csv_lines(table) == [b'"[4611686018427387904, 5]","{""at"": 4611686018427387904}"', b'"[]","{""at"": 5}"']

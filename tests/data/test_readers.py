@@ -54,6 +54,18 @@ def split(tracks: pd.DataFrame, name: str) -> pa.Array:
     return pa.array([text.split(";") for text in tracks[name]])
 
 
+def of_another_page(tracks: pd.DataFrame) -> bytes:
+    """Change the last byte of the pages of a column, which is a part of a number."""
+    written = pa.BufferOutputStream()
+    table = pa.Table.from_pandas(tracks, preserve_index=False)
+    pq.write_table(table, written, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = bytearray(written.getvalue().to_pybytes())
+    tempo = table.schema.get_field_index("tempo")
+    column = pq.ParquetFile(pa.BufferReader(bytes(content))).metadata.row_group(0).column(tempo)
+    content[column.data_page_offset + column.total_compressed_size - 3] ^= 1
+    return bytes(content)
+
+
 SWAPPED = {"explicit": "mode", "mode": "explicit"}
 IN_CAPITALS = {True: "TRUE", False: "0"}
 READ: dict[str, Callable[[pd.DataFrame], bytes]] = {
@@ -125,6 +137,14 @@ REFUSED: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "flags for text": lambda tracks: as_type(tracks, "album_name", pa.array([True] * N_ROWS)),
     "times for text": lambda tracks: as_type(tracks, "album_name", pa.array([0] * N_ROWS, pa.timestamp("s"))),
     "bytes that are no text": lambda tracks: as_type(tracks, "artists", pa.array([b"\xff"] * N_ROWS)),
+    "a page that is not as its checksum says": lambda tracks: of_another_page(tracks),
+    "times that Python has none for": lambda tracks: as_type(
+        tracks, "tempo", pa.array([2**62] * N_ROWS, pa.timestamp("us"))
+    ),
+    "days that Python has none for": lambda tracks: as_type(
+        tracks, "album_name", pa.array([2**31 - 1] * N_ROWS, pa.int32()).cast(pa.date32())
+    ),
+    "bytes that are no text for numbers": lambda tracks: as_type(tracks, "key", pa.array([b"\xff"] * N_ROWS)),
     "flags for numbers": lambda tracks: as_type(tracks, "key", pa.array([True] * N_ROWS)),
     "a line without an end": lambda tracks: b"x" * 200_000,
     "a quote that is left open in the header": lambda tracks: b'"' + as_csv(tracks),

@@ -104,3 +104,21 @@ def test_what_is_no_table_is_refused_in_one_line(rows: pd.DataFrame, name: str):
 def test_other_columns_may_stand_twice(rows: pd.DataFrame):
     twice = pd.concat([rows, pd.DataFrame(np.zeros((len(rows), 2)), columns=["", ""])], axis=1)
     pd.testing.assert_frame_equal(scoring_rows(twice).frame(), scoring_rows(rows).frame())
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize("make", [lambda rows: rows, lambda rows: pd.DataFrame(rows).to_dict("list")])
+def test_half_of_a_character_is_refused_by_its_column_or_by_its_name(rows: pd.DataFrame, make: Callable[..., Any]):
+    records = rows.head(2).to_dict("records")
+    values = make(records)
+    if isinstance(values, dict):
+        values["tempo"] = [HALF, 1.0]
+    else:
+        values = [{**values[0], "tempo": HALF}, values[1]]
+    with pytest.raises(DataError, match="tempo is not numeric in 1 row"):
+        scoring_rows(as_frame(values))
+    named = {**values, HALF: [1, 2]} if isinstance(values, dict) else [{**row, HALF: 1} for row in records]
+    with pytest.raises(DataError, match="make no table"):
+        as_frame(named)

@@ -241,7 +241,7 @@ def test_rows_of_csv_that_are_cut_short_are_refused(server: Server, store: Store
     cut = ",".join(second.split(",")[place] for place in places)
     status, text = server.post("\n".join([header, first, cut, ""]).encode(), CSV)
     assert status == 400
-    fields = f"{len(places)} field{'s' * (len(places) > 1)}"
+    fields = "1 field" if len(places) == 1 else f"{len(places)} fields"
     assert f"row 2 has {fields} in place of {len(header.split(','))}" in json.loads(text)["message"]
 
 
