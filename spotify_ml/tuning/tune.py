@@ -205,7 +205,7 @@ class _Work:
         for number, run_id in self._record.running():
             if number is None:
                 if not self._study.is_being_finished():
-                    self._record.end_trial(run_id, "fail", error=_GONE)
+                    self._record.end_refit(run_id)
                 continue
             trial = trials[number]
             if trial.state is TrialState.RUNNING or self._study.is_in_hand(trial):
@@ -356,6 +356,7 @@ class _Work:
             f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {self._raw.sha256[:12]}."
         )
         chosen = apply(self._config, values)
+        self._record.use_folder(folder)
         write_outcome(folder / "study", study, self._objectives, chosen, comment)
         refitted = chosen.model_copy(
             update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}

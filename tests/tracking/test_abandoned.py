@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 
 from spotify_ml.files import partial_name, remove_abandoned
 from spotify_ml.process import machine, started
@@ -79,6 +80,29 @@ def test_what_a_process_that_is_gone_was_writing_to_its_run_folder_goes_with_its
     client.create_run(experiment, tags={f"process/{machine()}/{gone}": "1", FOLDER_TAG: str(folder)})
     close_abandoned(client, experiment)
     assert [path.name for path in folder.iterdir()] == ["train.log"]
+
+
+def test_a_model_and_a_version_that_a_process_had_begun_go_with_its_run(
+    place: tuple[MlflowClient, str], gone: int, caplog: pytest.LogCaptureFixture
+):
+    client, experiment = place
+    client.create_registered_model("m")
+    runs, models = {}, {}
+    for name, process in (("alone", gone), ("with alias", gone), ("alive", os.getpid())):
+        since = started(process) or "1"
+        run = client.create_run(experiment, tags={f"process/{machine()}/{process}": since}).info.run_id
+        pending, ready = (client.create_logged_model(experiment, source_run_id=run) for _ in range(2))
+        client.finalize_logged_model(ready.model_id, LoggedModelStatus.READY)
+        runs[name] = client.create_model_version("m", f"models:/{ready.model_id}", run, model_id=ready.model_id).version
+        models[name] = [pending.model_id, ready.model_id]
+    client.set_registered_model_alias("m", "challenger", runs["with alias"])
+    close_abandoned(client, experiment)
+    versions = {version.version for version in client.search_model_versions("name = 'm'")}
+    assert versions == {runs["with alias"], runs["alive"]}
+    statuses = {name: [client.get_logged_model(each).status for each in ids] for name, ids in models.items()}
+    assert statuses["alone"] == statuses["with alias"] == [LoggedModelStatus.FAILED, LoggedModelStatus.READY]
+    assert statuses["alive"] == [LoggedModelStatus.PENDING, LoggedModelStatus.READY]
+    assert f"version {runs['alone']} of m was not complete and is removed" in caplog.text
 
 
 def test_half_written_files_of_the_living_and_of_other_machines_stay(gone: int, tmp_path: Path):
