@@ -42,6 +42,7 @@ _N_TRIALS = 3
 _COPIES = 10
 _PATIENCE_S = 300
 _GRACE_S = 3.0
+_AGAIN = "-again"
 _RUN_FILES = ("summary.json", "config.json", "data", "models", "figures", "predictions", "model_card")
 
 
@@ -175,13 +176,7 @@ def faults(place: Place, command: str, number: int, again: list[str]) -> Iterato
             yield f"a logged model is {model.status}: {model.model_id}"
     yield from _faults_of_versions(place, client)
     if command in ("train", "tune", "first"):
-        folder = Path(again[-1].partition("=")[2]) / ("best" if command == "tune" else "")
-        for name in _RUN_FILES:
-            if not (folder / name).exists():
-                yield f"the run folder has no {name}"
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        if summary["version"] != _aliases(client).get("challenger"):
-            yield "challenger is not the version of the last run"
+        yield from _faults_of_run(place, again, client)
     if command == "tune":
         yield from _faults_of_study(place, f"s{number}")
     if command == "promote" and _aliases(client).get("champion") != 1 + number % 2:
@@ -190,6 +185,22 @@ def faults(place: Place, command: str, number: int, again: list[str]) -> Iterato
         place.tracks.read_text().splitlines()
     ):
         yield "the scored file is not complete"
+
+
+def _faults_of_run(place: Place, again: Sequence[str], client: MlflowClient) -> Iterator[str]:
+    folder = Path(again[-1].partition("=")[2])
+    # A study that was complete when it was killed is not refitted.
+    folders = [folder, folder / "best", Path(str(folder).removesuffix(_AGAIN)) / "best"]
+    complete = next((each for each in folders if (each / "summary.json").is_file()), None)
+    if complete is None:
+        yield f"no run folder has a summary: {folder.relative_to(place.folder)}"
+        return
+    for name in _RUN_FILES:
+        if not (complete / name).exists():
+            yield f"the run folder has no {name}: {complete.relative_to(place.folder)}"
+    summary = json.loads((complete / "summary.json").read_text(encoding="utf-8"))
+    if summary["version"] != _aliases(client).get("challenger"):
+        yield f"challenger is not the version of the last run: {summary['version']}"
 
 
 def _aliases(client: MlflowClient) -> dict[str, int]:
@@ -244,7 +255,7 @@ def play(place: Place, command: str, number: int, seconds: float, draw: random.R
     code, _ = finish(process)
     killed = f"{what} at {share:.0%}{', over' if over else ''}, exit code {code}"
     # As after any run that failed: one that was refused, for its folder holds a run already, is typed with another.
-    again = [each.replace(f"/{command}-{number}", f"/{command}-{number}-again") for each in typed]
+    again = [each.replace(f"/{command}-{number}", f"/{command}-{number}{_AGAIN}") for each in typed]
     if what == ALONE:
         # What it had started ends by itself.
         time.sleep(_GRACE_S)
@@ -281,8 +292,8 @@ def main() -> int:
         place = Place(folder)
         place.prepare()
         # Two versions, for promotions to go back and forth between.
-        seconds = {"train": measured(place, "train")}
         finish(start(place, place.typed("train", -1)))
+        seconds = {"train": measured(place, "train")}
         rows, total = [], 0
         known: set[str] = set()
         for command in options.commands:
