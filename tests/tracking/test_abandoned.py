@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
+from spotify_ml.config_check import validate
 from spotify_ml.files import partial_name, remove_abandoned
+from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.process import machine, started
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
+from spotify_ml.tracking.study import StudyRecord
 from tests.tracking.test_store import configured
 
 PARENT = "mlflow.parentRunId"
@@ -124,3 +128,28 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert started(process.pid) is None
     process.communicate()
+
+
+def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone: int, tmp_path: Path):
+    register_resolvers()
+    store = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        record = StudyRecord(validate(compose("train", ["tune=optuna", *store])))
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    record.open("night", None, {})
+    before, now, best = (tmp_path / name for name in ("before", "now", "before/best"))
+    half = [partial_name(before / "study", gone), partial_name(best / "figures", gone)]
+    for folder in half:
+        folder.mkdir(parents=True)
+    record.use_folder(before)
+    tags = {PARENT: record.run_id, f"process/{machine()}/{gone}": "1", FOLDER_TAG: str(best)}
+    experiment = client.get_experiment_by_name("spotify-popularity").experiment_id
+    refit = client.create_run(experiment, tags=tags).info.run_id
+    # Of a study that goes on, its own worker comes before the others' rule.
+    ((number, run_id),) = record.running()
+    assert (number, run_id) == (None, refit)
+    record.end_refit(refit)
+    record.use_folder(now)
+    assert client.get_run(refit).info.status == "FAILED"
+    assert [folder.exists() for folder in half] == [False, False]
+    assert client.get_run(record.run_id).data.tags[FOLDER_TAG] == str(now)
