@@ -15,6 +15,7 @@ from spotify_ml.command_errors import explain, is_mendable
 from spotify_ml.errors import Refused, hide_passwords_in_logs, without_passwords
 from spotify_ml.memory import keep_freed
 from spotify_ml.tracking.sweep import SweepCallback
+from spotify_ml.typed import arguments_in_order
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED, _INTERRUPTED = 1, 130
@@ -53,6 +54,7 @@ def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
     JobReturn.return_value = quiet  # type: ignore[method-assign]
     try:
         if not _answered(schema):
+            sys.argv[1:] = arguments_in_order(sys.argv[1:])
             task()
     except KeyboardInterrupt:
         SweepCallback.end("KILLED")

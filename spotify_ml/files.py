@@ -1,8 +1,10 @@
 """Files that are either whole or not there."""
 
+import atexit
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -15,10 +17,19 @@ from spotify_ml.process import machine_token, started
 _ERRNO = re.compile(r"\[Errno \d+\] ([^:]+)")
 _PARTIAL = re.compile(r"\..+\.(?P<process>\d+)-(?P<machine>[0-9a-f]+)\.partial")
 
+# How the names of temporary folders begin.
+WORK = ".work."
+
 
 def partial_name(target: Path, process_id: int) -> Path:
     """Return the name under which a process of this machine writes a file or folder until it is whole."""
     return target.with_name(f".{target.name}.{process_id}-{machine_token()}.partial")
+
+
+def is_abandoned(path: Path) -> bool:
+    """Say whether a path has a `partial_name` of a process of this machine that is gone."""
+    found = _PARTIAL.fullmatch(path.name)
+    return found is not None and found["machine"] == machine_token() and started(int(found["process"])) is None
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -30,8 +41,7 @@ def remove_abandoned(folder: Path) -> None:
         Only it is looked at, not the folders in it; it need not be there.
     """
     for path in folder.glob(".*.partial"):
-        found = _PARTIAL.fullmatch(path.name)
-        if found is not None and found["machine"] == machine_token() and started(int(found["process"])) is None:
+        if is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -53,6 +63,61 @@ def reason_of(error: OSError) -> str:
         reason = _ERRNO.match(why)
         return f"{reason[1] if reason else why} ({source}{f' and {others} others' if others else ''})"
     return (error.strerror or str(error)) + (f" ({error.filename})" if error.filename else "")
+
+
+@contextmanager
+def temporary_folder(place: Path | None = None) -> Iterator[Path]:
+    """Give a folder for files that are needed for a while; `remove_abandoned` knows it once its process is gone.
+
+    Parameters
+    ----------
+    place : Path, optional
+        Where it is made; by default where the system has its temporary files. Libraries make theirs in it meanwhile.
+
+    Yields
+    ------
+    Path
+        The folder, removed with all that is in it at the end.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    before = tempfile.tempdir
+    try:
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=WORK, suffix=_suffix(), dir=place, ignore_cleanup_errors=True)
+    except OSError as error:
+        hint = "; name one by TMPDIR=…" if place is None else ""
+        where = "no temporary folder can be made" if place is None else f"{place} cannot be written"
+        raise OutputError(f"{where}: {reason_of(error)}{hint}") from error
+    with made as folder:
+        if place is None:
+            tempfile.tempdir = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
+
+
+@cache
+def lasting_folder() -> Path:
+    """Return a temporary folder that goes with this process, or if that is killed by `remove_abandoned`."""
+    folder, process_id = Path(tempfile.mkdtemp(prefix=WORK, suffix=_suffix())), os.getpid()
+
+    @atexit.register
+    def _remove() -> None:
+        # A fork may end before the process that it came from.
+        if os.getpid() == process_id:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return folder
+
+
+def _suffix() -> str:
+    return partial_name(Path("x"), os.getpid()).name.removeprefix(".x")
 
 
 @contextmanager

@@ -43,11 +43,16 @@ def promote(config: "PromoteConfig") -> "Decision":
     if config.rollback and (config.force or config.version is not None):
         raise ConfigError("config: rollback=true goes back to the champion before; leave out version=… and force=true")
 
+    from spotify_ml.tracking.abandoned import close_abandoned
     from spotify_ml.tracking.promotion import recorded_promotion
     from spotify_ml.tracking.store import open_store, store_errors
 
     client = open_store(config.tracking.uri)
     with store_errors(config.tracking.uri):
+        experiment = client.get_experiment_by_name(config.tracking.experiment)
+        # First: a version that is not complete is not there to be promoted.
+        if experiment is not None:
+            close_abandoned(client, experiment.experiment_id)
         if config.rollback:
             champion, version = _previous(client, config)
             with recorded_promotion(config, version) as record:

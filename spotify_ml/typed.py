@@ -3,9 +3,57 @@
 import re
 import shlex
 import sys
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from spotify_ml.errors import ConfigError
 
 # `key=value`, with what Hydra puts before a key to add it.
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}[\w./@-]+)=(?P<value>.*)", re.DOTALL)
+
+# Options of Hydra that no value follows.
+_FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve")
+
+
+def arguments_in_order(arguments: list[str]) -> list[str]:
+    """Return arguments with the options first, which may be typed anywhere; Hydra takes overrides in one row only.
+
+    Parameters
+    ----------
+    arguments : list of str
+        As they were typed.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such option, or it has no such value: Hydra would print how it is used and exit with code 2.
+
+    Examples
+    --------
+    >>> arguments_in_order(["model.max_depth=4,6", "-m", "seed=1", "--config-dir", "a=b", "~cv"])
+    ['-m', '--config-dir', 'a=b', 'model.max_depth=4,6', 'seed=1', '~cv']
+    """
+    follows = ["", *arguments]
+    takes_value = [each.startswith("-") and "=" not in each and each not in _FLAGS for each in follows]
+    is_override = [
+        not is_value and not each.startswith("-") for each, is_value in zip(arguments, takes_value, strict=False)
+    ]
+    options = [each for each, override in zip(arguments, is_override, strict=True) if not override]
+    ordered = [*options, *(each for each, override in zip(arguments, is_override, strict=True) if override)]
+
+    def refuse(message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        raise ConfigError(_no_option(unknown[1]) if unknown else message)
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(ordered)
+    return ordered
+
+
+def _no_option(argument: str) -> str:
+    return f"there is no option {argument}; --help and --hydra-help name those that there are"
 
 
 def quoted(key: str, value: str) -> str:
@@ -60,7 +108,7 @@ def misread(argument: str) -> str:
     before = arguments[arguments.index(argument) - 1] if argument in arguments[1:] else ""
     previous = _OVERRIDE.fullmatch(before)
     if argument.startswith("-"):
-        return f"there is no option {argument}; --help and --hydra-help name those that there are"
+        return _no_option(argument)
     if previous is not None and "=" not in argument:
         key, value = previous["key"], f"{previous['value']} {argument}"
         return f"'{argument}' is not KEY=VALUE; if it belongs to {before}, quote both: {quoted(key, value)}"

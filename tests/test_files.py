@@ -1,15 +1,17 @@
 """Tests of files that are whole or not there, and of what is said of those that cannot be written."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from spotify_ml import files
 from spotify_ml.errors import OutputError
-from spotify_ml.files import partial_name, reason_of, staged
+from spotify_ml.files import partial_name, reason_of, remove_abandoned, staged, temporary_folder
 
 
 def test_the_next_start_removes_what_a_killed_process_was_writing(tmp_path: Path):
@@ -22,6 +24,25 @@ def test_the_next_start_removes_what_a_killed_process_was_writing(tmp_path: Path
     with staged(tmp_path / "other.csv") as file:
         file.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["other.csv"]
+
+
+def test_a_temporary_folder_holds_those_of_libraries_and_goes_with_a_process_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        assert Path(tempfile.mkdtemp()).parent == folder
+        assert folder.parent == tmp_path
+        remove_abandoned(tmp_path)
+        assert folder.is_dir()
+    assert tempfile.gettempdir() == str(tmp_path)
+    program = "import os, tempfile; from spotify_ml.files import lasting_folder, temporary_folder\n"
+    program += "lasting_folder()\nif not os.fork(): raise SystemExit\nos.wait(); assert lasting_folder().is_dir()\n"
+    for end, left in (("", 0), ("\nwith temporary_folder(): tempfile.mkdtemp(); os.kill(os.getpid(), 9)", 2)):
+        subprocess.run([sys.executable, "-c", program + end], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+        assert len(list(tmp_path.iterdir())) == left
+    remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_s_own_half_written_file_is_its_own(tmp_path: Path):

@@ -12,7 +12,7 @@ from spotify_ml.command_config import PredictConfig
 from spotify_ml.config_check import validate_as
 from spotify_ml.errors import ConfigError
 from spotify_ml.paths import CONF, register_resolvers
-from spotify_ml.typed import misread, quoted
+from spotify_ml.typed import arguments_in_order, misread, quoted
 
 register_resolvers()
 PATIENCE_S = 60
@@ -113,3 +113,41 @@ def test_two_words_of_a_value_are_put_together(tmp_path: Path):
     arguments = [sys.executable, "-m", "spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert """'input="my tracks.csv"'""" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "ordered"),
+    [
+        ("seed=1 -m split=random", "-m seed=1 split=random"),
+        ("seed=1,2 --multirun ~cv", "--multirun seed=1,2 ~cv"),
+        ("a=1 --config-dir x=y b=2 --cfg job", "--config-dir x=y --cfg job a=1 b=2"),
+        ("-m seed=1", "-m seed=1"),
+        ("+a=1 b=2", "+a=1 b=2"),
+        ("-sc install=bash", "-sc install=bash"),
+        ("seed=1 --cfg=job ++a=2", "--cfg=job seed=1 ++a=2"),
+    ],
+)
+def test_options_may_stand_anywhere(typed: str, ordered: str):
+    assert arguments_in_order(typed.split()) == ordered.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--foo", "there is no option --foo"),
+        ("seed=1 --foo seed=2", "there is no option --foo"),
+        ("-x", "there is no option -x"),
+        ("--cfg nope", "invalid choice: 'nope'"),
+        ("seed=1 --cfg", "argument --cfg"),
+    ],
+)
+def test_an_option_that_is_none_is_an_error_of_ours(typed: str, said: str):
+    """Exit code 2, argparse's own, says of a promotion that the gate refused it."""
+    with pytest.raises(ConfigError, match=said):
+        arguments_in_order(typed.split())
+    command = [sys.executable, "-m", "spotify_ml.promote", *typed.split()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -7,18 +7,17 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Self, TypeVar
 
 from spotify_ml import LOADED_AT
 from spotify_ml.config import CacheConfig, LocalCacheConfig
 from spotify_ml.errors import OutputError
-from spotify_ml.files import partial_name, staged
+from spotify_ml.files import WORK, is_abandoned, partial_name, staged, temporary_folder
 from spotify_ml.paths import PACKAGE
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 _MANIFEST = "entry.json"
-_WORK = ".work-"
 # The code that makes what is kept, and the libraries that it makes it with.
 _CODE = ("data", "features")
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
@@ -132,7 +130,7 @@ class StageCache:
             If they cannot be written.
         """
         if self._folder is None:
-            with workplace(None) as place:
+            with temporary_folder() as place:
                 with staged(place / stage) as folder:
                     folder.mkdir()
                     write(folder)
@@ -185,45 +183,9 @@ class StageCache:
                     _remove(entry)
 
 
-@contextlib.contextmanager
-def workplace(folder: Path | None) -> Iterator[Path]:
-    """Give a folder for files that are needed for a while, which no process takes away meanwhile.
-
-    Parameters
-    ----------
-    folder : Path or None
-        That of a cache; None: where the system has its temporary files.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        prefix = f"{_WORK}{platform.node()}-{os.getpid()}-"
-        place = TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise OutputError(f"{folder or gettempdir()} cannot be written: {error.strerror or error}") from error
-    with place as path:
-        yield Path(path)
-
-
 def _is_at_work(path: Path) -> bool:
-    """Tell whether a path is the `workplace` of a process that has not ended, as far as can be told here."""
-    if not path.name.startswith(_WORK):
-        return False
-    host, _, process_id = path.name.removeprefix(_WORK).rpartition("-")[0].rpartition("-")
-    # Windows has no signal that only asks.
-    if host != platform.node() or os.name == "nt":
-        return True
-    try:
-        os.kill(int(process_id), 0)
-    except OSError as error:
-        # What may not be signalled is there.
-        return not isinstance(error, ProcessLookupError)
-    return True
+    """Tell whether a path is the `temporary_folder` of a process that has not ended, as far as can be told here."""
+    return path.name.startswith(WORK) and not is_abandoned(path)
 
 
 @lru_cache(maxsize=1)

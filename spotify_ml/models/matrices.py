@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from xgboost import DataIter, DMatrix, ExtMemQuantileDMatrix, QuantileDMatrix
 
-from spotify_ml.data.cache import workplace
 from spotify_ml.errors import OutputError
 from spotify_ml.features.parts import Part
+from spotify_ml.files import temporary_folder
 
 # Of every value where some are missing: its bin, its row, and its bin by columns once more (13 as of XGBoost 3.2).
 _PAGE_BYTES = 14
@@ -109,7 +109,7 @@ def _matrix(
     storage = features.storage
     place = None
     if storage.kind == "external" or max_bin is None:
-        place = opened.enter_context(workplace(storage.folder)) / "page"
+        place = opened.enter_context(temporary_folder(storage.folder)) / "page"
         _check_room(place.parent, features)
     with _interrupts_held() as interrupts:
         batches = Batches(features, target, weights, place, interrupts)

@@ -2,11 +2,12 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelStatus, Run
 
 from spotify_ml.files import remove_abandoned
 from spotify_ml.process import machine, started
@@ -37,15 +38,20 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> None:
     experiment_id : str
         Of the experiment.
     """
+    remove_abandoned(Path(tempfile.gettempdir()))
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=_SEARCHED_RUNS)
     gone = {run.info.run_id: run for run in running if _is_abandoned(run.data.tags)}
     # What was begun below a run without a process of its own.
     below = [run for run in running if run.data.tags.get(_PARENT_TAG) in gone and not _owners(run.data.tags)]
     for run in (*gone.values(), *below):
-        _close(client, run)
+        close(client, run)
 
 
-def _close(client: MlflowClient, run: Run) -> None:
+def close(client: MlflowClient, run: Run) -> None:
+    """End a run whose process is gone, and what that had begun: files, the run's model, and a version of it.
+
+    A version that has an alias was whole when it got that, and stays.
+    """
     run_id, tags = run.info.run_id, run.data.tags
     processes = ", ".join(owner.removeprefix(_PREFIX) for owner in _owners(tags)) or "of the run above"
     client.set_tag(run_id, "error", f"its process ({processes}) ended without closing it: killed, or out of memory")
@@ -55,6 +61,13 @@ def _close(client: MlflowClient, run: Run) -> None:
     log.warning("run %s (%s) was left RUNNING by a process that is gone; it is FAILED now", run.info.run_name, run_id)
     if FOLDER_TAG in tags:
         remove_abandoned(Path(tags[FOLDER_TAG]))
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+        if model.status == LoggedModelStatus.PENDING:
+            client.finalize_logged_model(str(model.model_id), LoggedModelStatus.FAILED)
+    for found in client.search_model_versions(f"run_id = '{run_id}'"):
+        if not client.get_model_version(found.name, found.version).aliases:
+            client.delete_model_version(found.name, found.version)
+            log.warning("version %s of %s was not complete and is removed", found.version, found.name)
 
 
 def _owners(tags: Mapping[str, str]) -> dict[str, str]:

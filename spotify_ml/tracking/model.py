@@ -6,7 +6,6 @@ import inspect
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from mlflow.types.schema import AnyType
 from spotify_ml.config import EnsembleConfig, RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.errors import OutputError
-from spotify_ml.files import reason_of
+from spotify_ml.files import reason_of, temporary_folder
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
@@ -78,7 +77,7 @@ def log_model(
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
     try:
-        with _scratch_folder() as scratch:
+        with temporary_folder() as scratch:
             folder = _save(scratch, logged, config, models, example)
             sums_sha256 = write_sums(folder)
             client.log_model_artifacts(model_id, str(folder))
@@ -106,16 +105,6 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
             pip_requirements=model_requirements(_families(config)),
         )
     return folder
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    try:
-        scratch = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise OutputError(f"no temporary folder can be made: {reason_of(error)}; name one by TMPDIR=…") from error
-    with scratch as folder:
-        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,11 @@
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
@@ -19,8 +17,9 @@ from mlflow.utils.time import get_current_time_millis
 from spotify_ml.command_config import PromoteConfig
 from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.gate import Verdict
+from spotify_ml.files import temporary_folder
 from spotify_ml.paths import database_path
-from spotify_ml.tracking.abandoned import close_abandoned, process_tags
+from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.store import connect, store_errors
@@ -218,10 +217,10 @@ class PromotionRecord:
             "md": f"{verdict.as_markdown()}\n{decision.as_text(dry_run=self._dry_run)}\n",
             "json": json.dumps(content, indent=2),
         }
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_folder() as scratch:
             for suffix, text in files.items():
-                Path(scratch, f"comparison.{suffix}").write_text(text, encoding="utf-8")
-            self._client.log_artifacts(self.run_id, scratch, "promotion")
+                (scratch / f"comparison.{suffix}").write_text(text, encoding="utf-8")
+            self._client.log_artifacts(self.run_id, str(scratch), "promotion")
 
 
 @contextmanager
@@ -242,7 +241,6 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
     """
     client, experiment_id = connect(config.tracking)
     with store_errors(config.tracking.uri):
-        close_abandoned(client, experiment_id)
         tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
         run = client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}")
     record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)

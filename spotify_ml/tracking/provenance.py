@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from spotify_ml.config import DataConfig, RecordedConfig
 from spotify_ml.data.held_out import SplitTracks, read_split, same_data
 from spotify_ml.errors import DataError, TrackingError
+from spotify_ml.files import temporary_folder
 from spotify_ml.tracking.registry import Version
 
 # As long as the digests that MLflow computes.
@@ -82,8 +83,10 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
     """
     try:
         run = client.get_run(version.run_id)
-        file = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/config.json", tracking_uri=uri)
-        config = RecordedConfig.model_validate_json(Path(file).read_text(encoding="utf-8"))
+        # MLflow leaves its copy where it has no other folder for it.
+        with temporary_folder():
+            file = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/config.json", tracking_uri=uri)
+            config = RecordedConfig.model_validate_json(Path(file).read_text(encoding="utf-8"))
         sha256 = run.data.tags["data.sha256"]
     except (MlflowException, OSError, KeyError, ValidationError, ValueError) as error:
         raise TrackingError(

@@ -16,10 +16,12 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
+from mlflow.utils.uri import is_local_uri
 
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.tables import as_frame
 from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
+from spotify_ml.files import lasting_folder
 from spotify_ml.models.integrity import check_files
 from spotify_ml.paths import default_store
 from spotify_ml.tracking.reach import named
@@ -192,7 +194,9 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
     """
     location = MlflowClient(tracking_uri).get_model_version_download_uri(version.name, str(version.number))
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(location, tracking_uri=tracking_uri))
+        # What is on this machine is used where it is.
+        copy = None if is_local_uri(location, False) else tempfile.mkdtemp(dir=lasting_folder())
+        folder = Path(mlflow.artifacts.download_artifacts(location, dst_path=copy, tracking_uri=tracking_uri))
     except (OSError, MlflowException) as error:
         raise ModelError(
             f"the files of {version.uri} are not at {location}; if the checkout was moved or copied, "

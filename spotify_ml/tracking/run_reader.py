@@ -1,7 +1,6 @@
 """Runs found again: by id, name or version, with what was recorded of them."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from spotify_ml.config import RecordedConfig, TrackingConfig
 from spotify_ml.errors import TrackingError, did_you_mean
 from spotify_ml.evaluation.predictions import read_predictions
 from spotify_ml.evaluation.recorded_run import RecordedRun
+from spotify_ml.files import temporary_folder
 from spotify_ml.report import COLUMNS
 from spotify_ml.tracking.registry import find_version
 from spotify_ml.tracking.store import open_store, store_errors
@@ -113,8 +113,10 @@ def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> Recorded
         )
     run_id = run.info.run_id
     there = {file.path for file in client.list_artifacts(run_id)}
-    with tempfile.TemporaryDirectory() as scratch:
-        files = {name: Path(client.download_artifacts(run_id, name, scratch)) for name in _READ_FILES if name in there}
+    with temporary_folder() as scratch:
+        files = {
+            name: Path(client.download_artifacts(run_id, name, str(scratch))) for name in _READ_FILES if name in there
+        }
         return RecordedRun(
             run_id=run_id,
             name=str(run.info.run_name),

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config import TrackingConfig
 from spotify_ml.errors import StoreError, TrackingError, without_passwords
-from spotify_ml.files import reason_of
+from spotify_ml.files import reason_of, remove_abandoned, temporary_folder
 from spotify_ml.paths import STORE_VARIABLE, database_path
 from spotify_ml.tracking.reach import check_store, named
 
@@ -66,6 +66,8 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
             _check_writable(database)
             # Processes that create the same SQLite store at once break each other.
             with FileLock(f"{database}.lock"), _whole_or_gone(database):
+                if database.stat().st_size == 0:
+                    _create(database)
                 return _open(config)
     except TrackingError as error:
         raise StoreError(str(error)) from error
@@ -131,6 +133,15 @@ def _whole_or_gone(database: Path) -> Iterator[None]:
                 with suppress(OSError):
                     path.unlink()
         raise
+
+
+def _create(database: Path) -> None:
+    """Make the tables of a store elsewhere: one whose process is killed meanwhile could never be used again."""
+    remove_abandoned(database.parent)
+    with temporary_folder(database.parent) as folder:
+        made = folder / database.name
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        made.replace(database)
 
 
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:

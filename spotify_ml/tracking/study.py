@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 
 from spotify_ml.config import RunConfig
 from spotify_ml.errors import ConfigError, TrackingError
-from spotify_ml.tracking.abandoned import close_abandoned, process_tags
+from spotify_ml.files import remove_abandoned
+from spotify_ml.tracking.abandoned import FOLDER_TAG, close, close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import code_tags
@@ -157,6 +158,19 @@ class StudyRecord:
         return [
             (int(run.data.tags[_TRIAL_TAG]) if _TRIAL_TAG in run.data.tags else None, run.info.run_id) for run in runs
         ]
+
+    def end_refit(self, run_id: str) -> None:
+        """End the run of a refit whose process is gone, and what that had begun."""
+        with store_errors(self._uri):
+            close(self._client, self._client.get_run(run_id))
+
+    def use_folder(self, folder: Path) -> None:
+        """Note where the study's files are written from now on; what was half written before is removed."""
+        with store_errors(self._uri):
+            before = self._client.get_run(self.run_id).data.tags.get(FOLDER_TAG)
+            if before is not None:
+                remove_abandoned(Path(before))
+            self._client.set_tag(self.run_id, FOLDER_TAG, str(folder.absolute()))
 
     def leave(self) -> None:
         """Say that this process works no longer on the study; others may."""

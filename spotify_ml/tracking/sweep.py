@@ -74,7 +74,7 @@ class SweepCallback(Callback):
     def _start(cls, config: DictConfig, folder: Path) -> str:
         # mlflow takes seconds to import, and Hydra imports this module on the way to --help.
         from spotify_ml.config import TrackingConfig
-        from spotify_ml.tracking.abandoned import process_tags
+        from spotify_ml.tracking.abandoned import FOLDER_TAG, process_tags
         from spotify_ml.tracking.store import connect, store_errors
 
         tracking = TrackingConfig.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
@@ -83,6 +83,7 @@ class SweepCallback(Callback):
             tags = {
                 **code_tags(),
                 **process_tags(),
+                FOLDER_TAG: str(folder.absolute()),
                 "hydra.overrides": without_passwords(" ".join(config.hydra.overrides.task))[:TAG_LENGTH],
             }
             run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xgboost
+from optuna.exceptions import TrialPruned
+from optuna.trial import Trial
 from xgboost import DMatrix, QuantileDMatrix
 from xgboost.callback import EarlyStopping, TrainingCallback
 
@@ -238,3 +240,30 @@ def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[Qu
         # Binned rows are slow to watch; see `spotify_ml.models.estimators`.
         fold.binned[key] = binned, DMatrix(validation.X, validation.y, nthread=model.n_jobs)
     return fold.binned[key]
+
+
+class Reporter:
+    """Report the error along the fit, and end the trial where the pruner says so."""
+
+    def __init__(self, trial: Trial, sign: int) -> None:
+        self._trial, self._sign = trial, sign
+
+    def __call__(self, step: int, error: float) -> None:
+        """Report the error after so many trees."""
+        self._trial.report(self._sign * error, step)
+        if self._trial.should_prune():
+            raise TrialPruned
+
+
+class FoldReporter:
+    """Report the figure of every fold, or the mean of those so far, and end the trial where the pruner says so."""
+
+    def __init__(self, trial: Trial, metric: str, single: bool) -> None:
+        self._trial, self._metric, self._single = trial, metric, single
+
+    def __call__(self, figures: list[dict[str, float]]) -> None:
+        """Report the folds so far."""
+        of_folds = [each[self._metric] for each in figures]
+        self._trial.report(of_folds[-1] if self._single else fmean(of_folds), len(figures))
+        if self._trial.should_prune():
+            raise TrialPruned

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter, sleep
 from typing import Never
 
@@ -39,7 +38,7 @@ from spotify_ml.tuning.space import (
     suggest,
 )
 from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker
-from spotify_ml.tuning.trials import Curve, TrialData, TrialResult
+from spotify_ml.tuning.trials import Curve, FoldReporter, Reporter, TrialData, TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +204,7 @@ class _Work:
         for number, run_id in self._record.running():
             if number is None:
                 if not self._study.is_being_finished():
-                    self._record.end_trial(run_id, "fail", error=_GONE)
+                    self._record.end_refit(run_id)
                 continue
             trial = trials[number]
             if trial.state is TrialState.RUNNING or self._study.is_in_hand(trial):
@@ -308,16 +307,16 @@ class _Work:
             raise DataError(f"{missing[0]} is not defined for these rows")
         return result, TrialState.COMPLETE, {}
 
-    def _reporter(self, trial: Trial) -> "_Reporter | None":
+    def _reporter(self, trial: Trial) -> Reporter | None:
         if len(self._objectives) > 1 or self._settings.pruner.name == "none":
             return None
         # The curve is an error; what is maximised is compared upside down.
-        return _Reporter(trial, 1 if self._objectives[0].direction == "minimize" else -1)
+        return Reporter(trial, 1 if self._objectives[0].direction == "minimize" else -1)
 
-    def _fold_reporter(self, trial: Trial) -> "_FoldReporter | None":
+    def _fold_reporter(self, trial: Trial) -> FoldReporter | None:
         if len(self._objectives) > 1 or self._settings.pruner.name == "none":
             return None
-        return _FoldReporter(trial, self._objectives[0].metric, isinstance(self._settings.pruner, WilcoxonConfig))
+        return FoldReporter(trial, self._objectives[0].metric, isinstance(self._settings.pruner, WilcoxonConfig))
 
     def _say(self, trial: FrozenTrial, seconds: float, bar: "tqdm[Never]") -> None:
         value = "pruned" if trial.state is TrialState.PRUNED else f"{self._objectives[0].metric} {trial.values[0]:.4f}"
@@ -356,6 +355,7 @@ class _Work:
             f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {self._raw.sha256[:12]}."
         )
         chosen = apply(self._config, values)
+        self._record.use_folder(folder)
         write_outcome(folder / "study", study, self._objectives, chosen, comment)
         refitted = chosen.model_copy(
             update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}
@@ -398,28 +398,3 @@ class _Work:
                 self._record.end(status)
         except SpotifyMLError as error:
             log.warning("the study's run could not be marked %s: %s", status, error)
-
-
-class _Reporter:
-    """Report the error along the fit, and end the trial where the pruner says so."""
-
-    def __init__(self, trial: Trial, sign: int) -> None:
-        self._trial, self._sign = trial, sign
-
-    def __call__(self, step: int, error: float) -> None:
-        self._trial.report(self._sign * error, step)
-        if self._trial.should_prune():
-            raise TrialPruned
-
-
-class _FoldReporter:
-    """Report the figure of every fold, or the mean of those so far, and end the trial where the pruner says so."""
-
-    def __init__(self, trial: Trial, metric: str, single: bool) -> None:
-        self._trial, self._metric, self._single = trial, metric, single
-
-    def __call__(self, figures: list[dict[str, float]]) -> None:
-        of_folds = [each[self._metric] for each in figures]
-        self._trial.report(of_folds[-1] if self._single else fmean(of_folds), len(figures))
-        if self._trial.should_prune():
-            raise TrialPruned

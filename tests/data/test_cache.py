@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,8 +13,10 @@ import pytest
 from spotify_ml import LOADED_AT
 from spotify_ml.config import LocalCacheConfig
 from spotify_ml.data import cache as module
-from spotify_ml.data.cache import StageCache, code_digest, workplace
+from spotify_ml.data.cache import StageCache, code_digest
 from spotify_ml.errors import DataError, OutputError
+from spotify_ml.files import temporary_folder
+from spotify_ml.process import machine_token
 
 ROOM = 10**6
 ORIGIN = {"data": "0af1", "split": {"name": "album", "test_size": 0.2}, "seed": 42}
@@ -301,16 +302,16 @@ def test_what_another_run_put_there_first_is_no_error(folder: Path):
     assert len(entries(folder)) == 1
 
 
-def test_a_workplace_is_nobody_else_s_while_its_process_lives(folder: Path):
+def test_a_temporary_folder_is_nobody_else_s_while_its_process_lives(folder: Path):
     small = StageCache(folder, 10)
-    with workplace(folder) as place:
+    with temporary_folder(folder) as place:
         (place / "page").write_bytes(bytes(1000))
         Stage(small).get("some tracks")
         assert entries(folder) == [place]
         # Of a process that was killed, or of another machine.
         (ended := subprocess.Popen(["true"])).wait()
-        name = place.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
-        abandoned, remote = folder / name, folder / name.replace(platform.node(), "another-machine")
+        name = place.name.replace(f".{os.getpid()}-", f".{ended.pid}-")
+        abandoned, remote = folder / name, folder / name.replace(machine_token(), "0000ab")
         for left in (abandoned, remote):
             left.mkdir()
         (abandoned / "page").write_bytes(bytes(1000))
@@ -319,9 +320,12 @@ def test_a_workplace_is_nobody_else_s_while_its_process_lives(folder: Path):
     assert entries(folder) == [remote]
 
 
-def test_a_workplace_that_cannot_be_made_is_said(tmp_path: Path):
+def test_a_temporary_folder_that_cannot_be_made_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"file/cache cannot be written"), workplace(tmp_path / "file" / "cache"):
+    with (
+        pytest.raises(OutputError, match=r"file/cache cannot be written"),
+        temporary_folder(tmp_path / "file" / "cache"),
+    ):
         raise AssertionError("there is none")
 
 

@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 
+from spotify_ml.config_check import validate
 from spotify_ml.files import partial_name, remove_abandoned
+from spotify_ml.paths import CONF, register_resolvers
 from spotify_ml.process import machine, started
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
+from spotify_ml.tracking.study import StudyRecord
 from tests.tracking.test_store import configured
 
 PARENT = "mlflow.parentRunId"
@@ -81,6 +86,29 @@ def test_what_a_process_that_is_gone_was_writing_to_its_run_folder_goes_with_its
     assert [path.name for path in folder.iterdir()] == ["train.log"]
 
 
+def test_a_model_and_a_version_that_a_process_had_begun_go_with_its_run(
+    place: tuple[MlflowClient, str], gone: int, caplog: pytest.LogCaptureFixture
+):
+    client, experiment = place
+    client.create_registered_model("m")
+    runs, models = {}, {}
+    for name, process in (("alone", gone), ("with alias", gone), ("alive", os.getpid())):
+        since = started(process) or "1"
+        run = client.create_run(experiment, tags={f"process/{machine()}/{process}": since}).info.run_id
+        pending, ready = (client.create_logged_model(experiment, source_run_id=run) for _ in range(2))
+        client.finalize_logged_model(ready.model_id, LoggedModelStatus.READY)
+        runs[name] = client.create_model_version("m", f"models:/{ready.model_id}", run, model_id=ready.model_id).version
+        models[name] = [pending.model_id, ready.model_id]
+    client.set_registered_model_alias("m", "challenger", runs["with alias"])
+    close_abandoned(client, experiment)
+    versions = {version.version for version in client.search_model_versions("name = 'm'")}
+    assert versions == {runs["with alias"], runs["alive"]}
+    statuses = {name: [client.get_logged_model(each).status for each in ids] for name, ids in models.items()}
+    assert statuses["alone"] == statuses["with alias"] == [LoggedModelStatus.FAILED, LoggedModelStatus.READY]
+    assert statuses["alive"] == [LoggedModelStatus.PENDING, LoggedModelStatus.READY]
+    assert f"version {runs['alone']} of m was not complete and is removed" in caplog.text
+
+
 def test_half_written_files_of_the_living_and_of_other_machines_stay(gone: int, tmp_path: Path):
     mine, dead = (partial_name(tmp_path / "x.csv", number) for number in (os.getpid(), gone))
     others = [tmp_path / f".x.csv.{gone}-000000.partial", tmp_path / ".x.csv.partial", tmp_path / f".x.{gone}.partial"]
@@ -100,3 +128,28 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert started(process.pid) is None
     process.communicate()
+
+
+def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone: int, tmp_path: Path):
+    register_resolvers()
+    store = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        record = StudyRecord(validate(compose("train", ["tune=optuna", *store])))
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    record.open("night", None, {})
+    before, now, best = (tmp_path / name for name in ("before", "now", "before/best"))
+    half = [partial_name(before / "study", gone), partial_name(best / "figures", gone)]
+    for folder in half:
+        folder.mkdir(parents=True)
+    record.use_folder(before)
+    tags = {PARENT: record.run_id, f"process/{machine()}/{gone}": "1", FOLDER_TAG: str(best)}
+    experiment = client.get_experiment_by_name("spotify-popularity").experiment_id
+    refit = client.create_run(experiment, tags=tags).info.run_id
+    # Of a study that goes on, its own worker comes before the others' rule.
+    ((number, run_id),) = record.running()
+    assert (number, run_id) == (None, refit)
+    record.end_refit(refit)
+    record.use_folder(now)
+    assert client.get_run(refit).info.status == "FAILED"
+    assert [folder.exists() for folder in half] == [False, False]
+    assert client.get_run(record.run_id).data.tags[FOLDER_TAG] == str(now)

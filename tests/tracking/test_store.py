@@ -1,11 +1,14 @@
 """The store as it is created: whole, or not at all."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from spotify_ml.config import TrackingConfig
+from spotify_ml.paths import PROJECT
 from spotify_ml.tracking import store
 from spotify_ml.tracking.store import connect
 
@@ -30,6 +33,29 @@ def test_a_new_store_that_is_broken_off_is_gone(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(KeyboardInterrupt):
             connect(configured(tmp_path))
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_new_store_whose_process_was_killed_is_made_anew(tmp_path: Path):
+    program = """
+import os, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from spotify_ml.tracking.store import connect
+from tests.tracking.test_store import configured
+made = []
+@event.listens_for(Engine, "before_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    # SQLite has the table by now, and not that the migration which makes it is done.
+    made.append(statement.strip().startswith("CREATE TABLE datasets"))
+    if any(made) and statement.startswith("UPDATE alembic_version"):
+        os.kill(os.getpid(), 9)
+connect(configured(Path(sys.argv[1])))
+"""
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=PROJECT, check=False)
+    assert killed.returncode == -9
+    client, experiment = connect(configured(tmp_path))
+    assert client.get_experiment(experiment).name == "popularity"
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
 
 
 def test_a_store_that_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,231 @@
+"""Tests of README.md and docs/: every command and block of Python that they print works in a fresh clone, in order."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from mlflow import MlflowClient
+
+from spotify_ml.paths import PROJECT
+from tests.checkout import Checkout, clone, commands, serve
+
+PAGES = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# Appended to commands of a module where the word was typed ("": always), so that they take a second.
+CHEAP = {
+    "spotify_ml.train": [
+        ("", ["model.n_estimators=30", "model.n_jobs=1"]),
+        ("tune=optuna", ["tune.n_trials=2"]),
+        ("-m", ["baselines=quick", "features=audio", "model.n_estimators=5"]),
+        ("model.max_depth=4,6,8", ["model.max_depth=4,6"]),
+        ("seed=42,43,44", ["seed=42"]),
+    ],
+}
+
+# What cannot be run here, why, and which test runs it or what it starts.
+_DASK = (
+    "starts a cluster",
+    "tests/engine/test_processes.py::test_a_run_is_recorded_and_registered_as_one_in_this_process",
+)
+_MACHINES = ("needs further machines", _DASK[1])
+_CI = ("would run this test", ".ci/run")
+_INSTALLS = ("downloads", "tests/test_tracked_files.py::test_extras_are_installed_without_freezing_the_checkout")
+_ELSEWHERE = (
+    "downloads",
+    "tests/tracking/test_clean_environment.py::test_a_version_loads_from_its_own_requirements_alone",
+)
+_SERVER = ("needs a tracking server", "tests/test_command.py::test_a_server_that_does_not_answer_is_named")
+_TRAIN = "python -m spotify_ml.train"
+NOT_RUN = {
+    "make test": _CI,
+    'make test ARGS="tests/data"': _CI,
+    "make test-slow": _CI,
+    "make lint": _CI,
+    ".ci/run": _CI,
+    "python scripts/download_data.py": ("downloads", "tests/scripts/test_download_data.py::test_command_line"),
+    f"{_TRAIN} tracking=server tracking.uri=http://127.0.0.1:5000": _SERVER,
+    "python scripts/compare.py 3f2a 9c81 tracking=server tracking.uri=http://127.0.0.1:5000": _SERVER,
+    "make ui": ("runs on, and is MLflow alone", "Makefile"),
+    "make notebooks": (
+        "takes minutes",
+        "tests/test_notebooks.py::test_a_notebook_runs_quietly_and_shows_tables_and_pictures",
+    ),
+    "python -m venv outputs/elsewhere && "
+    "outputs/elsewhere/bin/pip install -r outputs/model/requirements.txt": _ELSEWHERE,
+    "outputs/elsewhere/bin/python -c "
+    "\"import mlflow; print(mlflow.pyfunc.load_model('outputs/model').metadata.signature)\"": _ELSEWHERE,
+    'make serve MODEL=models:/spotify-popularity@challenger PORT=8080 ARGS="host=0.0.0.0 workers=2"': (
+        "opens a port to the network",
+        "tests/tracking/test_serving.py::test_every_format_gives_what_the_loaded_model_gives",
+    ),
+    "python scripts/benchmark.py --quick": (
+        "takes minutes",
+        "tests/scripts/test_benchmark.py::test_a_small_benchmark_measures_everything",
+    ),
+    f"{_TRAIN} -m model.max_depth=4,6,8 model.n_jobs=1 hydra/launcher=joblib hydra.launcher.n_jobs=2": (
+        "imports everything twice more",
+        "tests/test_sweep.py::test_sweep_is_one_parent_with_a_child_for_every_job",
+    ),
+    "make clean relocate": ("installs", "tests/tracking/test_relocation.py::test_the_command_says_what_it_did"),
+    "pip install -e '.[dask]'": _INSTALLS,
+    f"{_TRAIN} data=full engine=dask": _DASK,
+    f"{_TRAIN} data=full engine=dask engine.n_workers=2 engine.threads_per_worker=1": _DASK,
+    f"{_TRAIN} data=full cache=off engine=dask engine.n_workers=2 engine.threads_per_worker=1": _DASK,
+    f"{_TRAIN} data=file data.path=/shared/tracks.parquet engine=dask engine.address=tcp://scheduler:8786": _MACHINES,
+    "dask scheduler --port 8786": _MACHINES,
+    "dask worker tcp://scheduler:8786 --nthreads 8 --memory-limit 24GB": _MACHINES,
+}
+# It runs on, and answers what is typed after it.
+SERVE = "make serve"
+# 2: the gate refused the version, which is an answer.
+ANSWERS = {"spotify_ml.promote": (0, 2), "make promote": (0, 2)}
+RUN_IDS = ("3f2a", "9c81", "07bd")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command, or a block of Python, and where it is printed."""
+
+    place: str
+    kind: str
+    text: str
+
+
+def printed() -> list[Typed]:
+    found = []
+    for page in PAGES:
+        text = (PROJECT / page).read_text(encoding="utf-8")
+        for block in BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start()) + 2
+            for each in commands(block[2]) if block[1] == "console" else [block[2]]:
+                found.append(Typed(f"{page}:{line}", block[1], each))
+    return found
+
+
+def test_what_is_not_run_is_printed_and_has_a_test_of_its_own():
+    typed = {each.text for each in printed()}
+    assert set(NOT_RUN) - typed == set()
+    for _, covered in NOT_RUN.values():
+        path, _, name = covered.partition("::")
+        assert f"def {name}(" in (PROJECT / path).read_text(encoding="utf-8") if name else (PROJECT / path).is_file()
+
+
+def test_every_block_is_read():
+    """One in another language would be run by nobody."""
+    fences = [
+        line for page in PAGES for line in (PROJECT / page).read_text(encoding="utf-8").splitlines() if "```" in line
+    ]
+    assert {line for line in fences if line != "```"} == {"```console", "```python", "```text"}
+    assert fences[1::2] == ["```"] * (len(fences) // 2)
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("make train    # sets up .venv\nmake test\n", ["make train", "make test"]),
+        ("# nothing\n\nmake ui\n", ["make ui"]),
+        ("f '{\n  # 1: \"a b\"}' -x   # it is\n", ["f '{\n  # 1: \"a b\"}' -x"]),
+        ("a \"$(b -c 'd # e')\"   # f\n", ["a \"$(b -c 'd # e')\""]),
+    ],
+)
+def test_commands_are_read_as_they_are_typed(block: str, expected: list[str]):
+    assert commands(block) == expected
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A clone in which no command was typed yet; its full dataset is the sample."""
+    folder, scratch = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("scratch")
+    clone(folder)
+    full = scratch / "full.parquet"
+    shutil.copyfile(PROJECT / "spotify_ml" / "data" / "sample" / "spotify_by_genre.parquet", full)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    made, server = serve(folder, scratch, CHEAP, {"SPOTIFY_TRACKS_PATH": str(full), "PORT": port})
+    yield made
+    server.terminate()
+    server.wait()
+
+
+@dataclass
+class Reader:
+    """Somebody who types everything from top to bottom."""
+
+    checkout: Checkout
+    served: "subprocess.Popen[str] | None" = None
+
+    def run_ids(self) -> list[str]:
+        client = MlflowClient(f"sqlite:///{self.checkout.folder / 'mlruns' / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("spotify-popularity")
+        assert experiment is not None
+        finished = "attributes.status = 'FINISHED' and metrics.`test/r2` > -9"
+        return [run.info.run_id[:12] for run in client.search_runs([experiment.experiment_id], finished)]
+
+    def type(self, typed: Typed) -> str:
+        """Type a command, and return what is wrong with it."""
+        text = typed.text.replace("127.0.0.1:5001", f"127.0.0.1:{self.checkout.variables['PORT']}")
+        if text.startswith("python scripts/compare.py 3f2a"):
+            for name, run_id in zip(RUN_IDS, self.run_ids(), strict=False):
+                text = text.replace(f" {name}", f" {run_id}")
+        if typed.text == SERVE:
+            self.served = self.checkout.start(text)
+            return self._wait()
+        if text.startswith("curl "):
+            text += " --fail-with-body --silent --show-error"
+        result = self.checkout.run(text)
+        expected = next((codes for name, codes in ANSWERS.items() if name in text), (0,))
+        # At the exit of a fork a library may be gone before its objects, which Python says and passes over.
+        said = result.stdout.partition("Exception ignored in: <function Booster.__del__")[0]
+        if result.returncode in expected and "Traceback" not in said:
+            return ""
+        return f"{typed.place}: {text}\nexit code {result.returncode}\n{result.stdout[-2000:]}"
+
+    def _wait(self) -> str:
+        assert self.served is not None
+        address = ("127.0.0.1", int(self.checkout.variables["PORT"]))
+        for _ in range(300):
+            if self.served.poll() is not None:
+                return f"{SERVE}: {self.served.communicate()[0]}"
+            try:
+                socket.create_connection(address, timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return ""
+        return f"{SERVE}: no answer"
+
+    def close(self) -> None:
+        if self.served is not None:
+            os.killpg(self.served.pid, 9)
+            self.served.communicate()
+
+
+@pytest.mark.slow
+def test_who_types_everything_from_top_to_bottom_succeeds_and_has_a_clean_checkout(checkout: Checkout):
+    # What is printed twice does the same again.
+    typed = list({each.text: each for each in reversed(printed())}.values())[::-1]
+    reader, wrong = Reader(checkout), []
+    blocks = "\n".join(each.text for each in typed if each.kind == "python")
+    program = checkout.folder / "outputs" / "blocks.py"
+    try:
+        for each in typed:
+            if each.kind == "console" and each.text not in NOT_RUN:
+                wrong.append(reader.type(each))
+        # One session, as who reads goes on.
+        program.write_text(blocks.replace("127.0.0.1:5001", f"127.0.0.1:{checkout.variables['PORT']}"))
+        wrong.append(reader.type(Typed("all blocks of Python", "console", "python outputs/blocks.py")))
+    finally:
+        reader.close()
+    assert "\n\n".join(filter(None, wrong)) == ""
+    assert checkout.git("status", "--porcelain") == ""
+    client = MlflowClient(f"sqlite:///{checkout.folder / 'mlruns' / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags.get("git.dirty", "false") for run in runs} == {"false"}
