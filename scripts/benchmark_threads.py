@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 # How a run is started by this project, with one thread, and as OpenMP would by itself.
-OURS, ONE, UNSET = "ours", "one thread", "unset"
+OURS, ONE, ALL = "ours", "one thread", "all threads"
 ALONE, BESIDE = "alone", "beside a busy process"
 # What a run beside a busy process, and one alone, may take of the better of one and all threads.
 _BESIDE_LIMIT = 1.5
@@ -49,10 +49,11 @@ def environment(way: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     if way == ONE:
         return {**kept, "OMP_NUM_THREADS": "1"}
-    if way == UNSET:
-        # What libgomp takes by itself where there are not more threads than cores (its documentation, GOMP_SPINCOUNT).
-        return {**kept, "GOMP_SPINCOUNT": "300000"}
-    return kept if way == OURS else {**kept, "GOMP_SPINCOUNT": way}
+    if way == OURS:
+        return kept
+    # What libgomp takes by itself where there are not more threads than cores (its documentation, GOMP_SPINCOUNT).
+    spins = "300000" if way == ALL else way
+    return {**kept, "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "GOMP_SPINCOUNT": spins}
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def table(timed: dict[tuple[str, str], list[Timed]]) -> str:
         name = f"GOMP_SPINCOUNT={way}" if way.isdecimal() else way
         lines.append(f"| {name} | {fits[way, ALONE]:.2f} | {fits[way, BESIDE]:.2f} | {processor:.1f} |")
     for load, limit in ((ALONE, 1.0), (BESIDE, _BESIDE_LIMIT)):
-        best = min(fits[way, load] for way in (ONE, UNSET))
+        best = min(fits[way, load] for way in (ONE, ALL))
         lines.append(
             f"\n{load}: ours takes {fits[OURS, load] / best:.2f} of the better of one and all threads ({limit:g})"
         )
@@ -108,7 +109,7 @@ def table(timed: dict[tuple[str, str], list[Timed]]) -> str:
 def main() -> None:
     """Take every way in turns, alone and beside a busy process, and print the medians."""
     options, overrides = parsed()
-    ways = [OURS, ONE, UNSET, *map(str, options.spins)]
+    ways = [OURS, ONE, ALL, *map(str, options.spins)]
     timed: dict[tuple[str, str], list[Timed]] = {}
     for _ in range(options.rounds):
         for load in (ALONE, BESIDE):

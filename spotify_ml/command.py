@@ -14,6 +14,7 @@ from spotify_ml import __version__
 from spotify_ml.command_errors import explain, is_mendable
 from spotify_ml.errors import Refused, hide_passwords_in_logs, without_passwords
 from spotify_ml.memory import keep_freed
+from spotify_ml.threads import be_considerate
 from spotify_ml.tracking.sweep import SweepCallback
 from spotify_ml.typed import arguments_in_order
 
@@ -40,9 +41,7 @@ def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
     """
     # A third of the start and of the exit of a short run would go into collecting garbage that is none.
     gc.disable()
-    # XGBoost's threads wait for each other by spinning; where another process wants the cores, that multiplies the
-    # time of a fit. A thirtieth of the usual spins costs a lone fit a few per cent and keeps shared cores usable.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    be_considerate()
     keep_freed()
     hide_passwords_in_logs()
     if schema != _RUN:

@@ -13,6 +13,7 @@ from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import SpotifyMLError
 from spotify_ml.files import remove_abandoned
+from spotify_ml.threads import leave_busy_cores
 from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
                 rehearse(config.model, config.task, config.seed)
             parent_id = parent.run_id if parent else None
             run = opened.enter_context(recorded_run(config, overrides, parent_id, folder / "train.log"))
+            leave_busy_cores()
         # What was imported is there to stay: let no later collection walk it.
         gc.freeze()
         gc.enable()

@@ -21,6 +21,7 @@ from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_pa
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
+from spotify_ml.threads import leave_busy_cores
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.sweep import ParentRun
 from spotify_ml.train import train
@@ -123,6 +124,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         first = nearest_values(space, own_values(space, config))
         study = SharedStudy(storage, name, settings, config.seed, objectives, identity, first)
         log.info("study %s, in %s", name, storage.name)
+        leave_busy_cores()
         with Worker(study.study) as worker:
             return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)
 
