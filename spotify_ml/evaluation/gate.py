@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from spotify_ml.command_config import GateConfig
+from spotify_ml.evaluation.page import named
 from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.report import title
 
@@ -81,10 +82,12 @@ class Verdict:
     def as_markdown(self) -> str:
         """Return the same as Markdown."""
         header, *rows = self.comparison.rows()
-        lines = [self.rows, "", f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
+        lines = [named(self.rows), "", f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+        lines += [f"| {' | '.join(map(named, row))} |" for row in rows]
         lines += ["", "| gate | holds | |", "|---|---|---|"]
-        lines += [f"| {each.name} | {'yes' if each.passed else '**no**'} | {each.said} |" for each in self.conditions]
+        lines += [
+            f"| {each.name} | {'yes' if each.passed else '**no**'} | {named(each.said)} |" for each in self.conditions
+        ]
         return "\n".join(lines) + "\n"
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
 from spotify_ml.evaluation.coverage import ALL
 from spotify_ml.evaluation.errors import BAND_LABELS, row_errors
 from spotify_ml.evaluation.genres import FEWEST_TRACKS, errors_by_genre
-from spotify_ml.evaluation.page import table, write_page
+from spotify_ml.evaluation.page import code, named, table, write_page
 from spotify_ml.files import staged
 from spotify_ml.models.files import json_readers
 from spotify_ml.models.targets import BANDS, band_codes, class_names
@@ -129,7 +129,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         "Training": _training(config, result),
         "Made with": _made_with(origin),
     }
-    text = [f"# {origin.run_name}\n\n{_summary(config)}"]
+    text = [f"# {named(origin.run_name)}\n\n{_summary(config)}"]
     text += [f"## {heading}\n\n{content}" for heading, content in sections.items() if content]
     return "\n\n".join(text) + "\n"
 
@@ -212,7 +212,7 @@ def _genres(config: RunConfig, result: Result) -> str:
         return f"No genre has the {FEWEST_TRACKS} test tracks that it takes to tell genres apart."
     worst = by_genre.head(_WORST_GENRES)
     rows = [
-        [str(genre), f"{row['tracks']:,}", *(f"{row[name]:{'+' * (name == 'bias')}.2f}" for name in errors)]
+        [named(str(genre)), f"{row['tracks']:,}", *(f"{row[name]:{'+' * (name == 'bias')}.2f}" for name in errors)]
         for genre, row in zip(worst.index, worst.to_dict("records"), strict=True)
     ]
     header = ["genre", "test tracks", *(name if name == "bias" else title(name) for name in errors)]
@@ -225,7 +225,7 @@ def _intervals(result: Result) -> str:
     for level, covered in result.coverage.groupby("level"):
         overall = covered[covered["genre"] == ALL].iloc[0]
         genres = covered[covered["genre"] != ALL].sort_values("coverage")
-        ends = [f"{row['coverage']:.0%} ({row['genre']})" for row in genres.to_dict("records")]
+        ends = [f"{row['coverage']:.0%} ({named(row['genre'])})" for row in genres.to_dict("records")]
         by_genre = f"{ends[0]} to {ends[-1]}" if ends else "–"
         rows.append([f"{level:.0%}", f"{overall['coverage']:.1%}", f"{overall['width']:.1f}", by_genre])
     if not rows:
@@ -272,7 +272,7 @@ model.predict(tracks)  # a DataFrame of raw rows, in the columns of the dataset
 def _data(config: RunConfig, result: Result) -> str:
     raw, tracks = result.raw, result.tracks.frame
     return (
-        f"`{raw.path.name}` (`data={config.data.name}`), {result.quality.raw_rows:,} rows, sha256 `{raw.sha256}`. "
+        f"{code(raw.path.name)} (`data={config.data.name}`), {result.quality.raw_rows:,} rows, sha256 `{raw.sha256}`. "
         f"{_OWN_FILE if config.data.name == 'file' else _ATTRIBUTION}\n\n"
         f"Cleaning (`cleaning={config.cleaning.name}`): {_CLEANING[config.cleaning.name]}; {len(tracks):,} rows."
     )
@@ -308,7 +308,7 @@ def _value(value: object) -> str:
 
 
 def _made_with(origin: Origin) -> str:
-    typed = [f"`{each}`" for each in origin.overrides if not each.lstrip("+~").startswith(_PLACES)]
+    typed = [code(each) for each in origin.overrides if not each.lstrip("+~").startswith(_PLACES)]
     commit = "unknown, for there was no git" if origin.commit is None else f"`{origin.commit}`"
     return "\n".join(
         [

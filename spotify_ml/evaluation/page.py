@@ -2,10 +2,14 @@
 
 import base64
 import html
+import re
 from pathlib import Path
 
 from spotify_ml.files import staged
 
+# An underscore within a word is none of Markdown's.
+_MARKUP = re.compile(r"[\\`*\[\]<>~&]|://|www\.|(?<!\w)_|_(?!\w)")
+_FENCES = re.compile("`+")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -62,6 +66,22 @@ def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
 def inlined(png: bytes, description: str) -> str:
     """Return a PNG as Markdown that holds the picture itself."""
     return f"![{description}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def named(text: str) -> str:
+    """Return a name, or any text that is not ours, as Markdown that shows it as it is: no image, link or tag.
+
+    What Markdown, or a page that shows it, could take for more than text stands in a code span.
+    """
+    line = " ".join(text.splitlines())
+    return code(line) if _MARKUP.search(line) else line
+
+
+def code(text: str) -> str:
+    """Return a text as a code span, within which only its own fence means anything."""
+    fence = "`" * (max(map(len, _FENCES.findall(text)), default=0) + 1)
+    padding = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{padding}{' '.join(text.split())}{padding}{fence}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

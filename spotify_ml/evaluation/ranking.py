@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from spotify_ml.evaluation.page import named
 from spotify_ml.report import COLUMNS, OBJECTIVES, Summary, title
 
 # What decides which rows a job is judged on: jobs that differ in it are not to be ranked among each other.
@@ -112,13 +113,13 @@ def rank_table(
     """
     keys = ranked.columns[: ranked.columns.get_loc("question")].tolist()
     objective, first = title(OBJECTIVES[task].partition("/")[2]), title(COLUMNS[task][0])
-    named = link or (lambda name, _: name)
     lines = []
     for row, (_, job) in enumerate(ranked.iterrows()):
-        runs = [named(name, run_id) for name, run_id in zip(job["names"], job["run_ids"], strict=True)]
+        shown = [named(name) for name in job["names"]]
+        runs = [link(*run) for run in zip(shown, job["run_ids"], strict=True)] if link else shown
         cells = [
             "–" if pd.isna(job["rank"]) else str(job["rank"]),
-            *(str(job[key]) for key in keys),
+            *(named(str(job[key])) for key in keys),
             _figure(job["val"], job["val_std"]),
             _test(job),
             *baselines.iloc[row],
@@ -160,7 +161,8 @@ def best_lines(ranked: pd.DataFrame, task: str) -> list[str]:
     keys = ranked.columns[: ranked.columns.get_loc("question")].tolist()
     objective = title(OBJECTIVES[task].partition("/")[2])
     lines = [
-        f"Best by validation {objective}: {', '.join(f'{key}={job[key]}' for key in keys)} ({', '.join(job['names'])})"
+        f"Best by validation {objective}: {named(', '.join(f'{key}={job[key]}' for key in keys))} "
+        f"({', '.join(map(named, job['names']))})"
         for _, job in best_of(ranked).iterrows()
     ]
     return ["", *lines] if lines else []

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
-from spotify_ml.evaluation.page import inlined, table
+from spotify_ml.evaluation.page import code, inlined, named, table
 from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.evaluation.recorded_run import RecordedRun
 from spotify_ml.evaluation.verdict import PairVerdict, judge_pair
@@ -76,7 +76,7 @@ def run_report(runs: Sequence[RecordedRun], verdicts: Sequence[PairVerdict]) -> 
         "Time and size": _costs(runs),
         "Pictures": _pictures(runs),
     }
-    answers = "\n".join(f"- **{each.sentence}**" for each in verdicts)
+    answers = "\n".join(f"- **{named(each.sentence)}**" for each in verdicts)
     text = [f"# {len(runs)} runs side by side", answers, _reading(verdicts)]
     text += [f"## {heading}\n\n{content}" for heading, content in sections.items() if content]
     return "\n\n".join(filter(None, text)) + "\n"
@@ -100,7 +100,7 @@ def _reading(verdicts: Sequence[PairVerdict]) -> str:
 
 def _overview(runs: Sequence[RecordedRun]) -> str:
     rows = [
-        [letter, run.name, run.address or _NONE, f"`{run.run_id}`", f"{run.started:%Y-%m-%d %H:%M}", _state(run)]
+        [letter, named(run.name), run.address or _NONE, f"`{run.run_id}`", f"{run.started:%Y-%m-%d %H:%M}", _state(run)]
         for letter, run in zip(_letters(runs), runs, strict=True)
     ]
     return table(["", "run", "version", "id", "started (UTC)", "state"], rows)
@@ -113,14 +113,18 @@ def _state(run: RecordedRun) -> str:
     elif run.predictions is None:
         said += ", without predictions of its test rows: settings and figures only"
     if "error" in run.tags:
-        said += f" ({run.tags['error'].splitlines()[0]})"
+        said += f" ({named(run.tags['error'].splitlines()[0])})"
     return said
 
 
 def _differences(runs: Sequence[RecordedRun]) -> str:
     settings = [_settings(run) for run in runs]
     keys = dict.fromkeys(key for own in settings for key in own)
-    rows = [[f"`{key}`", *values] for key in keys if len(set(values := [own.get(key, _NONE) for own in settings])) > 1]
+    rows = [
+        [code(key), *map(named, values)]
+        for key in keys
+        if len(set(values := [own.get(key, _NONE) for own in settings])) > 1
+    ]
     if not rows:
         return "Nothing: neither settings, nor data, nor code."
     return "\n\n".join([table(["", *_letters(runs)], rows), *_other_code(runs)])
@@ -190,7 +194,11 @@ def _cell(run: RecordedRun, key: str) -> str:
 
 def _same_tracks(comparison: Comparison, which: str) -> str:
     # The first run stands first, as everywhere else; what neither has anything to say of is left out.
-    rows = [[what, rival, model, change] for what, model, rival, change in comparison.rows()[1:] if model or rival]
+    rows = [
+        [what, named(rival), named(model), named(change)]
+        for what, model, rival, change in comparison.rows()[1:]
+        if model or rival
+    ]
     first, second = comparison.rival.name, comparison.model.name
     figures = table(["", first, second, f"{second} less {first}, {comparison.confidence:.0%} interval"], rows)
     said = f"{which}, in {comparison.n_groups:,} groups."
@@ -202,7 +210,7 @@ def _genres(comparison: Comparison) -> str:
     if genres.empty:
         return "No genre has enough of these tracks to be compared by itself."
     rows = [
-        [str(genre), f"{row.tracks:,.0f}", f"{row.rival:.2f}", f"{row.model:.2f}", f"{row.difference:+.2f}"]
+        [named(str(genre)), f"{row.tracks:,.0f}", f"{row.rival:.2f}", f"{row.model:.2f}", f"{row.difference:+.2f}"]
         for genre, row in zip(genres.index, genres.itertuples(), strict=True)
     ]
     which = f"All {len(rows)} genres"

@@ -1,13 +1,15 @@
 """Tests of pages: whole, self-contained, and deaf to what their text says in HTML."""
 
 import base64
+import html
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from spotify_ml.errors import OutputError
-from spotify_ml.evaluation.page import inlined, table, write_page
+from spotify_ml.evaluation.page import code, inlined, named, table, write_page
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"not really a picture"
 
@@ -59,3 +61,36 @@ def test_a_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         write_page(tmp_path / "file" / "page.html", "# title")
+
+
+HOSTILE = [
+    "![x](http://evil.example/pixel.png)",
+    "[x](http://evil.example)",
+    "<img src=http://evil.example/pixel.png>",
+    "<script>alert(1)</script>",
+    "a `tick` b",
+    "``` fence",
+    "*bold* and _more_",
+    "http://evil.example",
+    "www.evil.example",
+    "&lt;b&gt; & co",
+    "a | b",
+    "back\\slash",
+    "two\nlines",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_shown_as_it_is_and_nothing_else(name: str, tmp_path: Path):
+    text = f"# {named(name)}\n\n{table(['genre', 'n'], [[named(name), '1']])}\n\n- **{named(name)}** and {code(name)}"
+    write_page(tmp_path / "page.html", text)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    body = page[page.index("<body>") :]
+    assert not re.search(r"<(img|a|script|em)\b", body)
+    shown = html.unescape(re.sub(r"<[^>]+>", "", body))
+    assert shown.count(" ".join(name.split())) == 4
+
+
+@pytest.mark.parametrize("name", ["r-n-b", "drum_and_bass", "xgboost-recording-6cb211df", "models:/a@b", "pop/film"])
+def test_an_ordinary_name_needs_no_code_span(name: str):
+    assert named(name) == name
