@@ -130,5 +130,8 @@ def _told(*arguments: Any, **keywords: Any) -> logging.LogRecord:
     record = logging.LogRecord(*arguments, **keywords)
     # A message that does not fit its values is for the handler to complain of.
     with suppress(TypeError, ValueError, KeyError):
-        record.msg, record.args = without_passwords(record.getMessage()), ()
+        message = record.getMessage()
+        # A handler may look at the values by themselves, as uvicorn's does.
+        if (told := without_passwords(message)) != message:
+            record.msg, record.args = told, ()
     return record

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from spotify_ml.config import DataConfig
 from spotify_ml.errors import DataError
+from spotify_ml.paths import PACKAGE
 
+SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 # What to do where there is no file of tracks.
 HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
@@ -25,4 +27,5 @@ def check_data(config: DataConfig) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")
     if not path.exists():
-        raise DataError(f"{path} does not exist; {HINTS[config.name]}")
+        named = config.name == "sample" and path.resolve() != SAMPLE
+        raise DataError(f"{path} does not exist; {HINTS['file' if named else config.name]}")

@@ -1,6 +1,6 @@
 """Tables of raw rows of any kind as the DataFrame that the rest of the project works on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,8 +9,8 @@ from pyarrow.interchange import from_dataframe
 
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.header import repeated_names
-from spotify_ml.data.schema import NAMES
-from spotify_ml.errors import DataError, shown
+from spotify_ml.data.schema import AUDIO, NAMES
+from spotify_ml.errors import DataError, did_you_mean, shown
 
 _GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mapping of columns"
 
@@ -56,7 +56,24 @@ def _converted(rows: Any) -> pd.DataFrame:
         raise DataError(
             f"row {wrong} is a {type(listed[wrong - 1]).__name__}, not a mapping of names to values; {_GIVE}"
         )
+    check_keys(listed)
     return _made(listed)
+
+
+def check_keys(rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Refuse rows of which some lack an audio column that others have: mistyped, it would pass for not known.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row and key, with the nearest name that the row has.
+    """
+    needed = [name for name in AUDIO if any(name in row for row in rows)]
+    for number, row in enumerate(rows, 1):
+        absent = next((name for name in needed if name not in row), None)
+        if absent is not None:
+            hint = did_you_mean(absent, [str(name) for name in row if name not in NAMES])
+            raise DataError(f"row {number} lacks {absent}{hint}; give null, or None, where it is not known")
 
 
 def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:

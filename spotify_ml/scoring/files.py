@@ -64,7 +64,7 @@ def score_file(
             else:
                 complaints.scales.add(checked.scales)
                 if batch.broken or (scorer.on_error == "fail" and bad.any()):
-                    complaints.add(batch, checked)
+                    complaints.add(batch, checked, only_broken=scorer.on_error == "null")
             # What is to end in an error is read to its end, to say all that is wrong, but no longer scored.
             if not complaints.found:
                 kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
@@ -122,14 +122,19 @@ class _Complaints:
     """What is wrong with the rows that end a job: how many of each kind, and the first of them."""
 
     n_rows: int = 0
+    n_broken: int = 0
     scales: Scales = field(default_factory=Scales)
     found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
-    def add(self, batch: Batch, checked: CheckedRows) -> None:
-        """Add the bad rows of a batch."""
-        self.n_rows += int(checked.refused().sum()) + len(batch.broken)
+    def add(self, batch: Batch, checked: CheckedRows, *, only_broken: bool) -> None:
+        """Add the bad rows of a batch, or those alone that do not have a field for every column."""
+        self.n_broken += len(batch.broken)
+        self.n_rows += len(batch.broken)
         for broken in batch.broken:
             self._add(broken.problem, 1, [f"row {broken.number}"])
+        if only_broken:
+            return
+        self.n_rows += int(checked.refused().sum())
         for problem in checked.problems:
             values = batch.table.column(problem.column)
             first = np.flatnonzero(problem.where)[:EXAMPLES]
@@ -151,7 +156,8 @@ class _Complaints:
             for text, (count, examples) in self.found.items()
         )
         ways = ["on_error=skip to set them aside"]
-        if on_error == "fail":
+        # A row without a field for every column has no columns to be kept in.
+        if on_error == "fail" and not self.n_broken:
             ways.append("on_error=null to keep them without a prediction")
         other_units = self.scales.advice()
         if any(" is outside " in text and text.split()[0] not in other_units for text in self.found):

@@ -10,6 +10,7 @@ import pandas as pd
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import CsvInput, Input, ParquetInput
 from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.data.tables import check_keys
 from spotify_ml.errors import DataError, did_you_mean, shown
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
@@ -153,9 +154,12 @@ def columns_of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[A
     ------
     TypeError
         If a row is no mapping.
+    DataError
+        As of `spotify_ml.data.tables.check_keys`.
     """
     if isinstance(records, str | bytes) or not all(isinstance(record, Mapping) for record in records):
         raise TypeError
+    check_keys(records)
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 

@@ -190,7 +190,7 @@ def _write_job(config: DictConfig, job_return: JobReturn) -> None:
         "number": config.hydra.job.num,
         "folder": config.hydra.runtime.output_dir,
         "overrides": [without_passwords(each) for each in config.hydra.overrides.task],
-        "error": str(job_return._return_value).strip().partition("\n")[0] if failed else "",
+        "error": " ".join(str(job_return._return_value).split()) if failed else "",
     }
     folder = Path(config.hydra.sweep.dir, _JOBS)
     folder.mkdir(exist_ok=True)

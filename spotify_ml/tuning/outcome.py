@@ -137,11 +137,11 @@ def _draw(
     from matplotlib import pyplot
 
     try:
-        # With plotly's script in it: MLflow shows a page alone, without what lies beside it.
-        plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs=True)
         with warnings.catch_warnings():
-            # An axis of one value is widened; that is as it should be.
+            # Few trials say little of importance, and an axis of one value is widened; that is as it should be.
             warnings.simplefilter("ignore", UserWarning)
+            # With plotly's script in it: MLflow shows a page alone, without what lies beside it.
+            plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs=True)
             axes = plot_png(study, **target)
         first = axes.flat[0] if hasattr(axes, "flat") else axes
         figure = first.figure

@@ -122,3 +122,13 @@ def test_half_of_a_character_is_refused_by_its_column_or_by_its_name(rows: pd.Da
     named = {**values, HALF: [1, 2]} if isinstance(values, dict) else [{**row, HALF: 1} for row in records]
     with pytest.raises(DataError, match="make no table"):
         as_frame(named)
+
+
+def test_a_row_that_lacks_a_key_which_others_have_is_named(rows: pd.DataFrame):
+    """It is mistyped, more likely than not known: that is said by None."""
+    first, second = rows.head(2).to_dict("records")
+    mistyped = {("temp0" if name == "tempo" else name): value for name, value in second.items()}
+    with pytest.raises(DataError, match=r"^row 2 lacks tempo \(did you mean 'temp0'\?\); give null, or None, where"):
+        as_frame([first, mistyped])
+    assert as_frame([first, second | {"tempo": None}])["tempo"].isna().tolist() == [False, True]
+    assert len(as_frame([first, {name: value for name, value in second.items() if name != "album_name"}])) == 2

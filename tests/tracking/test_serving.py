@@ -235,6 +235,14 @@ def test_a_number_in_the_place_of_a_name_is_its_digits_beside_a_missing_one_as_w
     assert by_form["25"] == by_form[25]
 
 
+def test_a_key_that_is_mistyped_in_one_row_of_several_is_not_taken_for_unknown(server: Server, store: Store):
+    first, second = _records(store.rows.head(2))
+    second["temp0"] = second.pop("tempo")
+    status, text = server.post(json.dumps({"dataframe_records": [first, second]}).encode())
+    assert status == 400
+    assert "row 2 lacks tempo (did you mean 'temp0'?)" in json.loads(text)["message"]
+
+
 @pytest.mark.parametrize("places", [range(3), (0,)], ids=["short", "one field"])
 def test_rows_of_csv_that_are_cut_short_are_refused(server: Server, store: Store, places: Sequence[int]):
     header, first, second = store.rows.head(2).to_csv(index=False).splitlines()
@@ -377,6 +385,13 @@ def test_a_changed_file_is_not_served(store: Store, tmp_path: Path):
 
 def test_a_port_that_is_taken_is_named(server: Server, store: Store, tmp_path: Path):
     assert f"127.0.0.1:{server.port}" in _refused(store, f"port={server.port}", cwd=tmp_path)
+
+
+def test_the_log_has_a_line_a_request_and_no_traceback(server: Server, tmp_path_factory: pytest.TempPathFactory):
+    server.post(b"{}")
+    log = next(tmp_path_factory.getbasetemp().glob("served*/log")).read_text()
+    assert '"POST /invocations HTTP/1.1" 400' in log
+    assert "Traceback" not in log
 
 
 def test_ctrl_c_ends_the_server_and_is_told(server: Server):
