@@ -77,6 +77,22 @@ def test_a_classification_gives_a_column_a_class(rows: pd.DataFrame, classifier:
     np.testing.assert_array_equal(probabilities[1:], classifier.predict(rows[1:]))
 
 
+@pytest.mark.parametrize("on_error", ["fail", "null"])
+def test_a_line_without_a_field_for_every_column_is_not_for_null_to_keep(
+    broken: pd.DataFrame, scorer: Scorer, tmp_path: Path, on_error: str
+):
+    source = write(broken, tmp_path / "rows.csv")
+    source.write_bytes(source.read_bytes() + b"1,2\r\n")
+    with pytest.raises(DataError) as caught:
+        score(source, tmp_path / "scored.csv", replace(scorer, on_error=on_error))
+    message = str(caught.value)
+    assert "2 fields in place of" in message
+    assert "on_error=skip" in message
+    assert "on_error=null" not in message
+    assert ("tempo is not numeric" in message) is (on_error == "fail")
+    assert message.startswith(f"{source}: {'4 rows' if on_error == 'fail' else '1 row'} cannot be scored:")
+
+
 @pytest.fixture
 def broken(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows 5 and 250 have words for a number, row 100 and 5 a number out of range, row 3 lacks one."""
