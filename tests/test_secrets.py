@@ -159,6 +159,7 @@ def test_a_command_that_is_refused_repeats_no_password(server: Server):
     database = f"postgresql://somebody:{PLANTED}@127.0.0.1:{_free_port()}/runs"
     study = f"tune.storage=postgresql://127.0.0.1:{_free_port()}/studies?user=u&password={PLANTED}"
     train = "spotify_ml.train"
+    own = [f"tracking.uri=sqlite:///{server.folder}/own.db", f"hydra.run.dir={server.folder}/own"]
     commands = [
         [train, f"tracking.uri={closed}"],
         [train, f"tracking.uri={database}"],
@@ -167,7 +168,7 @@ def test_a_command_that_is_refused_repeats_no_password(server: Server):
         [train, f"trackng.uri={server.uri}"],
         [train, "tune=optuna", study],
         [train, "tune=optuna", study.replace("=", '="', 1) + '"'],
-        [train, "engine=dask", f"engine.address=tcp://somebody:{PLANTED}@127.0.0.1:{_free_port()}"],
+        [train, "engine=dask", f"engine.address=tcp://somebody:{PLANTED}@127.0.0.1:{_free_port()}", *own],
         *([f"spotify_ml.{name}", f"tracking.uri={closed}"] for name in ("promote", "serve", "relocate")),
         ["spotify_ml.predict", "input=tracks.csv", "output=none.csv", f"tracking.uri={closed}"],
     ]
