@@ -12,6 +12,8 @@ from spotify_ml.paths import STORE_VARIABLE, database_path
 _REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _HTTP = ("http://", "https://")
 _DATABASES = ("postgresql", "mysql", "mssql")
+# What else MLflow takes for a store, and speaks of itself.
+_OTHERS = ("databricks", "uc:")
 _MAGIC = b"SQLite format 3\0"
 # A command says within five seconds that a store does not answer; it takes some of them to start.
 ANSWER_WITHIN_S = 3.0
@@ -46,6 +48,11 @@ def check_store(uri: str, *, must_exist: bool = True) -> None:
         _in_time(uri, lambda: _ask_server(uri))
     elif uri.startswith(_DATABASES):
         _in_time(uri, lambda: _ask_database(uri))
+    elif not uri.startswith(_OTHERS):
+        raise StoreError(
+            f"the tracking store {named(uri)} is none: give sqlite:///file.db, http://host:port or postgresql://… by "
+            f"tracking.uri=… or {STORE_VARIABLE}"
+        )
 
 
 def announce(uri: str) -> None:

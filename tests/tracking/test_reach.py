@@ -160,3 +160,11 @@ def test_looking_needs_no_mlflow():
     assert reach.__name__ in sys.modules
     assert not hasattr(reach, "mlflow")
     assert not hasattr(paths, "mlflow")
+
+
+@pytest.mark.parametrize("uri", ["silly", "foo://bar", "file:///tmp/mlruns", "./mlruns", "http:/127.0.0.1"])
+def test_what_is_no_store_is_answered_with_what_would_be(uri: str):
+    with pytest.raises(
+        StoreError, match=r"^the tracking store .* is none: give sqlite:///file\.db, http://host:port or"
+    ):
+        check_store(uri, must_exist=False)
