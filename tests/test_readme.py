@@ -52,6 +52,10 @@ NOT_RUN = {
     "python scripts/download_data.py": ("downloads", "tests/scripts/test_download_data.py::test_command_line"),
     f"{_TRAIN} tracking=server tracking.uri=http://127.0.0.1:5000": _SERVER,
     "python scripts/compare.py 3f2a 9c81 tracking=server tracking.uri=http://127.0.0.1:5000": _SERVER,
+    "python -m tests.mutations --seeds 1,2,3 --cases 1024": (
+        "takes minutes",
+        "tests/test_mutations.py::test_mutated_inputs_are_read_rightly_or_refused",
+    ),
     "make ui": ("runs on, and is MLflow alone", "Makefile"),
     "make notebooks": (
         "takes minutes",

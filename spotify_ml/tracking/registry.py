@@ -1,6 +1,7 @@
 """Versions of the registered model: found by name and alias, and loaded with the code they were registered with."""
 
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 _URI = re.compile(r"models:/(?P<name>[^/]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
 _PROMOTE = "python -m spotify_ml.promote"
 _SHOWN = 5
+# A folder that cannot be.
+_NOWHERE = os.path.join(os.devnull, "none")  # noqa: PTH118 - Python wants a str
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -223,9 +226,8 @@ def _own_code() -> Iterator[None]:
         del sys.modules[name]
     try:
         # Compiled code is in no list of files: none beside the sources is run, and none is left there.
-        with tempfile.TemporaryDirectory() as nowhere:
-            sys.pycache_prefix, sys.dont_write_bytecode = nowhere, True
-            yield
+        sys.pycache_prefix, sys.dont_write_bytecode = _NOWHERE, True
+        yield
     finally:
         sys.pycache_prefix, sys.dont_write_bytecode = compiled, writes
         for name in _modules():
