@@ -13,14 +13,13 @@ those count that are test rows of both and as new to one as to the other; if the
 
 import sys
 from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from spotify_ml import paths
 from spotify_ml.command import run_command
 
-paths.register_resolvers()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _FORMATS = (".html", ".md")
 _FEWEST = 2
@@ -47,8 +46,7 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="compare")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Read the named runs, write the page, and print the answer."""
     from spotify_ml.command_check import check_outputs, checked, use_store
     from spotify_ml.command_config import CompareConfig
@@ -83,4 +81,4 @@ def run(composed: DictConfig) -> None:
 
 if __name__ == "__main__":
     sys.argv[1:] = as_overrides(sys.argv[1:])
-    run_command(run, schema="CompareConfig")
+    run_command(run, "compare")

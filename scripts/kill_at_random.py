@@ -37,7 +37,7 @@ COMMANDS = ("train", "tune", "promote", "predict", "first")
 # What is killed: the command's process group, its own process, or one of those that it started.
 GROUP, ALONE, CHILD = "group", "alone", "child"
 MODEL = "spotify-popularity"
-_QUICK = ("model.n_jobs=1", "model.n_estimators=30")
+QUICK = ("model.n_jobs=1", "model.n_estimators=30")
 _N_TRIALS = 3
 _COPIES = 10
 _PATIENCE_S = 300
@@ -92,7 +92,7 @@ class Place:
         """Return what is typed in a round; of two promotions in turn, each moves the alias."""
         run = f"hydra.run.dir={self.folder / 'runs' / f'{command}-{number}'}"
         if command in ("train", "first"):
-            return ["spotify_ml.train", *_QUICK, run]
+            return ["spotify_ml.train", *QUICK, run]
         if command == "tune":
             study = [f"tune.study_name=s{number}", f"tune.storage=sqlite:///{self.folder / 'study.db'}"]
             return [
@@ -101,7 +101,7 @@ class Place:
                 f"tune.n_trials={_N_TRIALS}",
                 "register=true",
                 *study,
-                *_QUICK,
+                *QUICK,
                 run,
             ]
         if command == "promote":
@@ -165,16 +165,10 @@ def faults(place: Place, command: str, number: int, again: list[str]) -> Iterato
     again : list of str
         What was typed again; its run folder is the last of it.
     """
-    yield from _faults_of_files(place)
+    yield from faults_of_files(place)
     client = place.client
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    for run in client.search_runs(experiments):
-        if run.info.status in ("RUNNING", "SCHEDULED"):
-            yield f"a run is {run.info.status}: {run.info.run_id}"
-    for model in client.search_logged_models(experiments):
-        if model.status not in (LoggedModelStatus.READY, LoggedModelStatus.FAILED):
-            yield f"a logged model is {model.status}: {model.model_id}"
-    yield from _faults_of_versions(place, client)
+    yield from faults_of_store(client)
+    yield from faults_of_versions(place, client)
     if command in ("train", "tune", "first"):
         yield from _faults_of_run(place, again, client)
     if command == "tune":
@@ -185,6 +179,17 @@ def faults(place: Place, command: str, number: int, again: list[str]) -> Iterato
         place.tracks.read_text().splitlines()
     ):
         yield "the scored file is not complete"
+
+
+def faults_of_store(client: MlflowClient) -> Iterator[str]:
+    """Yield what is not ended in a store."""
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    for run in client.search_runs(experiments):
+        if run.info.status in ("RUNNING", "SCHEDULED"):
+            yield f"a run is {run.info.status}: {run.info.run_id}"
+    for model in client.search_logged_models(experiments):
+        if model.status not in (LoggedModelStatus.READY, LoggedModelStatus.FAILED):
+            yield f"a logged model is {model.status}: {model.model_id}"
 
 
 def _faults_of_run(place: Place, again: Sequence[str], client: MlflowClient) -> Iterator[str]:
@@ -207,7 +212,8 @@ def _aliases(client: MlflowClient) -> dict[str, int]:
     return {alias: int(number) for alias, number in client.get_registered_model(MODEL).aliases.items()}
 
 
-def _faults_of_files(place: Place) -> Iterator[str]:
+def faults_of_files(place: Place) -> Iterator[str]:
+    """Yield what was left half written."""
     for path in place.folder.rglob("*"):
         if path.name.endswith(".partial") or path.name.startswith(".work"):
             yield f"half-written file: {path.relative_to(place.folder)}"
@@ -215,7 +221,8 @@ def _faults_of_files(place: Place) -> Iterator[str]:
         yield f"left in TMPDIR: {path.name}"
 
 
-def _faults_of_versions(place: Place, client: MlflowClient) -> Iterator[str]:
+def faults_of_versions(place: Place, client: MlflowClient) -> Iterator[str]:
+    """Yield what is wrong with the registered versions."""
     aliases = set(_aliases(client).values())
     for each in client.search_model_versions(f"name='{MODEL}'"):
         version = client.get_model_version(MODEL, each.version)
@@ -269,12 +276,12 @@ def play(place: Place, command: str, number: int, seconds: float, draw: random.R
     return killed, [*found, *faults(place, command, number, again)]
 
 
-def measured(place: Place, command: str) -> float:
+def measured(place: Place, typed: Sequence[str]) -> float:
     """Return how long a command takes that nobody kills."""
     began = time.monotonic()
-    code, printed = finish(start(place, place.typed(command, 0)))
+    code, printed = finish(start(place, typed))
     if code != 0:
-        sys.exit(f"{command} does not work at all:\n{printed}")
+        sys.exit(f"{' '.join(typed)} does not work at all:\n{printed}")
     return time.monotonic() - began
 
 
@@ -293,11 +300,13 @@ def main() -> int:
         place.prepare()
         # Two versions, for promotions to go back and forth between.
         finish(start(place, place.typed("train", -1)))
-        seconds = {"train": measured(place, "train")}
+        seconds = {"train": measured(place, place.typed("train", 0))}
         rows, total = [], 0
         known: set[str] = set()
         for command in options.commands:
-            seconds[command] = seconds.get(command) or (measured(place, command) if command != "first" else 0.0)
+            seconds[command] = seconds.get(command) or (
+                measured(place, place.typed(command, 0)) if command != "first" else 0.0
+            )
             found: Counter[str] = Counter()
             for number in range(1, options.rounds + 1):
                 at = place

@@ -16,21 +16,16 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
-from spotify_ml import paths
 from spotify_ml.command import run_command
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from omegaconf import DictConfig
 
     from spotify_ml.data.duplicates import Duplicates
     from spotify_ml.data.schema import Violation
     from spotify_ml.data.sources import RawTracks
-
-paths.register_resolvers()
 
 _DPI = 110
 _SMALL_SHARE = 0.001
@@ -157,8 +152,7 @@ def _picture(figure: "Figure") -> str:
     return inlined(content.getvalue(), " ".join(title.split()))
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="profile")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Read the configured tracks, and write the page."""
     from spotify_ml.command_check import check_outputs, checked
     from spotify_ml.command_config import ProfileConfig
@@ -180,4 +174,4 @@ def run(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(run, schema="ProfileConfig")
+    run_command(run, "profile")

@@ -1,100 +1,72 @@
-"""A Hydra command that answers every mistake with one clear error and the right exit code."""
+"""A command: its signals and streams are looked after before anything that takes time is imported."""
 
 import gc
 import os
-import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
-
-from spotify_ml import __version__
-from spotify_ml.command_errors import explain, is_mendable
-from spotify_ml.errors import Refused, hide_passwords_in_logs, without_passwords
-from spotify_ml.memory import keep_freed
-from spotify_ml.threads import be_considerate
-from spotify_ml.tracking.sweep import SweepCallback
-from spotify_ml.typed import arguments_in_order
+from spotify_ml import stops, streams
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
-_FAILED, _INTERRUPTED = 1, 130
-_RUN = "RunConfig"
+_FAILED = 1
+# What these ask for is on standard output alone.
+_QUESTIONS = frozenset({"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"})
 
 
-def run_command(task: Callable[[], Any], schema: str = _RUN) -> None:
-    """Run a function decorated by ``hydra.main`` and exit.
+def run_command(task: Callable[[Any], Any], name: str) -> None:
+    """Compose the configuration of a command, call a function with it, and exit.
 
     Parameters
     ----------
     task : callable
-        The decorated function.
-    schema : str
-        The name of the schema of its configuration in `spotify_ml.config` or `spotify_ml.command_config`, where it is
-        looked up when a key is unknown.
-        Beside that of a run, where ``model`` is a group, ``model=models:/…`` may be written for ``model_uri=…``: Hydra
-        would look for such a choice in ``conf/model``.
+        Called with the composed configuration.
+    name : str
+        The name of the command, and of its file in ``conf``. Beside ``train``, where ``model`` is a group,
+        ``model=models:/…`` may be written for ``model_uri=…``: Hydra would look for such a choice in ``conf/model``.
 
-    Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130; anything else is a
-    defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.
+    Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130, SIGTERM in 143, SIGHUP
+    in 129; anything else is a defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.
     """
+    stops.listen()
+    streams.make_lenient()
     # A third of the start and of the exit of a short run would go into collecting garbage that is none.
     gc.disable()
-    be_considerate()
-    keep_freed()
-    hide_passwords_in_logs()
-    if schema != _RUN:
-        sys.argv[1:] = [re.sub("^model=", "model_uri=", argument) for argument in sys.argv[1:]]
     full_error = os.environ.get(_FULL_ERROR) == "1"
     # Hydra would print errors its own way and hide their type, and repeat what was typed, passwords and all.
     os.environ[_FULL_ERROR] = "1"
-    quiet = JobReturn.return_value.getter(_value_or_error)  # type: ignore[attr-defined]
-    JobReturn.return_value = quiet  # type: ignore[method-assign]
     try:
-        if not _answered(schema):
-            sys.argv[1:] = arguments_in_order(sys.argv[1:])
-            task()
-    except KeyboardInterrupt:
-        SweepCallback.end("KILLED")
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe (`| head`) has seen enough; nothing more is to be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_FAILED)
-    except (Exception, Refused) as raised:
-        error = raised.error if isinstance(raised, Refused) else raised
-        SweepCallback.end("FAILED")
-        if full_error or not is_mendable(error):
-            raise error from error.__cause__
-        # What was typed may be repeated in it.
-        sys.stderr.write(f"error: {without_passwords(explain(error, schema))}\n")
-        if isinstance(error, MemoryError):
-            # There is none to tidy up with either: every object would complain.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(_FAILED)
-        sys.exit(_FAILED)
+        from spotify_ml.command_run import ask_hydra
+
+        ask_hydra(task, name)
+        if _QUESTIONS & set(sys.argv[1:]):
+            streams.check_printed()
+    except (Exception, KeyboardInterrupt) as error:
+        _exit(error, name, full_error=full_error)
     finally:
+        stops.finish()
         gc.freeze()
 
 
-def _answered(schema: str) -> bool:
-    """Answer a question that is not Hydra's to answer; say whether one was asked."""
-    arguments = sys.argv[1:]
-    if "--version" in arguments:
-        sys.stdout.write(f"spotify_ml {__version__} (Hydra {version('hydra-core')})\n")
-        return True
-    if {"--help", "-h"} & set(arguments) and "--hydra-help" not in arguments:
-        from spotify_ml.command_help import command_help
+def _exit(error: BaseException, name: str, *, full_error: bool) -> None:
+    """Exit as an error demands, or raise it again if it is a defect."""
+    # What a stop breaks off in a library may come out of it as another error.
+    if isinstance(error, KeyboardInterrupt) or stops.requested():
+        sys.stderr.write(f"stopped by {stops.name()}\n")
+        sys.exit(stops.exit_code())
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe (`| head`) has seen enough.
+        sys.exit(_FAILED)
+    from spotify_ml.command_errors import explain, is_mendable
+    from spotify_ml.errors import without_passwords
 
-        command = "train" if schema == _RUN else schema.removesuffix("Config").lower()
-        sys.stdout.write(command_help(command, arguments))
-        return True
-    return False
-
-
-def _value_or_error(result: Any) -> Any:
-    if result.status is JobStatus.FAILED:
-        raise result._return_value
-    return result._return_value
+    if full_error or not is_mendable(error):
+        raise error from error.__cause__
+    # What was typed may be repeated in it.
+    sys.stderr.write(f"error: {without_passwords(explain(error, name))}\n")
+    if isinstance(error, MemoryError):
+        # There is none to tidy up with either: every object would complain.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_FAILED)
+    sys.exit(_FAILED)

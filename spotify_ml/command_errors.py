@@ -4,6 +4,7 @@ import errno
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -26,7 +27,7 @@ _MORE_MEMORY = "free some, or ask for less: matrices=external, a smaller data.pa
 _MORE_THREADS = "allow more (ulimit -u), or ask for fewer: model.n_jobs=1 and OMP_NUM_THREADS=1"
 
 
-def is_mendable(error: Exception) -> bool:
+def is_mendable(error: BaseException) -> bool:
     """Say whether a user can mend what an error says; anything else is a defect of the code."""
     return isinstance(error, _MENDABLE) or _raised_by_hydra(error) or lacks(error) is not None
 
@@ -50,21 +51,21 @@ def _is_of_library(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] not in {"builtins", "spotify_ml"}
 
 
-def _raised_by_hydra(error: Exception) -> bool:
+def _raised_by_hydra(error: BaseException) -> bool:
     """Tell Hydra's own complaint about an override (data=5 is a bare ValueError) from a defect."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, ValueError) and bool(frames) and "hydra" in Path(frames[-1].filename).parts
 
 
-def explain(error: Exception, schema: str) -> str:
+def explain(error: BaseException, command: str) -> str:
     """Return the message of an error, with the nearest valid name where a name is unknown.
 
     Parameters
     ----------
     error : Exception
         One that is mendable.
-    schema : str
-        The name of the schema of the command's configuration.
+    command : str
+        The name of the command.
     """
     message = str(error).strip()
     if isinstance(error, OverrideParseException):
@@ -74,11 +75,11 @@ def explain(error: Exception, schema: str) -> str:
         there_are = ", ".join(error.options)
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
     if isinstance(error, ConfigCompositionException):
-        return _explain_composition(message, schema)
+        return _explain_composition(message, command)
     return lacks(error) or message
 
 
-def _explain_composition(message: str, schema: str) -> str:
+def _explain_composition(message: str, command: str) -> str:
     ambiguous = _AMBIGUOUS.match(message)
     if ambiguous:
         key, value = ambiguous.groups()
@@ -87,13 +88,18 @@ def _explain_composition(message: str, schema: str) -> str:
     unknown = re.match(r"Could not override '([^']+)'", message)
     if not unknown:
         return message
-    from spotify_ml import command_config, config
     from spotify_ml.config_check import known_keys
 
     # "experiment" is a group that leaves no key behind.
-    key, keys = unknown[1], [*known_keys({**vars(config), **vars(command_config)}[schema]), "experiment"]
+    key, keys = unknown[1], [*known_keys(_schema(command)), "experiment"]
     if key in keys:
         return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
     if key.startswith(_SPACE):
         return f"{key} is not in the space yet; put a '+' before it to add it, or two to take the place of what is"
     return f"unknown key '{key}'{did_you_mean(key, keys)}"
+
+
+def _schema(command: str) -> Any:
+    from spotify_ml import command_config, config
+
+    return config.RunConfig if command == "train" else getattr(command_config, f"{command.capitalize()}Config")

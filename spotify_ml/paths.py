@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 PACKAGE = Path(__file__).resolve().parent
 _IN_CHECKOUT = (PACKAGE.parent / "conf" / "train.yaml").is_file()
 # An installed wheel carries its own conf/ and writes below the current folder.
@@ -37,6 +35,8 @@ def _own_database() -> Path:
 
 def register_resolvers() -> None:
     """Make what depends on where the project is, and on the environment, available in the configuration."""
+    from omegaconf import OmegaConf
+
     OmegaConf.register_new_resolver("default_store", default_store, replace=True)
     OmegaConf.register_new_resolver("own_artifacts", own_artifacts, replace=True)
     OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)

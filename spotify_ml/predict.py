@@ -8,26 +8,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
 from spotify_ml import paths
 from spotify_ml.command import run_command
 from spotify_ml.errors import ConfigError, DataError
 from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table, rejected_path
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from spotify_ml.command_config import PredictConfig
     from spotify_ml.scoring.rows import Tally
-
-paths.register_resolvers()
 
 STANDARD = "-"
 _SHOWN = 10
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="predict")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Score what the configuration names, and say what was done."""
     from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import PredictConfig
@@ -149,7 +145,7 @@ def _listed(names: list[str]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    run_command(run, schema="PredictConfig")
+    run_command(run, "predict")
 
 
 if __name__ == "__main__":

@@ -7,22 +7,17 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
-from spotify_ml import paths
 from spotify_ml.command import run_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from omegaconf import DictConfig
 
     from spotify_ml.command_config import PromoteConfig
     from spotify_ml.tracking.promotion import Decision, PromotionRecord
     from spotify_ml.tracking.registry import Version
 
 _REFUSED = 2
-
-paths.register_resolvers()
 
 
 def promote(config: "PromoteConfig") -> "Decision":
@@ -132,8 +127,7 @@ def _decide(
     return Decision("forced" if config.force else "refused", version, champion, why, record.run_id, verdict)
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="promote")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Promote as configured, and say what was decided."""
     from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import PromoteConfig
@@ -150,7 +144,7 @@ def run(composed: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
-    run_command(run, schema="PromoteConfig")
+    run_command(run, "promote")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """The command that lets a local store load again after its folder was moved or copied."""
 
-import hydra
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
-from spotify_ml import paths
 from spotify_ml.command import run_command
 
-paths.register_resolvers()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="relocate")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Rewrite the locations in the configured store, and say how many."""
     from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import RelocateConfig
@@ -31,7 +29,7 @@ def run(composed: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
-    run_command(run, schema="RelocateConfig")
+    run_command(run, "relocate")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,15 @@
 import ipaddress
 import socket
 import sys
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
-from spotify_ml import paths
 from spotify_ml.command import run_command
 
-paths.register_resolvers()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="serve")
-def run(composed: DictConfig) -> None:
+def run(composed: "DictConfig") -> None:
     """Find the model, check its files, and serve it until Ctrl-C."""
     from spotify_ml.command_check import checked, use_store
     from spotify_ml.command_config import ServeConfig
@@ -62,7 +59,7 @@ def _check_free(host: str, port: int) -> None:
 
 def main() -> None:
     """Run the command line."""
-    run_command(run, schema="ServeConfig")
+    run_command(run, "serve")
 
 
 if __name__ == "__main__":

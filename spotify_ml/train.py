@@ -5,25 +5,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from spotify_ml import paths
 from spotify_ml.command import run_command
-from spotify_ml.errors import SpotifyMLError
-from spotify_ml.files import remove_abandoned
-from spotify_ml.threads import leave_busy_cores
-from spotify_ml.tracking.sweep import ParentRun, parent_run
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from spotify_ml.config import RunConfig
     from spotify_ml.report import Summary
+    from spotify_ml.tracking.sweep import ParentRun
 
-paths.register_resolvers()
 
-
-def train(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None = None) -> "Summary":
+def train(config: "RunConfig", folder: Path, overrides: list[str], parent: "ParentRun | None" = None) -> "Summary":
     """Run a configuration from raw tracks to a recorded model.
 
     Parameters
@@ -64,6 +56,7 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
     from spotify_ml.models.rehearsal import rehearse
     from spotify_ml.outputs import write_outputs
     from spotify_ml.result import Result
+    from spotify_ml.threads import leave_busy_cores
     from spotify_ml.timing import Stopwatch
     from spotify_ml.tracking.record import record_result, recorded_run
 
@@ -134,22 +127,26 @@ def train(config: "RunConfig", folder: Path, overrides: list[str], parent: Paren
         return record_result(run, result, folder, figures, clock, register=register)
 
 
-@hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name="train")
-def run(composed: DictConfig) -> float:
+def run(composed: "DictConfig") -> float:
     """Run one composed configuration and return its objective, the validation RMSE in points or log loss."""
     # The schema alone decides whether anything heavy is imported.
+    from hydra.core.hydra_config import HydraConfig
+
     from spotify_ml.run_check import check_run, discard_if_empty
+    from spotify_ml.tracking.sweep import parent_run
 
     job, parent = HydraConfig.get(), parent_run()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     try:
         return _run(check_run(composed), folder, overrides, parent)
-    except SpotifyMLError:
+    except BaseException:
         discard_if_empty(folder)
         raise
 
 
-def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: ParentRun | None) -> float:
+def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: "ParentRun | None") -> float:
+    from spotify_ml.files import remove_abandoned
+
     if config.cache.name == "local":
         remove_abandoned(Path(config.cache.folder))
 
@@ -168,7 +165,7 @@ def _run(config: "RunConfig", folder: Path, overrides: list[str], parent: Parent
 
 def main() -> None:
     """Run the command line."""
-    run_command(run)
+    run_command(run, "train")
 
 
 if __name__ == "__main__":

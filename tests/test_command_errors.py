@@ -27,7 +27,7 @@ MEMORY, THREADS = "there is not enough memory", "no more threads or processes ca
 )
 def test_what_the_machine_lacks_is_said_once_with_what_to_do(error: Exception, said: str):
     assert is_mendable(error)
-    message = explain(error, "RunConfig")
+    message = explain(error, "train")
     assert message.startswith(said)
     assert "MemoryError" not in message
     assert "\n" not in message

@@ -156,6 +156,8 @@ def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> In
         If there is no such file, or it lacks a column.
     """
     if path is None:
+        if sys.stdin is None:
+            raise DataError("standard input is closed; name a file: input=…")
         return CsvInput(sys.stdin.buffer, "standard input", check)
     try:
         file = path.open("rb")

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -70,11 +69,8 @@ class CsvOutput:
         self._file.write(b"".join([b"%b,%b\n" % pair for pair in zip(lines, ends, strict=True)]))
 
     def close(self) -> None:
-        """Hand over what is held back, and let go of the file unless it is standard output."""
-        if self._file is sys.stdout.buffer:
-            self._file.flush()
-        else:
-            self._file.close()
+        """Write what is held back, and let go of the file."""
+        self._file.close()
 
 
 class ParquetOutput:

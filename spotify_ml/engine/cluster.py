@@ -3,20 +3,20 @@
 import gc
 import logging
 import os
-import signal
 import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
 from spotify_ml.config import DaskEngineConfig
 from spotify_ml.data.cache import code_digest
 from spotify_ml.errors import ConfigError, EngineError, SpotifyMLError, without_passwords
+from spotify_ml.stops import left_to_this_process
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _local_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_workers = config.n_workers or cores
     threads = config.threads_per_worker or max(cores // n_workers, 1)
-    with _interrupts_ignored():
+    with left_to_this_process():
         local = distributed.LocalCluster(
             n_workers=n_workers,
             threads_per_worker=threads,
@@ -95,18 +95,6 @@ def _local_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
         )
     with local, distributed.Client(local) as client:
         yield client
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that leave Ctrl-C, which reaches the whole group, to this one."""
-    is_main = current_thread() is main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
-    try:
-        yield
-    finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -1,13 +1,11 @@
 """XGBoost's own matrices, of features in memory or, batch by batch, of features in files."""
 
 import shutil
-import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from xgboost import DataIter, DMatrix, ExtMemQuantileDMatrix, QuantileDMatrix
 from spotify_ml.errors import OutputError
 from spotify_ml.features.parts import Part
 from spotify_ml.files import temporary_folder
+from spotify_ml.stops import deferred, requested
 
 # Of every value where some are missing: its bin, its row, and its bin by columns once more (13 as of XGBoost 3.2).
 _PAGE_BYTES = 14
@@ -34,8 +33,6 @@ class Batches(DataIter):
         How much each row counts.
     pages : Path, optional
         How the names of XGBoost's own files begin, where it is to keep what it makes of the batches in files.
-    interrupts : list of int, optional
-        As soon as anything is in it there are no more batches.
     """
 
     def __init__(
@@ -44,9 +41,8 @@ class Batches(DataIter):
         target: np.ndarray,
         weights: np.ndarray | None = None,
         pages: Path | None = None,
-        interrupts: Sequence[int] = (),
     ) -> None:
-        self._part, self._target, self._weights, self._interrupts = part, target, weights, interrupts
+        self._part, self._target, self._weights = part, target, weights
         self.reset()
         super().__init__(cache_prefix=None if pages is None else str(pages))
 
@@ -56,7 +52,7 @@ class Batches(DataIter):
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         """Hand over the next batch, and say whether there was one."""
-        if self._interrupts:
+        if requested():
             raise InterruptedError
         batch = next(self._batches, None)
         if batch is None:
@@ -111,8 +107,9 @@ def _matrix(
     if storage.kind == "external" or max_bin is None:
         place = opened.enter_context(temporary_folder(storage.folder)) / "page"
         _check_room(place.parent, features)
-    with _interrupts_held() as interrupts:
-        batches = Batches(features, target, weights, place, interrupts)
+    # Python drops what is raised on the way from C into a callback.
+    with deferred():
+        batches = Batches(features, target, weights, place)
         if max_bin is None:
             return DMatrix(batches, **options)
         return (QuantileDMatrix if place is None else ExtMemQuantileDMatrix)(batches, **options)
@@ -126,19 +123,3 @@ def _check_room(place: Path, features: Part) -> None:
             f"{place.parent} has {free / 1e9:,.1f} GB left, and XGBoost's files of {len(features.target):,} rows take "
             f"up to {needed / 1e9:,.1f} GB; name a larger disk with cache.folder=…, or use matrices=memory"
         )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[list[int]]:
-    """Note Ctrl-C and raise it at the end: Python drops what is raised on the way from C into a callback."""
-    held: list[int] = []
-    if current_thread() is not main_thread():
-        yield held
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield held
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            raise KeyboardInterrupt

@@ -1,6 +1,5 @@
 """Score one file of raw rows of any length, a batch at a time."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from spotify_ml.errors import DataError, shown
 from spotify_ml.files import staged
 from spotify_ml.scoring import is_parquet, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.streams import open_standard_output
 
 
 def score_file(
@@ -78,9 +78,8 @@ def score_file(
 @contextmanager
 def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output]:
     if target is None:
-        output = CsvOutput(sys.stdout.buffer, rows, scorer.added)
-        yield output
-        output.close()
+        with open_standard_output() as file:
+            yield CsvOutput(file, rows, scorer.added)
         return
     with staged(target) as temporary:
         written = (

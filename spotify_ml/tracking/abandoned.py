@@ -11,6 +11,7 @@ from mlflow.entities import LoggedModelStatus, Run
 
 from spotify_ml.files import remove_abandoned
 from spotify_ml.process import machine, started
+from spotify_ml.tracking.versions import TAG_LENGTH
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +49,37 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> None:
 
 
 def close(client: MlflowClient, run: Run) -> None:
-    """End a run whose process is gone, and what that had begun: files, the run's model, and a version of it.
-
-    A version that has an alias was whole when it got that, and stays.
-    """
+    """End a run whose process is gone, and what that had begun: files, the run's model, and a version of it."""
     run_id, tags = run.info.run_id, run.data.tags
     processes = ", ".join(owner.removeprefix(_PREFIX) for owner in _owners(tags)) or "of the run above"
-    client.set_tag(run_id, "error", f"its process ({processes}) ended without closing it: killed, or out of memory")
     if _TRIAL_TAG in tags:
         client.set_tag(run_id, _STATE_TAG, "fail")
-    client.set_terminated(run_id, "FAILED")
+    end_broken(
+        client, run_id, "FAILED", f"its process ({processes}) ended without closing it: killed, or out of memory"
+    )
     log.warning("run %s (%s) was left RUNNING by a process that is gone; it is FAILED now", run.info.run_name, run_id)
+
+
+def end_broken(client: MlflowClient, run_id: str, status: str, error: str) -> None:
+    """End a run that did not come to its end, and what it had begun: files, its model, and a version of that.
+
+    A version that has an alias was whole when it got that, and stays.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    run_id : str
+        The run.
+    status : {"FAILED", "KILLED"}
+        How it ends.
+    error : str
+        Why; the tag ``error``.
+    """
+    client.set_tag(run_id, "error", error[:TAG_LENGTH])
+    client.set_terminated(run_id, status)
+    run = client.get_run(run_id)
+    tags = run.data.tags
     if FOLDER_TAG in tags:
         remove_abandoned(Path(tags[FOLDER_TAG]))
     for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):

@@ -19,10 +19,12 @@ from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.gate import Verdict
 from spotify_ml.files import temporary_folder
 from spotify_ml.paths import database_path
+from spotify_ml.stops import deferred
 from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
+from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.registry import Version, find_version
-from spotify_ml.tracking.store import connect, store_errors
+from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 log = logging.getLogger(__name__)
@@ -133,9 +135,11 @@ def carry_out(client: MlflowClient, uri: str, decision: Decision) -> bool:
     with nullcontext() if database is None else FileLock(f"{database}.promotion.lock"):
         if _number(find_champion(client, name)) != _number(decision.champion):
             return False
-        if decision.moves:
-            _move(client, decision)
-        _tag(client, decision)
+        # The alias and what is said of it.
+        with deferred():
+            if decision.moves:
+                _move(client, decision)
+            _tag(client, decision)
     if database is not None or not decision.moves:
         return True
     time.sleep(_SETTLE_S)
@@ -240,26 +244,12 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
         If the store cannot be written.
     """
     client, experiment_id = connect(config.tracking)
-    with store_errors(config.tracking.uri):
-        tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
-        run = client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}")
-    record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)
-    try:
-        with store_errors(config.tracking.uri):
-            settings = {**config.recorded_flat(), "version": version.number}
-            params = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()]
-            client.log_batch(record.run_id, params=params)
-            yield record
-            client.set_terminated(record.run_id, "FINISHED")
-    except BaseException as error:
-        _close_failed(client, record.run_id, error, config.tracking.uri)
-        raise
+    tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
 
+    def create() -> str:
+        return str(client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}").info.run_id)
 
-def _close_failed(client: MlflowClient, run_id: str, error: BaseException, uri: str) -> None:
-    try:
-        with store_errors(uri):
-            client.set_tag(run_id, "error", (str(error) or type(error).__name__)[:TAG_LENGTH])
-            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-    except TrackingError as unreachable:
-        log.warning("run %s could not be closed: %s", run_id, unreachable)
+    with open_run(client, config.tracking.uri, create) as run_id:
+        settings = {**config.recorded_flat(), "version": version.number}
+        client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()])
+        yield PromotionRecord(client, run_id, dry_run=config.dry_run)

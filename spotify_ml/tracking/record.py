@@ -18,7 +18,7 @@ from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawFile
-from spotify_ml.errors import TrackingError, without_passwords
+from spotify_ml.errors import without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
 from spotify_ml.evaluation.predictions import FILE as PREDICTIONS
@@ -26,10 +26,12 @@ from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary, unbeaten_baseline
 from spotify_ml.result import Result
+from spotify_ml.stops import deferred
 from spotify_ml.timing import Stopwatch
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
+from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.provenance import rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
@@ -122,10 +124,11 @@ class RunRecord:
         now = get_current_time_millis()
         for number, figures in enumerate(folds):
             tags = {"mlflow.parentRunId": self.run_id, "fold": str(number)}
-            fold = self._client.create_run(self._experiment_id, tags=tags, run_name=f"{self.name}-fold-{number}")
             metrics = [Metric(f"fold/{name}", value, now, 0) for name, value in figures.items()]
-            self._client.log_batch(fold.info.run_id, metrics=metrics)
-            self._client.set_terminated(fold.info.run_id)
+            with deferred():
+                fold = self._client.create_run(self._experiment_id, tags=tags, run_name=f"{self.name}-fold-{number}")
+                self._client.log_batch(fold.info.run_id, metrics=metrics)
+                self._client.set_terminated(fold.info.run_id)
 
     def _log_points(self, points: list[Metric]) -> None:
         for start in range(0, len(points), METRICS_PER_CALL):
@@ -235,14 +238,6 @@ class RunRecord:
             unbeaten=unbeaten,
         )
 
-    def close(self, status: str, logs: Path | None = None) -> None:
-        """End the run with a status, its log file attached."""
-        for handler in logging.getLogger().handlers:
-            handler.flush()
-        if logs is not None and logs.is_file():
-            self._client.log_artifact(self.run_id, str(logs))
-        self._client.set_terminated(self.run_id, status)
-
 
 def record_result(
     run: RunRecord, result: Result, folder: Path, figures: FigureProcess, clock: Stopwatch, *, register: bool
@@ -300,7 +295,8 @@ def record_result(
         with clock.stage("register"):
             scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
             facts = {"data.sha256": result.raw.sha256, **scores}
-            version = run.register(model, facts, card, challenger=not unbeaten)
+            with deferred():
+                version = run.register(model, facts, card, challenger=not unbeaten)
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
     summary = run.summary(model.uri, version, unbeaten, folder, {**metrics, **run.last_of_curve(curve), **times})
@@ -341,29 +337,15 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     }
     with store_errors(uri):
         close_abandoned(client, experiment_id)
-        run_id = client.create_run(experiment_id, tags=_cut(tags)).info.run_id
-    name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-    record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)
-    try:
-        with store_errors(uri):
-            client.update_run(run_id, name=name)
-            record.log_params(config.recorded_flat())
-            yield record
-            record.close("FINISHED", logs)
-    except BaseException as error:
-        _close_failed(record, error, logs, uri)
-        raise
+    with open_run(
+        client, uri, lambda: str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id), logs
+    ) as run_id:
+        name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
+        record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)
+        client.update_run(run_id, name=name)
+        record.log_params(config.recorded_flat())
+        yield record
 
 
 def _cut(tags: dict[str, str]) -> dict[str, str]:
     return {name: value[:TAG_LENGTH] for name, value in tags.items()}
-
-
-def _close_failed(record: RunRecord, error: BaseException, logs: Path, uri: str) -> None:
-    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-    try:
-        with store_errors(uri):
-            record.log_tags({"error": str(error) or type(error).__name__})
-            record.close(status, logs)
-    except TrackingError as unreachable:
-        log.warning("run %s could not be marked %s: %s", record.run_id, status, unreachable)

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from mlflow.pyfunc.scoring_server import predictions_to_json
@@ -15,14 +17,17 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from spotify_ml.errors import ModelError, SpotifyMLError, shown
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
+from spotify_ml.stops import if_stuck, note, requested
 from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
 
 # Processes that answer are given what to serve by their environment.
 _SERVED = "SPOTIFY_ML_SERVED"
 _STOP_WITHIN_S = 3
+_ENDED = "the server ended by itself; the lines above say why"
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Limits:
 
 
 def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
-    """Answer requests until Ctrl-C.
+    """Answer requests until the process is stopped.
 
     Parameters
     ----------
@@ -60,27 +65,67 @@ def serve(version: Version, folder: Path, host: str, port: int, workers: int, li
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C, once requests under way are answered.
+        After Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have passed.
     ModelError
         If the server ends by itself.
     """
     # Requests are answered side by side: further threads for one row would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ[_SERVED] = json.dumps({"version": asdict(version), "folder": str(folder), "limits": asdict(limits)})
+    settings = uvicorn.Config(
+        f"{__name__}:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        timeout_graceful_shutdown=_STOP_WITHIN_S,
+        server_header=False,
+    )
     try:
-        uvicorn.run(
-            f"{__name__}:create_app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            timeout_graceful_shutdown=_STOP_WITHIN_S,
-            server_header=False,
-        )
+        if workers > 1:
+            supervisor = _Supervisor(settings, [settings.bind_socket()])
+            with if_stuck(supervisor.kill_all):
+                supervisor.run()
+        else:
+            server = _Server(settings)
+            if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                signal.signal(signal.SIGHUP, server.handle_exit)
+            server.run()
     except SystemExit as error:
-        raise ModelError("the server ended by itself; the lines above say why") from error
-    # uvicorn returns after Ctrl-C alone.
+        raise ModelError(_ENDED) from error
+    if not requested():
+        raise ModelError(_ENDED)
     raise KeyboardInterrupt
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server of one process, which remembers what stopped it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        note(sig)
+        super().handle_exit(sig, frame)
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's parent of several processes, which SIGHUP ends as well, and which remembers what stopped it."""
+
+    def handle_int(self) -> None:
+        self._stop(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        self._stop(signal.SIGTERM)
+
+    def handle_hup(self) -> None:
+        self._stop(signal.SIGHUP)
+
+    def _stop(self, number: int) -> None:
+        note(number)
+        self.should_exit.set()
+
+    def kill_all(self) -> None:
+        """End the processes that answer at once."""
+        for process in self.processes:
+            process.kill()
 
 
 def create_app() -> Starlette:

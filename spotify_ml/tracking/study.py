@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from spotify_ml.config import RunConfig
 from spotify_ml.errors import ConfigError, TrackingError
 from spotify_ml.files import remove_abandoned
+from spotify_ml.stops import deferred
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close, close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
@@ -40,7 +41,7 @@ class StudyRecord:
         If the store does not answer or cannot be written.
     """
 
-    run_id: str
+    run_id: str = ""
 
     def __init__(self, config: RunConfig) -> None:
         self._uri = config.tracking.uri
@@ -64,23 +65,23 @@ class StudyRecord:
         ConfigError
             If the run to go on with is not in this store.
         """
-        with store_errors(self._uri):
+        with store_errors(self._uri), deferred():
             if run_id is None:
                 tags = {**code_tags(), **process_tags(), **tags}
                 run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
                 self.run_id = str(run.info.run_id)
             else:
-                self.run_id = run_id
-                self._go_on(name)
+                self._go_on(name, run_id)
 
-    def _go_on(self, name: str) -> None:
+    def _go_on(self, name: str, run_id: str) -> None:
         try:
-            self._client.get_run(self.run_id)
+            self._client.get_run(run_id)
         except MlflowException as error:
             raise ConfigError(
-                f"config: tune.study_name={name}: its parent run {self.run_id} is not in {self._uri}; "
+                f"config: tune.study_name={name}: its parent run {run_id} is not in {self._uri}; "
                 "set tracking.uri=… to the store that the study was begun with, or choose another name"
             ) from error
+        self.run_id = run_id
         self._client.update_run(self.run_id, status="RUNNING")
         for name, value in process_tags().items():
             self._client.set_tag(self.run_id, name, value)
@@ -174,7 +175,9 @@ class StudyRecord:
 
     def leave(self) -> None:
         """Say that this process works no longer on the study; others may."""
-        with suppress(TrackingError), store_errors(self._uri):
+        if not self.run_id:
+            return
+        with suppress(TrackingError), store_errors(self._uri), deferred():
             for name in process_tags():
                 self._client.delete_tag(self.run_id, name)
 
@@ -185,6 +188,8 @@ class StudyRecord:
 
     def end(self, status: str) -> None:
         """End the parent run with ``FINISHED``, ``FAILED`` or ``KILLED``; a later start goes on with it."""
+        if not self.run_id:
+            return
         with store_errors(self._uri):
             # Of a process before this one, which the study has got over.
             if status == "FINISHED" and "error" in self._client.get_run(self.run_id).data.tags:

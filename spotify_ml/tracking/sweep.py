@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from spotify_ml.errors import SpotifyMLError, TrackingError, without_passwords
+from spotify_ml.stops import deferred, status_of
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
 if TYPE_CHECKING:
@@ -86,9 +87,10 @@ class SweepCallback(Callback):
                 FOLDER_TAG: str(folder.absolute()),
                 "hydra.overrides": without_passwords(" ".join(config.hydra.overrides.task))[:TAG_LENGTH],
             }
-            run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
-            cls._open = _OpenSweep(client, experiment_id, run_id, folder)
-            client.update_run(run_id, name=f"sweep-{run_id[:8]}")
+            with deferred():
+                run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+                cls._open = _OpenSweep(client, experiment_id, run_id, folder)
+                client.update_run(run_id, name=f"sweep-{run_id[:8]}")
         return run_id
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -103,12 +105,19 @@ class SweepCallback(Callback):
     @classmethod
     def end(cls, status: str) -> None:
         """End the parent run that is open, if any, with ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        if cls._open is not None:
-            sweep = cls._open
-            cls._open = None
+        if cls._open is None:
+            return
+        sweep = cls._open
+        try:
             if status != "KILLED":
                 sweep.record()
-            sweep.client.set_terminated(sweep.run_id, status)
+        except BaseException as error:
+            status = status_of(error)
+            raise
+        finally:
+            with deferred():
+                cls._open = None
+                sweep.client.set_terminated(sweep.run_id, status)
 
 
 @dataclass(frozen=True)

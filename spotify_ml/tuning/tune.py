@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Never
@@ -21,6 +22,7 @@ from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_pa
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
 from spotify_ml.report import Summary
+from spotify_ml.stops import deferred, if_stuck, status_of
 from spotify_ml.threads import leave_busy_cores
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.sweep import ParentRun
@@ -171,15 +173,16 @@ class _Work:
 
     def run(self, folder: Path, overrides: list[str], parent: ParentRun | None) -> Outcome:
         """Open the record, run trials, and end the study where that falls to this worker."""
-        with self._study.locked():
-            self._open_record(overrides, parent)
-            self._recover()
-        self._record.close_abandoned()
         try:
-            self._run_trials()
-            summary = self._finish(folder, overrides)
+            with if_stuck(partial(self._leave, "KILLED")):
+                with self._study.locked():
+                    self._open_record(overrides, parent)
+                    self._recover()
+                self._record.close_abandoned()
+                self._run_trials()
+                summary = self._finish(folder, overrides)
         except BaseException as error:
-            self._leave("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self._leave(status_of(error))
             raise
         finally:
             self._record.leave()
@@ -241,13 +244,16 @@ class _Work:
         """Run one trial to its end, whatever that is, and say whether there was nothing wrong with it."""
         started = perf_counter()
         values: Values = {}
-        run_id, curve = "", Curve()
+        run_id, curve, told = "", Curve(), None
         try:
             values = self._values(trial)
-            run_id = self._record.start_trial(trial.number, values)
+            with deferred():
+                run_id = self._record.start_trial(trial.number, values)
             trial.set_user_attr(VALUES, values)
             result, state, tags = self._result(trial, values, curve)
-            told = self._tell(trial, result, state)
+            with deferred():
+                told = self._tell(trial, result, state)
+                self._record_trial(run_id, told, result, curve, tags)
         except UpdateFinishedTrialError:
             # This worker was silent for so long, asleep perhaps, that another has taken it for dead.
             log.warning("trial %d was given up for this worker's silence", trial.number)
@@ -255,10 +261,13 @@ class _Work:
                 self._record.end_trial(run_id, "fail", error=_GONE)
             return True
         except BaseException as error:
+            if told is not None:
+                # The trial came to its end, and the next start ends its run.
+                raise
             # A storage that cannot be written is no reason to leave the run open; the next start mends the trial.
             with suppress(StorageInternalError, SQLAlchemyError, OSError):
                 self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            interrupted = isinstance(error, KeyboardInterrupt)
+            interrupted = status_of(error) == "KILLED"
             if run_id:
                 said = "interrupted" if interrupted else str(error)
                 self._record.end_trial(run_id, "interrupted" if interrupted else "fail", error=said)
@@ -266,11 +275,15 @@ class _Work:
                 raise
             log.warning("trial %d failed: %s", trial.number, error)
             return False
+        self._say(told, perf_counter() - started, bar)
+        return True
+
+    def _record_trial(
+        self, run_id: str, told: FrozenTrial, result: TrialResult | None, curve: Curve, tags: dict[str, str]
+    ) -> None:
         metrics = {} if result is None else result.metrics
         error_name = "log_loss" if class_names(self._config.task) else "rmse"
         self._record.end_trial(run_id, told.state.name.lower(), metrics, curve.errors, error_name, **tags)
-        self._say(told, perf_counter() - started, bar)
-        return True
 
     def _values(self, trial: Trial) -> Values:
         """Return what a trial sets: the first what the run has anyway, so that a study does not end with less."""

@@ -87,7 +87,7 @@ class Judge:
         except Exception as error:
             if not is_mendable(error):
                 return Outcome(TRACEBACK, "".join(traceback.format_exception(error)[-3:]))
-            given = explain(error, "RunConfig")
+            given = explain(error, "train")
             # What stands in a pipe has left.
             wrong = "" if case.settings.get("place") == "pipe" else self._left_behind(folder)
             if wrong:

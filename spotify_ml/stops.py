@@ -1,0 +1,218 @@
+"""Ctrl-C, SIGTERM and SIGHUP: each ends a command within seconds, and breaks nothing off that must be whole."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Thread, current_thread, main_thread
+from time import monotonic, sleep
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+# Of a library that holds a lock or a transaction, or speaks with a store: what is broken off in it stays held.
+_UNBROKEN_CODE = tuple(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging"))
+# What opens or closes something; and where Python drops what is raised.
+_UNBROKEN_FUNCTIONS = frozenset({"__enter__", "__exit__", "__del__"})
+_UNBROKEN_FOR_S = 1.5
+_STUCK_AFTER_S = 3.0
+_END_AFTER_S = 4.0
+_TICK_S = 0.02
+# A terminal and a launcher may both pass on the same Ctrl-C.
+_SAME_CTRL_C_S = 0.3
+
+
+@dataclass
+class _State:
+    """What is known of the signal that stops this process.
+
+    Attributes
+    ----------
+    number : int
+        The signal; 0: none yet.
+    since : float
+        When the handler saw it.
+    is_listening : bool
+        Whether `listen` was called: whoever uses the package as a library has handlers of its own.
+    is_raised : bool
+        Whether the main thread was told, or needs not be.
+    n_deferred : int
+        Blocks under way that must not be broken off.
+    is_tick : bool
+        Whether the next call of the handler is a reminder.
+    last_steps : list of callable
+        What is done in another thread where the main thread does not come to it.
+    """
+
+    number: int = 0
+    since: float = 0.0
+    is_listening: bool = False
+    is_raised: bool = False
+    n_deferred: int = 0
+    is_tick: bool = False
+    last_steps: list[Callable[[], object]] = field(default_factory=list)
+
+
+_state = _State()
+
+
+def listen() -> None:
+    """Let each of `SIGNALS` that is not ignored raise `KeyboardInterrupt` in the main thread, and end the process soon.
+
+    A stop waits for code that holds a lock or speaks with a store. Where the main thread does not end by itself, the
+    steps of `if_stuck` are taken, and the process ends. A second Ctrl-C ends it at once.
+    """
+    _state.is_listening = True
+    heeded = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    Thread(target=_watch, args=(reading,), daemon=True).start()
+    for number in heeded:
+        signal.signal(number, _handle)
+
+
+def requested() -> bool:
+    """Say whether a signal asked this process to stop."""
+    return _state.number != 0
+
+
+def exit_code() -> int:
+    """Return the exit code of a process that was stopped, as shells have it: 130 after Ctrl-C."""
+    return 128 + (_state.number or signal.SIGINT)
+
+
+def name() -> str:
+    """Return what stopped this process, for a message."""
+    number = signal.Signals(_state.number or signal.SIGINT)
+    return "Ctrl-C" if number is signal.SIGINT else number.name
+
+
+def status_of(error: BaseException) -> str:
+    """Return the status of a run that an error ends: ``KILLED`` after a stop, else ``FAILED``.
+
+    What a stop breaks off in a library may come out of it as another error.
+    """
+    return "KILLED" if isinstance(error, KeyboardInterrupt) or requested() else "FAILED"
+
+
+def note(number: int) -> None:
+    """Take notice of a signal that a server handles itself: the process ends with its code, and in time."""
+    if not _state.number:
+        _state.number, _state.since, _state.is_raised = number, monotonic(), True
+        Thread(target=_end_in_time, args=(number,), daemon=True).start()
+
+
+def finish() -> None:
+    """Let a process that has done its work end undisturbed."""
+    _state.is_raised = True
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Raise what stops the process after the block, not in it; elsewhere than in a command, Ctrl-C alone."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    is_borrowed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_borrowed:
+        signal.signal(signal.SIGINT, _handle)
+    _state.n_deferred += 1
+    try:
+        yield
+    finally:
+        _state.n_deferred -= 1
+        is_due = _state.number != 0 and not _state.n_deferred and not _state.is_raised
+        if is_borrowed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _state.number = 0
+        if is_due:
+            _state.is_raised = _state.is_listening
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def left_to_this_process() -> Iterator[None]:
+    """Start processes that leave Ctrl-C and a hang-up, which reach the whole group, to this one."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Processes inherit what is blocked where they are started; another thread of this one takes the signal.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def if_stuck(step: Callable[[], object]) -> Iterator[None]:
+    """Have a step taken in another thread if a stop comes during the block and the main thread does not heed it.
+
+    Parameters
+    ----------
+    step : callable
+        What it raises is passed over.
+    """
+    _state.last_steps.append(step)
+    try:
+        yield
+    finally:
+        _state.last_steps.remove(step)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    is_tick, _state.is_tick = _state.is_tick, False
+    if not _state.number:
+        _state.number, _state.since = number, monotonic()
+    elif number == signal.SIGINT and not is_tick and _state.is_listening and _is_second():
+        os._exit(exit_code())
+    if not _state.is_raised and not _state.n_deferred and not _is_unbroken(frame):
+        _state.is_raised = True
+        raise KeyboardInterrupt
+
+
+def _is_second() -> bool:
+    return monotonic() - _state.since > _SAME_CTRL_C_S
+
+
+def _is_unbroken(frame: FrameType | None) -> bool:
+    """Say whether the code that runs, or what called it, is not to be broken off yet."""
+    if monotonic() - _state.since > _UNBROKEN_FOR_S or not hasattr(signal, "pthread_kill"):
+        return False
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in _UNBROKEN_FUNCTIONS or any(part in code.co_filename for part in _UNBROKEN_CODE):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _watch(reading: int) -> None:
+    """Wait for a signal, whatever the main thread is at, and see that it ends the process."""
+    while True:
+        for number in os.read(reading, 64):
+            if number in SIGNALS and signal.getsignal(number) is _handle:
+                _end_in_time(number)
+
+
+def _end_in_time(number: int) -> None:
+    began, is_stuck = monotonic(), False
+    while (passed := monotonic() - began) < _END_AFTER_S:
+        sleep(_TICK_S)
+        if _state.number and not _state.is_raised and hasattr(signal, "pthread_kill"):
+            _state.is_tick = True
+            signal.pthread_kill(main_thread().ident or 0, number)
+        if passed > _STUCK_AFTER_S and not is_stuck:
+            is_stuck = True
+            Thread(target=_take_last_steps, daemon=True).start()
+    os._exit(128 + number)
+
+
+def _take_last_steps() -> None:
+    # Until the end of the process, which comes whether they are done or not.
+    while _state.last_steps:
+        step = _state.last_steps.pop()
+        with suppress(BaseException):
+            step()
