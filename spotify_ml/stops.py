@@ -5,14 +5,19 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from time import monotonic, sleep
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-# Of a library that holds a lock or a transaction, or speaks with a store: what is broken off in it stays held.
-_UNBROKEN_CODE = tuple(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging"))
+# Of a library that holds a lock or a transaction, or speaks with a store: what is broken off in it stays held. And of
+# what writes to standard output: it would be written once more.
+_UNBROKEN_CODE = (
+    *(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging")),
+    str(Path(__file__).with_name("streams.py")),
+)
 # What opens or closes something; and where Python drops what is raised.
 _UNBROKEN_FUNCTIONS = frozenset({"__enter__", "__exit__", "__del__"})
 _UNBROKEN_FOR_S = 1.5
@@ -21,6 +26,14 @@ _END_AFTER_S = 4.0
 _TICK_S = 0.02
 # A terminal and a launcher may both pass on the same Ctrl-C.
 _SAME_CTRL_C_S = 0.3
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to stop.
+
+    A kind of its own: once a plain `KeyboardInterrupt` has come out of the ``exec`` of a text, as dataclasses do it,
+    Python ends the process by SIGINT, whatever it exits with.
+    """
 
 
 @dataclass
@@ -58,7 +71,7 @@ _state = _State()
 
 
 def listen() -> None:
-    """Let each of `SIGNALS` that is not ignored raise `KeyboardInterrupt` in the main thread, and end the process soon.
+    """Let each of `SIGNALS` that is not ignored raise `Stopped` in the main thread, and end the process soon.
 
     A stop waits for code that holds a lock or speaks with a store. Where the main thread does not end by itself, the
     steps of `if_stuck` are taken, and the process ends. A second Ctrl-C ends it at once.
@@ -129,7 +142,7 @@ def deferred() -> Iterator[None]:
             _state.number = 0
         if is_due:
             _state.is_raised = _state.is_listening
-            raise KeyboardInterrupt
+            raise (Stopped if _state.is_listening else KeyboardInterrupt)
 
 
 @contextmanager
@@ -170,7 +183,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         os._exit(exit_code())
     if not _state.is_raised and not _state.n_deferred and not _is_unbroken(frame):
         _state.is_raised = True
-        raise KeyboardInterrupt
+        raise Stopped
 
 
 def _is_second() -> bool:

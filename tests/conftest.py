@@ -15,7 +15,10 @@ import pytest
 
 from spotify_ml.config import DataConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.paths import PACKAGE, PROJECT
+from spotify_ml.paths import PACKAGE, PROJECT, register_resolvers
+
+# As every command does.
+register_resolvers()
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 

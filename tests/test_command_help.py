@@ -12,9 +12,8 @@ import spotify_ml
 from spotify_ml.command_help import command_help
 from spotify_ml.config import EnsembleConfig
 from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, PROJECT, register_resolvers
+from spotify_ml.paths import CONF, PROJECT
 
-register_resolvers()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PROGRAMS = {
     name: [f"scripts/{name}.py"] if (PROJECT / "scripts" / f"{name}.py").is_file() else ["-m", f"spotify_ml.{name}"]

@@ -11,10 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from spotify_ml import run_check
 from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.run_check import check_run, discard_if_empty
 
-register_resolvers()
 PATIENCE_S = 60
 HEAVY = {"mlflow", "xgboost", "sklearn", "pandas", "matplotlib", "numpy", "optuna", "sqlalchemy"}
 

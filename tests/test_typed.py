@@ -11,10 +11,9 @@ from hydra import compose, initialize_config_dir
 from spotify_ml.command_config import PredictConfig
 from spotify_ml.config_check import validate_as
 from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.typed import arguments_in_order, misread, quoted
 
-register_resolvers()
 PATIENCE_S = 60
 TEXTS = [
     "dataset (1).csv",

@@ -19,7 +19,6 @@ from spotify_ml.config_check import validate
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
-paths.register_resolvers()
 
 SCHEDULER, WORKER = ("-m", "distributed.cli.dask_scheduler"), ("-m", "distributed.cli.dask_worker")
 

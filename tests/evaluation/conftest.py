@@ -21,10 +21,8 @@ from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.tables import error_data, explanation_data
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.result import Result
-
-register_resolvers()
 
 FAST = ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
 ResultOf = Callable[..., tuple[RunConfig, Result]]

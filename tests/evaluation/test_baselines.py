@@ -25,9 +25,7 @@ from spotify_ml.evaluation.baselines import full_baselines, predict_genre_mean, 
 from spotify_ml.evaluation.metrics import regression_metrics
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 
 def tracks(*genres: str | None) -> pd.DataFrame:

@@ -16,9 +16,7 @@ from spotify_ml.errors import DataError
 from spotify_ml.evaluation.cross_validation import cross_validate
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 SEED = 7
 SPLITS = ["recording", "album", "artist", "random"]

@@ -25,9 +25,7 @@ from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.targets import class_names, task_target
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 SEED = 7
 BOOSTER = ["n_estimators=30", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]

@@ -12,11 +12,9 @@ from spotify_ml.config import CleaningConfig, FeatureSet, RunConfig, SplitConfig
 from spotify_ml.config_check import validate
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.model_card import FILES, Origin, model_card, write_model_card
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.result import Result
 from tests.evaluation.conftest import ResultOf
-
-register_resolvers()
 
 ORIGIN = Origin(
     "xgboost-recording-1a2b",

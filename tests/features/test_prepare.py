@@ -27,10 +27,9 @@ from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
 from spotify_ml.models import matrices as models_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 
 OFF = StageCache(None)
-register_resolvers()
 
 
 @dataclass(frozen=True)

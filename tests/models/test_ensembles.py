@@ -32,9 +32,7 @@ from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names, task_target
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 SEED = 7
 BOOSTER = ["n_estimators=40", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]

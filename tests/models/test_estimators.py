@@ -27,9 +27,7 @@ from spotify_ml.models.estimators import (
     fit_single,
     refit,
 )
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 # A high rate stops early within a second.
 SETTINGS = ["model.learning_rate=0.5", "model.max_depth=4", "model.early_stopping_rounds=5", "model.n_jobs=1"]

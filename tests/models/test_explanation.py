@@ -18,9 +18,7 @@ from spotify_ml.features.labels import label
 from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 SUM = 1e-3
 

@@ -33,9 +33,7 @@ from spotify_ml.models.estimators import FittedEstimators, fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, load_estimator
 from spotify_ml.models.targets import class_names, sample_weights, task_target
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 SEED = 7
 BOUND, PATIENCE = 60, 5

@@ -24,9 +24,7 @@ from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, clip_popularity
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 FEATURE_SETS = ["full", "audio", "reference"]
 

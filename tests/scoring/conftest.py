@@ -12,9 +12,7 @@ from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import CONF, register_resolvers
-
-register_resolvers()
+from spotify_ml.paths import CONF
 
 
 def _model(sample: RawTracks, *overrides: str) -> PopularityModel:

@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelStatus
 
 from spotify_ml.config_check import validate
 from spotify_ml.files import partial_name, remove_abandoned
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.process import machine, started
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
@@ -131,7 +131,6 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
 
 
 def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone: int, tmp_path: Path):
-    register_resolvers()
     store = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         record = StudyRecord(validate(compose("train", ["tune=optuna", *store])))

@@ -14,14 +14,13 @@ import spotify_ml
 from spotify_ml import notebook, paths
 from spotify_ml.config import TrackingConfig
 from spotify_ml.errors import StoreError
-from spotify_ml.paths import CONF, PROJECT, default_store, own_artifacts, register_resolvers
+from spotify_ml.paths import CONF, PROJECT, default_store, own_artifacts
 from spotify_ml.tracking import reach
 from spotify_ml.tracking.reach import announce, check_store, named
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.store import connect
 from tests.tracking.conftest import Store
 
-register_resolvers()
 OWN = f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
 COMMANDS = ("train", "promote", "predict", "serve", "compare", "relocate")
 REQUIRED = {"predict": ["input=-", "output=-"]}

@@ -6,10 +6,8 @@ from hydra import compose, initialize_config_dir
 from spotify_ml.config import OptunaConfig
 from spotify_ml.config_check import validate
 from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective, read_objectives
-
-register_resolvers()
 
 
 def objectives(*overrides: str) -> list[Objective]:

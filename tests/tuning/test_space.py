@@ -11,10 +11,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from spotify_ml.config import OptunaConfig, RunConfig
 from spotify_ml.config_check import validate
 from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.tuning.space import apply, describe, nearest_values, outside, own_values, read_space, suggest
-
-register_resolvers()
 
 SPACES = sorted(path.stem for path in (CONF / "tune" / "space").iterdir())
 

@@ -17,11 +17,9 @@ from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.tuning import trials
 from spotify_ml.tuning.trials import Curve, TrialData
-
-register_resolvers()
 
 QUICK = ["features=audio", "model.n_estimators=40", "model.learning_rate=0.3", "model.max_depth=4", "model.n_jobs=1"]
 

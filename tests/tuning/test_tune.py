@@ -35,7 +35,7 @@ from spotify_ml.config import RunConfig
 from spotify_ml.config_check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.errors import ConfigError, DataError, TrackingError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tuning.study import Worker
 from spotify_ml.tuning.trials import TrialData, TrialResult
@@ -43,7 +43,6 @@ from spotify_ml.tuning.tune import Outcome, tune
 from tests.commands import train_each
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
-register_resolvers()
 
 PATIENCE_S = 120
 MODEL, PARENT = "spotify-popularity", "mlflow.parentRunId"
