@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 
 from spotify_ml.files import remove_abandoned
+from spotify_ml.places import folder_of
 from spotify_ml.process import machine, started
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def close(client: MlflowClient, run: Run) -> None:
     client.set_terminated(run_id, "FAILED")
     log.warning("run %s (%s) was left RUNNING by a process that is gone; it is FAILED now", run.info.run_name, run_id)
     if FOLDER_TAG in tags:
-        remove_abandoned(Path(tags[FOLDER_TAG]))
+        remove_abandoned(folder_of(tags[FOLDER_TAG]))
     for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
         if model.status == LoggedModelStatus.PENDING:
             client.finalize_logged_model(str(model.model_id), LoggedModelStatus.FAILED)

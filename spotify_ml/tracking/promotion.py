@@ -19,6 +19,7 @@ from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.gate import Verdict
 from spotify_ml.files import temporary_folder
 from spotify_ml.paths import database_path
+from spotify_ml.places import shared_text
 from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
 from spotify_ml.tracking.registry import Version, find_version
@@ -170,7 +171,7 @@ def _tag(client: MlflowClient, decision: Decision) -> None:
             "decision": outcome,
             "rival": _NOBODY if other is None else str(other.number),
             "at": now,
-            "why": decision.why[:TAG_LENGTH],
+            "why": shared_text(decision.why)[:TAG_LENGTH],
             "run_id": decision.run_id,
         }
         for key, value in tags.items():
@@ -201,7 +202,7 @@ class PromotionRecord:
             "promotion.decision": decision.outcome,
             "promotion.version": str(decision.version.number),
             "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
-            "promotion.why": decision.why[:TAG_LENGTH],
+            "promotion.why": shared_text(decision.why)[:TAG_LENGTH],
             "promotion.dry_run": str(self._dry_run).lower(),
         }
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -219,7 +220,7 @@ class PromotionRecord:
         }
         with temporary_folder() as scratch:
             for suffix, text in files.items():
-                (scratch / f"comparison.{suffix}").write_text(text, encoding="utf-8")
+                (scratch / f"comparison.{suffix}").write_text(shared_text(text), encoding="utf-8")
             self._client.log_artifacts(self.run_id, str(scratch), "promotion")
 
 
@@ -246,7 +247,7 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
     record = PromotionRecord(client, str(run.info.run_id), dry_run=config.dry_run)
     try:
         with store_errors(config.tracking.uri):
-            settings = {**config.recorded_flat(), "version": version.number}
+            settings = {**config.shared_flat(), "version": version.number}
             params = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()]
             client.log_batch(record.run_id, params=params)
             yield record
@@ -259,7 +260,7 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
 def _close_failed(client: MlflowClient, run_id: str, error: BaseException, uri: str) -> None:
     try:
         with store_errors(uri):
-            client.set_tag(run_id, "error", (str(error) or type(error).__name__)[:TAG_LENGTH])
+            client.set_tag(run_id, "error", (shared_text(str(error)) or type(error).__name__)[:TAG_LENGTH])
             client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
     except TrackingError as unreachable:
         log.warning("run %s could not be closed: %s", run_id, unreachable)
