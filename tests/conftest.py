@@ -16,6 +16,7 @@ import pytest
 from spotify_ml.config import DataConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.paths import PACKAGE, PROJECT
+from tests.postgresql import database, new_database, postgresql_server  # noqa: F401 - fixtures
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 

@@ -252,7 +252,9 @@ class RunRecord:
         for handler in logging.getLogger().handlers:
             handler.flush()
         if logs is not None and logs.is_file():
-            self._client.log_text(self.run_id, self._shared(logs.read_text(encoding="utf-8")), logs.name)
+            self._client.log_text(
+                self.run_id, self._shared(logs.read_text(encoding="utf-8", errors="replace")), logs.name
+            )
         self._client.set_terminated(self.run_id, status)
 
 
