@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast
 
 import yaml
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from spotify_ml.errors import without_passwords
 from spotify_ml.paths import CONF
+from spotify_ml.places import shared_value
 
 
 class Section(BaseModel):
@@ -23,12 +24,16 @@ class Section(BaseModel):
         return dict(_flatten(self.model_dump(by_alias=True)))
 
     def recorded(self) -> dict[str, Any]:
-        """Return the settings as they may be written down: without the passwords of addresses."""
-        return cast("dict[str, Any]", _told(self.model_dump(by_alias=True)))
+        """Return the settings as they may be written down here: without the passwords of addresses."""
+        return cast("dict[str, Any]", _each(self.model_dump(by_alias=True), _told))
 
-    def recorded_flat(self) -> dict[str, Any]:
-        """Return `recorded` under dotted keys, as it is logged."""
-        return dict(_flatten(self.recorded()))
+    def shared(self) -> dict[str, Any]:
+        """Return the settings as a store may know them: without passwords and without the folders of this machine."""
+        return cast("dict[str, Any]", _each(self.model_dump(by_alias=True), shared_value))
+
+    def shared_flat(self) -> dict[str, Any]:
+        """Return `shared` under dotted keys, as it is logged."""
+        return dict(_flatten(self.shared()))
 
 
 def _no_address(name: str) -> str:
@@ -419,11 +424,15 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _told(value: Any) -> Any:
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _told(each) for key, each in value.items()}
+        return {key: _each(below, change) for key, below in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(each) for each in value]
+        return [_each(below, change) for below in value]
+    return change(value)
+
+
+def _told(value: Any) -> Any:
     return without_passwords(value) if isinstance(value, str) else value
 
 

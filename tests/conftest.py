@@ -16,6 +16,7 @@ import pytest
 from spotify_ml.config import DataConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.paths import PACKAGE, PROJECT, register_resolvers
+from tests.postgresql import database, new_database, postgresql_server  # noqa: F401 - fixtures
 
 # As every command does.
 register_resolvers()

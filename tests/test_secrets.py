@@ -1,12 +1,16 @@
-"""Tests that a password in an address is written nowhere: planted in each that commands take, looked for everywhere."""
+"""Tests that a password is written nowhere, and folders of this machine in no store: planted, and looked for."""
 
+import json
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +99,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.wait(PATIENCE_S)
 
 
-def _run(server: Server, *command: str, variable: str | None = None) -> "subprocess.CompletedProcess[str]":
+def _run(
+    server: Server, *command: str, variable: str | None = None, **others: str
+) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment |= {"TMPDIR": str(server.folder / "tmp")} | ({"MLFLOW_TRACKING_URI": variable} if variable else {})
+    environment |= others
     (server.folder / "tmp").mkdir(exist_ok=True)
     return subprocess.run(
         [sys.executable, *command],
@@ -113,8 +120,11 @@ def _run(server: Server, *command: str, variable: str | None = None) -> "subproc
 def _nowhere(server: Server, *done: "subprocess.CompletedProcess[str]") -> None:
     for each in done:
         assert PLANTED not in each.stdout + each.stderr, each.args
-    holding = [path for path in server.folder.rglob("*") if path.is_file() and PLANTED.encode() in path.read_bytes()]
-    assert holding == []
+    assert _holding(server.folder, PLANTED) == []
+
+
+def _holding(folder: Path, word: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
 
 
 QUICK = ["model.n_estimators=40", "model.learning_rate=0.1", "model.max_depth=4", "model.n_jobs=1"]
@@ -179,3 +189,58 @@ def test_a_command_that_is_refused_repeats_no_password(server: Server):
         assert each.returncode == 1, each.args
         assert each.stderr.count("error: ") == 1, each.stderr
     _nowhere(server, *done)
+
+
+# Where MLflow finds the files of a local store; `relocate` rewrites them.
+LOCATIONS = {"artifact_location", "artifact_uri", "storage_location", "source"}
+
+
+def _cells(database: Path) -> Iterator[tuple[str, str]]:
+    """Each column of each table, and what it holds as text."""
+    with closing(sqlite3.connect(database)) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - its own names
+            for row in rows:
+                yield from zip((each[0] for each in rows.description), map(str, row), strict=True)
+
+
+@pytest.mark.slow
+def test_a_store_holds_no_folder_of_the_machine_that_made_it(server: Server, tmp_path: Path):
+    home, data, scratch, local = (tmp_path / f"{name}-pl4ce" for name in ("home", "data", "scratch", "local"))
+    for folder in (home, data, scratch):
+        folder.mkdir()
+    own = {"HOME": str(home), "TMPDIR": str(scratch), "SPOTIFY_CACHE_PATH": str(scratch / "cache")}
+    tracks = data / "my tracks.parquet"
+    shutil.copy(SAMPLE, tracks)
+    (data / "broken.csv").write_text("tempo\n1\n")
+    outside = ["data=file", f'data.path="{tracks}"']
+    stores = {
+        "server": ["tracking=server", f"tracking.uri={server.uri}"],
+        "local": [f"tracking.uri=sqlite:///{local}/mlflow.db"],
+    }
+    for name, store in stores.items():
+        train = ["-m", "spotify_ml.train", *store, *QUICK]
+        runs = [
+            _run(server, *train, "tracking.experiment=places", *more, f"hydra.run.dir={home}/{name}/{number}", **own)
+            for number, more in enumerate([[], outside, ["data=file", f"data.path={data}/broken.csv"]])
+        ]
+        swept = f"data.path={data}/broken.csv,'{tracks}'"
+        sweep = ["-m", "data=file", swept, "tracking.experiment=places", f"hydra.sweep.dir={home}/{name}/sweep"]
+        runs.append(_run(server, *train, *sweep, **own))
+        assert [each.returncode for each in runs] == [0, 0, 1, 1], [each.stderr for each in runs]
+        ids = [json.loads((home / name / run / "summary.json").read_text())["run_id"] for run in ("0", "1")]
+        # A version whose data is elsewhere is judged on it by its run's folder, and compared with another.
+        place = ["tracking.experiment=places", *store]
+        done = [
+            _run(server, "-m", "spotify_ml.promote", "dry_run=true", *place, **own),
+            _run(server, str(PROJECT / "scripts" / "compare.py"), *ids, *place, f"output={home}/page.html", **own),
+        ]
+        assert "not there any more" not in done[0].stdout + done[0].stderr
+        assert [each.returncode in (0, 2) for each in done] == [True, True], [each.stderr for each in done]
+    kept = {"server": (server.folder / "server.db", server.folder / "kept"), "local": (local / "mlflow.db", local)}
+    for database, artifacts in kept.values():
+        cells = list(_cells(database))
+        assert [cell for cell in cells if cell[1].startswith("my tracks")]
+        for word in (str(PROJECT), "-pl4ce"):
+            assert [cell for cell in cells if word in cell[1] and cell[0] not in LOCATIONS] == []
+            assert [path for path in _holding(artifacts, word) if path != database] == []

@@ -16,7 +16,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import read_tracks
 from spotify_ml.data.splits import FINGERPRINT, Split, group_codes, split_tracks
 from spotify_ml.errors import DataError
-from spotify_ml.paths import CONF, register_resolvers
+from spotify_ml.paths import CONF, PROJECT, register_resolvers
 
 _KEYS = [*FINGERPRINT, "artists", "album_name", "track_name"]
 # From the smallest groups to the largest: each joins what those before it join.
@@ -84,7 +84,8 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
     DataError
         If it is in neither place, nor where the configuration has data of this name, or was changed.
     """
-    places = [recorded.path, *([] if elsewhere is None else [elsewhere.path])]
+    # A store knows a path from the checkout on.
+    places = [recorded.path, str(PROJECT / recorded.path), *([] if elsewhere is None else [elsewhere.path])]
     if recorded.name != "file":
         places.append(_configured(recorded.name))
     for place in places:

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 
 from spotify_ml.files import remove_abandoned
+from spotify_ml.places import folder_of
 from spotify_ml.process import machine, started
 from spotify_ml.tracking.versions import TAG_LENGTH
 
@@ -81,7 +82,7 @@ def end_broken(client: MlflowClient, run_id: str, status: str, error: str) -> No
     run = client.get_run(run_id)
     tags = run.data.tags
     if FOLDER_TAG in tags:
-        remove_abandoned(Path(tags[FOLDER_TAG]))
+        remove_abandoned(folder_of(tags[FOLDER_TAG]))
     for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
         if model.status == LoggedModelStatus.PENDING:
             client.finalize_logged_model(str(model.model_id), LoggedModelStatus.FAILED)

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
@@ -96,7 +97,7 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
         code = shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=_not_code)
         mlflow.pyfunc.save_model(
             folder,
-            mlflow_model=Model(logged.artifact_location, logged.source_run_id, model_uuid=model_id, model_id=model_id),
+            mlflow_model=Model(logged.name, logged.source_run_id, model_uuid=model_id, model_id=model_id),
             python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
             artifacts=_artifacts(model_files(models)),
             code_paths=[str(code)],
@@ -104,7 +105,18 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
             input_example=example.head(_EXAMPLE_ROWS),
             pip_requirements=model_requirements(_families(config)),
         )
+        _forget_places(folder / MLMODEL_FILE_NAME)
     return folder
+
+
+def _forget_places(path: Path) -> None:
+    """Take the folders of this machine out of an ``MLmodel``: MLflow notes where files were, and never looks there."""
+    model = Model.load(path)
+    flavor = model.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    flavor[MODEL_CODE_PATH] = Path(flavor[MODEL_CODE_PATH]).name
+    for artifact in flavor[mlflow.pyfunc.model.CONFIG_KEY_ARTIFACTS].values():
+        artifact["uri"] = artifact["path"]
+    model.save(path)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from spotify_ml.errors import TrackingError
 from spotify_ml.evaluation.gate import Verdict
 from spotify_ml.files import temporary_folder
 from spotify_ml.paths import database_path
+from spotify_ml.places import shared_text
 from spotify_ml.stops import deferred
 from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
@@ -174,7 +175,7 @@ def _tag(client: MlflowClient, decision: Decision) -> None:
             "decision": outcome,
             "rival": _NOBODY if other is None else str(other.number),
             "at": now,
-            "why": decision.why[:TAG_LENGTH],
+            "why": shared_text(decision.why)[:TAG_LENGTH],
             "run_id": decision.run_id,
         }
         for key, value in tags.items():
@@ -205,7 +206,7 @@ class PromotionRecord:
             "promotion.decision": decision.outcome,
             "promotion.version": str(decision.version.number),
             "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
-            "promotion.why": decision.why[:TAG_LENGTH],
+            "promotion.why": shared_text(decision.why)[:TAG_LENGTH],
             "promotion.dry_run": str(self._dry_run).lower(),
         }
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -223,7 +224,7 @@ class PromotionRecord:
         }
         with temporary_folder() as scratch:
             for suffix, text in files.items():
-                (scratch / f"comparison.{suffix}").write_text(text, encoding="utf-8")
+                (scratch / f"comparison.{suffix}").write_text(shared_text(text), encoding="utf-8")
             self._client.log_artifacts(self.run_id, str(scratch), "promotion")
 
 
@@ -250,6 +251,6 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
         return str(client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}").info.run_id)
 
     with open_run(client, config.tracking.uri, create) as run_id:
-        settings = {**config.recorded_flat(), "version": version.number}
+        settings = {**config.shared_flat(), "version": version.number}
         client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()])
         yield PromotionRecord(client, run_id, dry_run=config.dry_run)

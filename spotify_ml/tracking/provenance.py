@@ -1,6 +1,7 @@
 """What is known of how a version came to be: the rows it was fitted on, its formats, its signature."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from spotify_ml.config import DataConfig, RecordedConfig
 from spotify_ml.data.held_out import SplitTracks, read_split, same_data
 from spotify_ml.errors import DataError, TrackingError
 from spotify_ml.files import temporary_folder
+from spotify_ml.places import folder_of
+from spotify_ml.tracking.abandoned import FOLDER_TAG
 from spotify_ml.tracking.registry import Version
 
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8
 _CONTEXT_TAG = "mlflow.data.context"
+# The settings of a run: in its folder, and among its artifacts.
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
         run = client.get_run(version.run_id)
         # MLflow leaves its copy where it has no other folder for it.
         with temporary_folder():
-            file = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/config.json", tracking_uri=uri)
+            file = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/{CONFIG}", tracking_uri=uri)
             config = RecordedConfig.model_validate_json(Path(file).read_text(encoding="utf-8"))
         sha256 = run.data.tags["data.sha256"]
     except (MlflowException, OSError, KeyError, ValidationError, ValueError) as error:
@@ -94,7 +99,19 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
             "data.sha256 that can be read; train it again with `python -m spotify_ml.train`"
         ) from error
     digests = {_context(each): each.dataset.digest for each in run.inputs.dataset_inputs}
+    config = _as_known_here(config, run.data.tags)
     return Provenance(version, config, sha256, digests, run.data.metrics.get("formats/largest_difference"))
+
+
+def _as_known_here(config: RecordedConfig, tags: Mapping[str, str]) -> RecordedConfig:
+    """Return a run's settings with the path of its data, where its folder is on this machine; a store has the name."""
+    if FOLDER_TAG not in tags:
+        return config
+    try:
+        here = RecordedConfig.model_validate_json((folder_of(tags[FOLDER_TAG]) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return config
+    return here if here.model_copy(update={"data": config.data}) == config else config
 
 
 def _context(dataset_input: Any) -> str:

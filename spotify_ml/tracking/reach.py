@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -12,6 +13,8 @@ from spotify_ml.paths import STORE_VARIABLE, database_path
 _REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _HTTP = ("http://", "https://")
 _DATABASES = ("postgresql", "mysql", "mssql")
+# What to install for a driver's module, where that has another name.
+_DRIVERS = {"psycopg2": "-e '.[postgresql]'", "MySQLdb": "mysqlclient"}
 # What else MLflow takes for a store, and speaks of itself.
 _OTHERS = ("databricks", "uc:")
 _MAGIC = b"SQLite format 3\0"
@@ -85,9 +88,18 @@ def _ask_server(uri: str) -> None:
     requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN_S).raise_for_status()
 
 
+def use_psycopg2() -> None:
+    """Let ``postgresql://`` mean psycopg2, which the extra brings, unless what SQLAlchemy takes for it is installed."""
+    from sqlalchemy.dialects import registry
+
+    if find_spec("psycopg") is None:
+        registry.register("postgresql", "sqlalchemy.dialects.postgresql.psycopg2", "dialect")
+
+
 def _ask_database(uri: str) -> None:
     from sqlalchemy import create_engine
 
+    use_psycopg2()
     engine = create_engine(uri)
     engine.connect().close()
     engine.dispose()
@@ -111,11 +123,14 @@ def _in_time(uri: str, ask: Callable[[], None]) -> None:
     if failures:
         error = failures[0]
         if isinstance(error, ImportError):
-            reason = f"its driver is not installed: {error}"
-        else:
-            # Of a long chain of causes the name says enough; a database says its own in the first line.
-            own = getattr(error, "orig", None)
-            reason = type(error).__name__ if own is None else str(own).strip().splitlines()[0]
+            module = error.name or str(error)
+            raise StoreError(
+                f"the tracking store {named(uri)} needs a driver that is not installed ({module}); "
+                f"add it with `pip install {_DRIVERS.get(module, module)}`"
+            ) from error
+        # Of a long chain of causes the name says enough; a database says its own in the first line.
+        own = getattr(error, "orig", None)
+        reason = type(error).__name__ if own is None else str(own).strip().splitlines()[0]
         raise StoreError(_no_answer(uri, without_passwords(reason))) from error
 
 

@@ -18,12 +18,12 @@ from spotify_ml.config import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawFile
-from spotify_ml.errors import without_passwords
 from spotify_ml.evaluation.drawing import FigureProcess
 from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
 from spotify_ml.evaluation.predictions import FILE as PREDICTIONS
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
+from spotify_ml.places import paths_in, shared_folder, shared_overrides, shared_path
 from spotify_ml.report import Summary, unbeaten_baseline
 from spotify_ml.result import Result
 from spotify_ml.stops import deferred
@@ -32,7 +32,7 @@ from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_t
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
 from spotify_ml.tracking.open_run import open_run
-from spotify_ml.tracking.provenance import rows_digest
+from spotify_ml.tracking.provenance import CONFIG, rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
@@ -162,7 +162,7 @@ class RunRecord:
         """
         columns: list[ColSpec | TensorSpec] = [ColSpec(_MLFLOW_TYPES[column.kind], column.name) for column in COLUMNS]
         schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-        source = json.dumps({"uri": str(raw.path)})
+        source = json.dumps({"uri": shared_path(raw.path)})
         inputs = []
         for part, rows in parts.items():
             dataset = Dataset(
@@ -181,9 +181,13 @@ class RunRecord:
         for name in names:
             self._client.log_artifact(self.run_id, str(folder / name), artifact_folder)
 
+    def log_config(self) -> None:
+        """Log the settings as ``config.json``; that of the run folder also knows where the data is on this machine."""
+        self._client.log_text(self.run_id, json.dumps(self._config.shared(), indent=2), CONFIG)
+
     def create_model(self) -> LoggedModel:
         """Create the run's model in the store, with the settings it is made with and no files yet."""
-        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.recorded_flat().items()}
+        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.shared_flat().items()}
         source = {name: value for name, value in self._tags.items() if name.startswith("mlflow.source.")}
         return self._client.create_logged_model(self._experiment_id, "model", self.run_id, source, params)
 
@@ -205,7 +209,7 @@ class RunRecord:
         """Write the model card as ``model_card/`` below a folder, log it as an artifact, and return its Markdown."""
         versions = {name.removeprefix("version."): number for name, number in self._tags.items() if "version." in name}
         changed = self._tags.get("git.dirty") == "true"
-        overrides = [without_passwords(each) for each in self._overrides]
+        overrides = shared_overrides(self._overrides)
         origin = Origin(self.name, model.uri, overrides, self._tags.get("git.commit"), changed, versions)
         card = model_card(self._config, result, origin)
         write_model_card(folder / "model_card", card)
@@ -279,7 +283,7 @@ def record_result(
         run.log_folds(result.folds)
         parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
         run.log_datasets(result.raw, parts)
-        run.log_files(folder, ["config.json"], None)
+        run.log_config()
         run.log_files(folder / "data", list(REPORTS), "data")
         run.log_files(folder / "predictions", [PREDICTIONS], "predictions")
         run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
@@ -331,19 +335,20 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
         **parent,
         **code_tags(),
         **process_tags(),
-        FOLDER_TAG: str(logs.parent.absolute()),
+        FOLDER_TAG: shared_folder(logs.parent),
         "config.sha256": config.digest(),
-        "hydra.overrides": without_passwords(" ".join(overrides)),
+        "hydra.overrides": " ".join(shared_overrides(overrides)),
     }
     with store_errors(uri):
         close_abandoned(client, experiment_id)
+    paths = paths_in(config.flat().values())
     with open_run(
-        client, uri, lambda: str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id), logs
+        client, uri, lambda: str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id), logs, paths
     ) as run_id:
         name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
         record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)
         client.update_run(run_id, name=name)
-        record.log_params(config.recorded_flat())
+        record.log_params(config.shared_flat())
         yield record
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import requests
+from alembic.util import CommandError
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -181,6 +182,11 @@ def store_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         cause = without_passwords(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
         raise TrackingError(f"the tracking store {named(uri)} cannot be used: {cause}") from error
+    except CommandError as error:
+        raise TrackingError(
+            f"the tracking store {named(uri)} cannot be used: its tables are those of studies, of another program or "
+            "of a newer MLflow; name another: tracking.uri=…"
+        ) from error
     except OSError as error:
         if error.errno in _OF_THE_MACHINE:
             raise

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from spotify_ml.config import RunConfig
 from spotify_ml.errors import ConfigError, TrackingError
 from spotify_ml.files import remove_abandoned
+from spotify_ml.places import folder_of, shared_folder, shared_text
 from spotify_ml.stops import deferred
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close, close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
@@ -146,7 +147,7 @@ class StudyRecord:
         points = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
         for n_trees, error in thinned(curve or []):
             points.append(Metric(f"learning_curve/val_{error_name}", error, now, n_trees))
-        said = [RunTag("tune.state", state), *(RunTag(f"tune.{name}", value) for name, value in tags.items())]
+        said = [RunTag(f"tune.{name}", shared_text(value)) for name, value in {"state": state, **tags}.items()]
         with store_errors(self._uri):
             self._client.log_batch(run_id, metrics=points, tags=said)
             self._client.set_terminated(run_id, _STATUS[state])
@@ -170,8 +171,8 @@ class StudyRecord:
         with store_errors(self._uri):
             before = self._client.get_run(self.run_id).data.tags.get(FOLDER_TAG)
             if before is not None:
-                remove_abandoned(Path(before))
-            self._client.set_tag(self.run_id, FOLDER_TAG, str(folder.absolute()))
+                remove_abandoned(folder_of(before))
+            self._client.set_tag(self.run_id, FOLDER_TAG, shared_folder(folder))
 
     def leave(self) -> None:
         """Say that this process works no longer on the study; others may."""

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from spotify_ml.errors import SpotifyMLError, TrackingError, without_passwords
+from spotify_ml.places import paths_in, shared_folder, shared_overrides, shared_text, shared_value
 from spotify_ml.stops import deferred, status_of
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 
@@ -84,8 +85,8 @@ class SweepCallback(Callback):
             tags = {
                 **code_tags(),
                 **process_tags(),
-                FOLDER_TAG: str(folder.absolute()),
-                "hydra.overrides": without_passwords(" ".join(config.hydra.overrides.task))[:TAG_LENGTH],
+                FOLDER_TAG: shared_folder(folder),
+                "hydra.overrides": " ".join(shared_overrides(config.hydra.overrides.task))[:TAG_LENGTH],
             }
             with deferred():
                 run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
@@ -152,10 +153,16 @@ class _OpenSweep:
         if summaries:
             ranked = write_comparison(self.folder, summaries, self._link)
             print(f"\n{comparison_text(summaries)}")
-            for name in FILES:
-                self.client.log_artifact(self.run_id, str(self.folder / name))
+            known = paths_in(value for own in _settings(jobs) for value in own.values())
+            for path in (self.folder / name for name in FILES):
+                if path.suffix == ".png":
+                    self.client.log_artifact(self.run_id, str(path))
+                else:
+                    text = shared_text(path.read_text(encoding="utf-8"), known)
+                    self.client.log_text(self.run_id, text, path.name)
             self._log_best(ranked, summaries)
-            note = shortened(comparison_text(summaries, self._link), "the artifact `comparison.md`")
+            text = shared_text(comparison_text(summaries, self._link), known)
+            note = shortened(text, "the artifact `comparison.md`")
             self.client.set_tag(self.run_id, "mlflow.note.content", note)
         for job in failed:
             print(f"failed   {' '.join(job['overrides'])}: {job['error']}")
@@ -171,11 +178,12 @@ class _OpenSweep:
         """Log what varies as params of the parent."""
         from spotify_ml.tracking.limits import PARAM_LENGTH
 
-        settings = [dict(each.lstrip("+~").partition("=")[::2] for each in job["overrides"]) for job in jobs]
+        settings = _settings(jobs)
         for key in dict.fromkeys(key for own in settings for key in own):
             values = dict.fromkeys(own.get(key, "") for own in settings)
             if len(values) > 1:
-                self.client.log_param(self.run_id, key, ", ".join(values)[:PARAM_LENGTH])
+                told = ", ".join(map(shared_value, values))
+                self.client.log_param(self.run_id, key, told[:PARAM_LENGTH])
 
     def _log_best(self, ranked: "list[pd.DataFrame]", summaries: "list[Summary]") -> None:
         """Log which job is best by its validation rows, and its figures, if all answer one question."""
@@ -191,6 +199,11 @@ class _OpenSweep:
             if name.startswith(("val/", "test/")) and not name.endswith(("_lower", "_upper")):
                 self.client.log_metric(self.run_id, name, fmean(values))
         self.client.set_tag(self.run_id, "sweep.best_run_id", ", ".join(run_ids))
+
+
+def _settings(jobs: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return what was typed for each job, by its key."""
+    return [dict(each.lstrip("+~").partition("=")[::2] for each in job["overrides"]) for job in jobs]
 
 
 def _write_job(config: DictConfig, job_return: JobReturn) -> None:

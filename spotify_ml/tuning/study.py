@@ -27,7 +27,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config import (
@@ -42,6 +42,7 @@ from spotify_ml.config import (
     WilcoxonConfig,
 )
 from spotify_ml.errors import ConfigError, TrackingError, without_passwords
+from spotify_ml.tracking.reach import use_psycopg2
 from spotify_ml.tuning.journal import Journal
 from spotify_ml.tuning.objectives import Objective
 
@@ -50,6 +51,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _POSTGRESQL_OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
 _JOURNAL, _SQLITE, _POSTGRESQL = "journal:///", "sqlite:///", "postgresql"
+_OF_MLFLOW = "experiment_tags"
 _LOCKED_FOR_S = 60
 # A worker on another machine is taken for dead when it has been silent for so long.
 BEAT_S, SILENT_S = 10.0, 90.0
@@ -84,14 +86,28 @@ class Storage:
                 self._file = Path(url.removeprefix(_JOURNAL).removeprefix(_SQLITE)).absolute()
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             elif url.startswith(_POSTGRESQL):
-                self._engine = create_engine(_postgresql(url), **_POSTGRESQL_OPTIONS)
+                use_psycopg2()
+                self._engine = create_engine(url, **_POSTGRESQL_OPTIONS)
             else:
                 raise ConfigError(
                     f"config: tune.storage={self.name}: give sqlite:///file, postgresql://… or journal:///file"
                 )
             # Processes that make the same tables at once break each other.
             with self.lock():
+                self._refuse_store(url)
                 self.backend = self._open(url)
+
+    def _refuse_store(self, url: str) -> None:
+        """Refuse a database with MLflow's tables: both note their version in the same table, and neither opens then."""
+        if self._file is not None and (url.startswith(_JOURNAL) or not self._file.is_file()):
+            return
+        engine = self._engine or create_engine(f"{_SQLITE}{self._file}")
+        is_store = inspect(engine).has_table(_OF_MLFLOW)
+        engine.dispose()
+        if is_store:
+            raise ConfigError(
+                f"config: tune.storage={self.name} is the store of MLflow's runs; studies need a database of their own"
+            )
 
     def _open(self, url: str) -> BaseStorage:
         if url.startswith(_JOURNAL):
@@ -99,7 +115,7 @@ class Storage:
         if url.startswith(_SQLITE):
             options = {"connect_args": {"timeout": _LOCKED_FOR_S, "check_same_thread": False}}
             return RDBStorage(f"{_SQLITE}{self._file}", engine_kwargs=options)
-        return RDBStorage(_postgresql(url).render_as_string(hide_password=False), engine_kwargs=_POSTGRESQL_OPTIONS)
+        return RDBStorage(url, engine_kwargs=_POSTGRESQL_OPTIONS)
 
     def lock(self) -> AbstractContextManager[Any]:
         """Return the lock; it is gone with the process that holds it."""
@@ -144,12 +160,6 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(hashtext('spotify_ml'))"))
-
-
-def _postgresql(url: str) -> URL:
-    """Name the driver that the extra brings, where none is named."""
-    parsed = make_url(url)
-    return parsed.set(drivername="postgresql+psycopg2") if parsed.drivername == _POSTGRESQL else parsed
 
 
 class Worker:

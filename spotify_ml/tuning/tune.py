@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.errors import ConfigError, DataError, SpotifyMLError, without_passwords
+from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
+from spotify_ml.places import shared_overrides
 from spotify_ml.report import Summary
 from spotify_ml.stops import deferred, if_stuck, status_of
 from spotify_ml.threads import leave_busy_cores
@@ -192,14 +193,14 @@ class _Work:
 
     def _open_record(self, overrides: list[str], parent: ParentRun | None) -> None:
         study = self._study.study
-        tags = {"hydra.overrides": without_passwords(" ".join(overrides)), "tune.study": study.study_name}
+        tags = {"hydra.overrides": " ".join(shared_overrides(overrides)), "tune.study": study.study_name}
         if parent is not None:
             tags["mlflow.parentRunId"] = parent.run_id
         run_id = study.user_attrs.get(_RUN_ID)
         self._record.open(study.study_name, run_id, tags)
         if run_id is None:
             study.set_user_attr(_RUN_ID, self._record.run_id)
-            settings = {key: value for key, value in self._config.recorded_flat().items() if key != "tune.storage"}
+            settings = {key: value for key, value in self._config.shared_flat().items() if key != "tune.storage"}
             self._record.log_params(settings)
 
     def _recover(self) -> None:

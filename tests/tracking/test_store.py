@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow import MlflowClient
 
 from spotify_ml.config import TrackingConfig
+from spotify_ml.errors import StoreError
 from spotify_ml.paths import PROJECT
 from spotify_ml.tracking import store
 from spotify_ml.tracking.store import connect
@@ -68,3 +70,11 @@ def test_a_store_that_was_there_stays(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again != first
     assert isinstance(client, MlflowClient)
     assert client.get_experiment(first).name == "popularity"
+
+
+def test_a_database_of_studies_is_no_store_and_stays_as_it_is(tmp_path: Path):
+    studies = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    optuna.create_study(storage=studies, study_name="night")
+    with pytest.raises(StoreError, match=r"its tables are those of studies.*name another: tracking\.uri="):
+        connect(configured(tmp_path))
+    assert optuna.get_all_study_names(studies) == ["night"]

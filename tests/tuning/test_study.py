@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
@@ -591,3 +592,13 @@ def test_a_server_that_goes_away_is_named(database: str):
     with pytest.raises(TrackingError, match=name) as caught, study.locked():
         study.trials()
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_database_of_mlflow_s_is_refused_and_stays_one(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/mlflow.db" if kind == "sqlite" else request.getfixturevalue("database")
+    MlflowClient(url).create_experiment("popularity")
+    with pytest.raises(ConfigError, match="studies need a database of their own") as caught:
+        Storage(url)
+    assert "hush" not in str(caught.value)
+    assert MlflowClient(url).get_experiment_by_name("popularity") is not None

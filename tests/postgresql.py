@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the studies' tests, where its programs are installed."""
+"""A real PostgreSQL server for the tests, where its programs are installed."""
 
 import os
 import pwd
@@ -28,7 +28,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """The URL of a server of its own, without a database's name."""
     pytest.importorskip("psycopg2")
     # Debian keeps a server's programs off the PATH, by version.
@@ -64,18 +64,18 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database(server: str) -> Callable[[], str]:
+def new_database(postgresql_server: str) -> Callable[[], str]:
     """What makes an empty database and gives its URL."""
     import psycopg2
 
     def create() -> str:
         name = f"test_{uuid.uuid4().hex}"
-        connection = psycopg2.connect(f"{server}/postgres".replace("+psycopg2", ""))
+        connection = psycopg2.connect(f"{postgresql_server}/postgres".replace("+psycopg2", ""))
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
         connection.close()
-        return f"{server}/{name}"
+        return f"{postgresql_server}/{name}"
 
     return create
 
