@@ -98,16 +98,17 @@ def _matrix(
     weights: np.ndarray | None,
     max_bin: int | None = None,
 ) -> DMatrix:
+    # What is made here is asked for by C code in callbacks, and what is raised in those is dropped: hence `deferred`.
     options: dict[str, Any] = {"nthread": n_threads} if max_bin is None else {"nthread": n_threads, "max_bin": max_bin}
     if not isinstance(features, Part):
         kind = DMatrix if max_bin is None else QuantileDMatrix
-        return kind(features, target, weight=weights, **options)
+        with deferred():
+            return kind(features, target, weight=weights, **options)
     storage = features.storage
     place = None
     if storage.kind == "external" or max_bin is None:
         place = opened.enter_context(temporary_folder(storage.folder)) / "page"
         _check_room(place.parent, features)
-    # Python drops what is raised on the way from C into a callback.
     with deferred():
         batches = Batches(features, target, weights, place)
         if max_bin is None:
