@@ -80,6 +80,8 @@ class ServeConfig(Section):
     workers: int = Field(ge=1)
     max_mb: float = Field(gt=0)
     timeout_s: float = Field(gt=0)
+    max_requests: int = Field(ge=1)
+    max_rows: int = Field(ge=1)
     tracking: TrackingConfig
 
 

@@ -34,7 +34,7 @@ def run(composed: "DictConfig") -> None:
             f"warning: host={config.host} lets whoever reaches this machine ask the model: there is no password and no "
             "encryption; put a proxy before it (docs/serving.md)\n"
         )
-    limits = Limits(config.max_mb, config.timeout_s)
+    limits = Limits(config.max_mb, config.timeout_s, config.max_requests, config.max_rows)
     serve(version, folder, config.host, config.port, config.workers, limits)
 
 

@@ -42,6 +42,7 @@ _ELSEWHERE = (
     "tests/tracking/test_clean_environment.py::test_a_version_loads_from_its_own_requirements_alone",
 )
 _SERVER = ("needs a tracking server", "tests/test_command.py::test_a_server_that_does_not_answer_is_named")
+_NGINX = ("changes the machine", "tests/tracking/test_nginx.py::test_who_has_the_password_is_answered_and_nobody_else")
 _TRAIN = "python -m spotify_ml.train"
 NOT_RUN = {
     "make test": _CI,
@@ -84,6 +85,10 @@ NOT_RUN = {
     f"{_TRAIN} data=full cache=off engine=dask engine.n_workers=2 engine.threads_per_worker=1": _DASK,
     f"{_TRAIN} data=file data.path=/shared/tracks.parquet engine=dask engine.address=tcp://scheduler:8786": _MACHINES,
     "dask scheduler --port 8786": _MACHINES,
+    "apt-get install nginx-light openssl": ("changes the machine", ".ci/run"),
+    "cp docs/nginx.conf /etc/nginx/conf.d/spotify_ml.conf": _NGINX,
+    'echo "listener:$(openssl passwd -6)" >> /etc/nginx/spotify_ml.users': _NGINX,
+    "nginx -t && systemctl reload nginx": _NGINX,
     "dask worker tcp://scheduler:8786 --nthreads 8 --memory-limit 24GB": _MACHINES,
 }
 # It runs on, and answers what is typed after it.

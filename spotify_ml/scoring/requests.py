@@ -25,7 +25,7 @@ class UnsupportedFormatError(DataError):
     """A request in a format, or an encoding, that is not read."""
 
 
-def read_request(content: bytes, content_type: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_request(content: bytes, content_type: str, max_rows: int | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the raw rows of a request, and the parameters of the prediction.
 
     Text stays text: only an empty field of a CSV, and a null, are missing. Fields are those of `spotify_ml.predict`.
@@ -36,18 +36,28 @@ def read_request(content: bytes, content_type: str) -> tuple[pd.DataFrame, dict[
         The body.
     content_type : str
         As in the header of that name: JSON in one of MLflow's forms, CSV, or Parquet.
+    max_rows : int, optional
+        How many rows are read; a small Parquet file may hold very many that are alike.
 
     Raises
     ------
     UnsupportedFormatError
         If the format is another.
     DataError
-        Saying what cannot be read.
+        Saying what cannot be read, or that there are too many rows.
     """
     kind = _kind(content_type)
     if kind == JSON:
-        return _read_json(content)
-    return _rows(CsvInput(BytesIO(content), _ORIGIN) if kind == CSV else ParquetInput(BytesIO(content), _ORIGIN)), {}
+        rows, params = _read_json(content)
+        _check_number(len(rows), max_rows)
+        return rows, params
+    source = CsvInput(BytesIO(content), _ORIGIN) if kind == CSV else ParquetInput(BytesIO(content), _ORIGIN)
+    return _rows(source, max_rows), {}
+
+
+def _check_number(n_rows: int, most: int | None) -> None:
+    if most is not None and n_rows > most:
+        raise DataError(f"{_ORIGIN} has more than {most:,} rows (max_rows); send fewer at a time")
 
 
 def _kind(content_type: str) -> str:
@@ -63,11 +73,13 @@ def _kind(content_type: str) -> str:
     return kind
 
 
-def _rows(source: Input) -> pd.DataFrame:
+def _rows(source: Input, max_rows: int | None) -> pd.DataFrame:
     """Return all rows of a CSV or Parquet file; one that is cut short, or too long, is an error."""
     known = [name for name in source.schema.names if name in AUDIO or name in TEXT]
-    frames = []
+    frames, n_rows = [], 0
     for batch in source.batches():
+        n_rows += batch.table.num_rows
+        _check_number(n_rows, max_rows)
         if batch.broken:
             first = batch.broken[0]
             raise DataError(f"{_ORIGIN}: row {first.number} has {first.problem}; send a field for every column")

@@ -40,10 +40,16 @@ class Limits:
         The size of its body, in millions of bytes.
     timeout_s : float
         The seconds in which its body must arrive.
+    max_requests : int
+        How many a process answers at once.
+    max_rows : int
+        How many tracks one may hold.
     """
 
     max_mb: float
     timeout_s: float
+    max_requests: int
+    max_rows: int
 
 
 def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
@@ -78,6 +84,9 @@ def serve(version: Version, folder: Path, host: str, port: int, workers: int, li
         host=host,
         port=port,
         workers=workers,
+        # Another reader of HTTP that is installed would have no limit for headers.
+        http="h11",
+        ws="none",
         timeout_graceful_shutdown=_STOP_WITHIN_S,
         server_header=False,
     )
@@ -134,11 +143,19 @@ def create_app() -> Starlette:
     model = load_folder(Version(**served["version"]), Path(served["folder"]))
     limits = Limits(**served["limits"])
 
+    # uvicorn's own limit counts connections: of a burst it refuses all, and callers who ask nothing shut others out.
+    places = asyncio.Semaphore(limits.max_requests)
+
     async def invocations(request: Request) -> Response:
-        content = await _body(request, limits)
-        if isinstance(content, Response):
-            return content
-        return await asyncio.to_thread(_answer, model, content, request.headers.get("content-type", ""))
+        if places.locked():
+            return _refusal(503, f"{limits.max_requests} requests are under way (max_requests); try again later")
+        async with places:
+            content = await _body(request, limits)
+            if isinstance(content, Response):
+                return content
+            return await asyncio.to_thread(
+                _answer, model, content, request.headers.get("content-type", ""), limits.max_rows
+            )
 
     return Starlette(
         routes=[
@@ -177,6 +194,10 @@ async def _body(request: Request, limits: Limits) -> bytes | Response:
     What is too large is read to its end, or to that of its time, but not kept: who still sends does not read an answer.
     """
     most = int(limits.max_mb * 1e6)
+    announced = request.headers.get("content-length", "")
+    # Who asks first has not sent anything yet.
+    if request.headers.get("expect", "").lower() == "100-continue" and announced.isdecimal() and int(announced) > most:
+        return _too_large(limits)
     parts, size = list[bytes](), 0
     try:
         async with asyncio.timeout(limits.timeout_s):
@@ -191,13 +212,17 @@ async def _body(request: Request, limits: Limits) -> bytes | Response:
     except ClientDisconnect:
         return _refusal(400, "the request was broken off")
     if size > most:
-        return _refusal(413, f"the request is larger than {limits.max_mb:g} MB (max_mb); send fewer rows at a time")
+        return _too_large(limits)
     return b"".join(parts)
 
 
-def _answer(model: ScoringModel, content: bytes, content_type: str) -> Response:
+def _too_large(limits: Limits) -> JSONResponse:
+    return _refusal(413, f"the request is larger than {limits.max_mb:g} MB (max_mb); send fewer rows at a time")
+
+
+def _answer(model: ScoringModel, content: bytes, content_type: str, max_rows: int) -> Response:
     try:
-        rows, params = read_request(content, content_type)
+        rows, params = read_request(content, content_type, max_rows)
         predicted = model.predict(rows, params)
     except UnsupportedFormatError as error:
         return _refusal(415, str(error))

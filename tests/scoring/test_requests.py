@@ -10,7 +10,7 @@ import pytest
 
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.errors import DataError
-from spotify_ml.scoring.requests import JSON, PARQUET, read_request
+from spotify_ml.scoring.requests import CSV, JSON, PARQUET, read_request
 
 HALF = "\ud800"
 LONG = "x" * 100_000
@@ -72,3 +72,16 @@ def test_an_index_of_pandas_in_parquet_is_columns(rows: pd.DataFrame):
     pq.write_table(pa.Table.from_pandas(indexed), written)
     frame, _ = read_request(written.getvalue().to_pybytes(), PARQUET)
     np.testing.assert_array_equal(scoring_rows(frame).frame()["tempo"], rows.head(20)["tempo"])
+
+
+@pytest.mark.parametrize("kind", [JSON, CSV, PARQUET])
+def test_more_rows_than_are_taken_are_refused(rows: pd.DataFrame, kind: str):
+    many = pd.concat([rows.head(2)] * 3, ignore_index=True)
+    bodies = {
+        JSON: lambda: json.dumps({"inputs": json.loads(many.to_json(orient="records"))}).encode(),
+        CSV: lambda: many.to_csv(index=False).encode(),
+        PARQUET: lambda: many.to_parquet(index=False),
+    }
+    assert len(read_request(bodies[kind](), kind, 6)[0]) == 6
+    with pytest.raises(DataError, match=r"more than 5 rows \(max_rows\)"):
+        read_request(bodies[kind](), kind, 5)

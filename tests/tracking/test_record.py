@@ -43,6 +43,8 @@ PATIENCE_S = 120
 OVERRIDES = ["outputs.data=true", "model.n_jobs=1", "model.n_estimators=80"]
 JOBLIB = "xgboost_popularity_model.joblib"
 JSON = "xgboost_popularity_model.json"
+DECIDING = ("seed", "cleaning", "split", "features", "task", "model", "tune")
+SHARED_PATH = "spotify_ml/data/sample/spotify_by_genre.parquet"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,15 @@ def test_experiment_and_run_name(recorded: Recorded):
 
 
 def test_params_are_the_whole_configuration(recorded: Recorded):
-    assert recorded.run.data.params == {key: str(value) for key, value in recorded.config.flat().items()}
+    settings = recorded.config.flat()
+    # Of paths, what others can use.
+    shared = {
+        "data.path": SHARED_PATH,
+        "cache.folder": Path(settings["cache.folder"]).name,
+        "tracking.uri": "sqlite:///mlflow.db",
+        "tracking.artifact_location": "artifacts",
+    }
+    assert recorded.run.data.params == {key: str(value) for key, value in {**settings, **shared}.items()}
 
 
 def test_tags_say_what_the_result_was_made_from(recorded: Recorded, sample: RawTracks):
@@ -176,7 +186,7 @@ def test_learning_curve_is_lowest_at_the_chosen_number_of_trees(recorded: Record
     assert min(history, key=lambda point: point.value).step == recorded.run.data.metrics["model/trees"]
 
 
-def test_inputs_are_the_three_parts_with_source_and_digest(recorded: Recorded, sample: RawTracks):
+def test_inputs_are_the_three_parts_with_source_and_digest(recorded: Recorded):
     inputs = recorded.run.inputs.dataset_inputs
     context = {tag.value: entry.dataset for entry in inputs for tag in entry.tags if tag.key == "mlflow.data.context"}
     assert set(context) == {"train", "validation", "test"}
@@ -184,7 +194,7 @@ def test_inputs_are_the_three_parts_with_source_and_digest(recorded: Recorded, s
     for part, rows in {"train": recorded.split.train, "validation": recorded.split.validation}.items():
         assert json.loads(context[part].profile)["num_rows"] == len(rows)
     for dataset in context.values():
-        assert json.loads(dataset.source)["uri"] == str(sample.path)
+        assert json.loads(dataset.source)["uri"] == SHARED_PATH
         assert {column["name"] for column in json.loads(dataset.schema)["mlflow_colspec"]} == set(NAMES)
 
 
@@ -214,7 +224,8 @@ def test_artifacts_are_the_files_of_the_run_folder(recorded: Recorded):
         "figures/feature_importance.png",
     }
     assert promised <= artifacts
-    for name in promised:
+    # The settings have paths of this machine in the folder.
+    for name in promised - {"config.json"}:
         copy = Path(recorded.client.download_artifacts(recorded.run.info.run_id, name))
         assert copy.read_bytes() == (recorded.folder / name).read_bytes()
 
@@ -222,6 +233,10 @@ def test_artifacts_are_the_files_of_the_run_folder(recorded: Recorded):
 def test_recorded_configuration_is_the_one_that_ran(recorded: Recorded):
     composed = json.loads((recorded.folder / "config.json").read_text(encoding="utf-8"))
     assert RunConfig.model_validate(composed) == recorded.config
+    copy = Path(recorded.client.download_artifacts(recorded.run.info.run_id, "config.json"))
+    shared = json.loads(copy.read_text(encoding="utf-8"))
+    assert shared["data"]["path"] == SHARED_PATH
+    assert {key: shared[key] for key in DECIDING} == {key: composed[key] for key in DECIDING}
 
 
 def test_version_is_registered_as_challenger_and_never_as_champion(recorded: Recorded):

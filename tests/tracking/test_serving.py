@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -322,6 +323,79 @@ def test_a_request_that_does_not_arrive_is_not_waited_for(server: Server):
             b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\r\ntem"
         )
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\n"
+
+
+def test_a_request_that_comes_by_the_byte_has_an_end(server: Server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as slow:
+        slow.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+        slow.settimeout(0.2)
+        answer = b""
+        for _ in range(5 * PATIENCE_S):
+            slow.sendall(b"t")
+            try:
+                answer = slow.recv(1000)
+                break
+            except TimeoutError:
+                continue
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        # It asks before it sends, and need not send.
+        pytest.param(HEAD + b"Content-Length: 1100000\r\nExpect: 100-continue\r\n\r\n", id="asked first"),
+        pytest.param(HEAD + b"Content-Length: 1100000\r\n\r\n" + b"t" * 1_100_000, id="announced"),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"186a0\r\n%b\r\n" % (b"t" * 100_000) * 11 + b"0\r\n\r\n",
+            id="in chunks",
+        ),
+    ],
+)
+def test_a_large_request_is_refused_however_it_comes(server: Server, sent: bytes):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as large:
+        large.sendall(sent)
+        assert large.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_unfinished_header_has_a_size_and_an_idle_connection_an_end(server: Server):
+    for header, status in ((b"a" * 100_000, b"HTTP/1.1 400 "), (b"a\r\n\r\n", b"HTTP/1.1 200 ")):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as caller:
+            caller.sendall(b"GET /ping HTTP/1.1\r\nHost: here\r\nX-Long: " + header)
+            said = b""
+            # The end: the server has closed the connection.
+            while part := caller.recv(1000):
+                said += part
+        assert said.startswith(status)
+
+
+def _asking(server: Server, opened: ExitStack, sent: bytes, number: int) -> list[socket.socket]:
+    """Callers who are connected and have sent that much."""
+    connect = socket.create_connection
+    callers = [opened.enter_context(connect(("127.0.0.1", server.port), PATIENCE_S)) for _ in range(number)]
+    for caller in callers:
+        caller.sendall(sent)
+    return callers
+
+
+def test_of_too_many_at_once_the_rest_is_refused_and_later_ones_answered(server: Server, store: Store):
+    with ExitStack() as opened:
+        callers = _asking(server, opened, HEAD + b"Content-Length: 100\r\n\r\ntem", 200)
+        answers = [caller.recv(1000) for caller in callers]
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503 ")]
+    # The default of max_requests.
+    assert (len(refused), sum(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)) == (100, 100)
+    assert b"100 requests are under way (max_requests)" in refused[0]
+    assert server.post(store.rows.head(1).to_csv(index=False).encode(), CSV)[0] == 200
+
+
+def test_callers_who_send_half_a_header_shut_nobody_out(server: Server, store: Store):
+    with ExitStack() as opened:
+        _asking(server, opened, HEAD, 200)
+        assert server.post(store.rows.head(1).to_csv(index=False).encode(), CSV)[0] == 200
 
 
 @pytest.mark.parametrize(
