@@ -78,7 +78,7 @@ def score_file(
 @contextmanager
 def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output]:
     if target is None:
-        output = CsvOutput(sys.stdout.buffer, rows, scorer.added)
+        output = CsvOutput(sys.stdout.buffer, rows, scorer.added, escape=scorer.escape_formulas)
         yield output
         output.close()
         return
@@ -86,7 +86,7 @@ def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output
         written = (
             ParquetOutput(temporary, rows, scorer.added)
             if is_parquet(target)
-            else CsvOutput(temporary.open("wb"), rows, scorer.added)
+            else CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
         )
         try:
             yield written
@@ -102,7 +102,7 @@ def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Reje
         return
     path = rejected_path(target)
     with staged(path) as temporary, temporary.open("wb") as file:
-        rejected = RejectedRows(file, rows)
+        rejected = RejectedRows(file, rows, escape=scorer.escape_formulas)
         yield rejected
     if not rejected.n_rows:
         path.unlink()
