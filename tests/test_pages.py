@@ -1,19 +1,15 @@
 """Tests of pages and Markdown in a real browser: names that others chose are text there, and nothing is asked for."""
 
 import json
-import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
-import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
@@ -87,7 +83,7 @@ def rendered(markdown: str) -> str:
 def assert_only_text(page: Page, names: list[str], url: str) -> None:
     """Assert that names made no request, script, link, picture or frame, and are to be read as they are."""
     assert page.asked == []
-    assert HACKED not in page.title
+    assert page.title != HACKED
     assert [address for address in page.addresses if url in address or "evil" in address] == []
     assert [name for name in names if as_read(name) not in page.text] == []
 
@@ -153,3 +149,115 @@ def test_names_are_text_in_mlflow_s_own_pages(opened: Browser, tmp_path: Path):
             client.set_tag(run, "mlflow.note.content", as_markdown(some))
             page = visit_mlflow(opened, server, f"experiments/{experiment}/runs/{run}", as_read(some[-1]))
             assert_only_text(page, some, opened.url)
+
+
+# --- all that the project writes, of a file whose names are hostile
+
+QUICK = ["model.n_estimators=30", "model.learning_rate=0.1", "model.n_jobs=1", "baselines=quick", "cache=off"]
+NOTEBOOKS = ("01_ETL_Validation", "03_ML_XGBoost_Model", "04_Compare_Runs")
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar quotes it."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\'", text) + "'"
+
+
+def genres_of(url: str) -> list[str]:
+    """Few enough for each to have the tracks that figures by genre ask for; none has the separator of genres."""
+    names = [name for name in hostile(url) if ";" not in name]
+    names += [f"<img src={url}/e onerror=document.title='{HACKED}'>", f"<svg onload=document.title='{HACKED}'>"]
+    return [" ".join(names[start::6]) for start in range(6)]
+
+
+def tracks_of(url: str) -> pd.DataFrame:
+    """The sample with a hostile name in every cell of text."""
+    rows, names, genres = pd.read_parquet(SAMPLE), hostile(url), genres_of(url)
+    texts = pd.Series(names * (len(rows) // len(names) + 1))[: len(rows)].to_numpy()
+    for column in ("track_id", "artists", "album_name", "track_name"):
+        rows[column] = texts + " " + rows[column].astype(str).to_numpy()
+    known = {genre: genres[number % len(genres)] for number, genre in enumerate(rows["track_genre"].unique())}
+    return rows.assign(track_genre=rows["track_genre"].map(known))
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode in (0, 2), done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def written(opened: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all commands were run in."""
+    folder, url = tmp_path_factory.mktemp("hostile"), opened.url
+    tracks = tracks_of(url)
+    # A name of a file has no slash.
+    image = f"<img src=x onerror=document.title='{HACKED}'>"
+    path = folder / f"{image} `![x](y.png).csv"
+    write_csv(tracks, path)
+    (folder / "unsound").mkdir()
+    broken = tracks.astype({"energy": str})
+    broken.loc[:99, "energy"] = hostile(url)[0]
+    write_csv(broken, folder / "unsound" / path.name)
+    data = ["data=file", f"data.path={quoted(str(path))}"]
+    store = [f"tracking.uri=sqlite:///{folder / 'mlflow.db'}", f"tracking.artifact_location={folder / 'artifacts'}"]
+    named_as = [name for name in hostile(url) if "$" not in name and "\n" not in name]
+    names = [f"name={quoted(' '.join(named_as[start::4])[:150])}" for start in range(4)]
+    study = ["tune=optuna", "tune.n_trials=3", "tune.storage=sqlite:///study.db"]
+    runs = [
+        [*names[:1], "hydra.run.dir=first", "model.max_depth=4"],
+        [*names[1:2], "hydra.run.dir=second", "features=audio"],
+        [*names[2:3], "hydra.run.dir=study", *study],
+        ["-m", *names[3:4], "hydra.sweep.dir=sweep", "model.max_depth=2,3"],
+    ]
+    (folder / "said").mkdir()
+    for done in train_each([[*each, *QUICK, *data, *store] for each in runs], folder, folder / "said"):
+        assert done.returncode == 0, done.stderr
+    ids = [json.loads((folder / each / "summary.json").read_text())["run_id"] for each in ("first", "second")]
+    for output in ("compared.html", "compared.md"):
+        run(folder, str(PROJECT / "scripts" / "compare.py"), *ids, f"output={output}", *store[:1])
+    for source in (path, folder / "unsound" / path.name):
+        output = f"output={source.parent.name}.html"
+        run(folder, str(PROJECT / "scripts" / "profile.py"), *data[:1], f"data.path={quoted(str(source))}", output)
+    for version in ("1", "2"):
+        run(folder, "-m", "spotify_ml.promote", f"version={version}", "force=true", *store)
+    return folder
+
+
+def descriptions(folder: Path) -> list[str]:
+    """What MLflow shows as Markdown."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    notes = [each.data.tags.get("mlflow.note.content") for each in client.search_runs(experiments)]
+    models = [each.description for each in client.search_registered_models()]
+    versions = [each.description for each in client.search_model_versions()]
+    return [each for each in (*notes, *models, *versions) if each]
+
+
+def test_every_page_shows_names_as_text_and_asks_for_nothing(opened: Browser, written: Path):
+    pages = {path: path.read_text(encoding="utf-8") for path in written.rglob("*.html") if path.is_file()}
+    assert len(pages) > 10
+    texts = {path: path.read_text(encoding="utf-8") for path in written.rglob("*.md") if path.is_file()}
+    texts |= dict(enumerate(descriptions(written)))
+    assert len(texts) > 10
+    pages |= {path: rendered(text) for path, text in texts.items()}
+    genres, n_shown = genres_of(opened.url), 0
+    for path, content in pages.items():
+        page = opened.open(content)
+        # Plotly's own buttons lead nowhere until they are pressed.
+        assert_only_text(page, [], opened.url)
+        n_shown += sum(as_read(genre) in page.text for genre in genres)
+    assert n_shown > 20
+
+
+def test_mlflow_shows_the_card_of_a_version_and_the_table_of_a_sweep_as_text(opened: Browser, written: Path):
+    uri = f"sqlite:///{written / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    (sweep,) = [each for each in client.search_runs(["1"]) if each.info.run_name.startswith("sweep-")]
+    with mlflow_server(uri, written) as server:
+        page = visit_mlflow(opened, server, "models/spotify-popularity/versions/1", "Prediction intervals")
+        assert_only_text(page, [], opened.url)
+        assert any(as_read(genre) in page.text for genre in genres_of(opened.url))
+        page = visit_mlflow(opened, server, f"experiments/1/runs/{sweep.info.run_id}", "Ranked by validation")
+        assert_only_text(page, [], opened.url)

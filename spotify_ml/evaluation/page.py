@@ -1,7 +1,6 @@
 """A Markdown text as a page that needs no other file."""
 
 import base64
-import html
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,8 @@ _MARKUP = re.compile(r"[\\`*\[\]<>~&#$]|://|www\.|(?<!\w)_|_(?!\w)|\w@[\w-]+\.\w
 # What stands between bars, without the spaces beside these.
 _BETWEEN_BARS = re.compile(r"[^|\s](?:[^|]*[^|\s])?")
 _FENCES = re.compile("`+")
+_HEADING = re.compile("<h1>(.*?)</h1>")
+_TAG = re.compile("<[^>]+>")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -60,10 +61,11 @@ def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
     # Imported where it is needed: a run is registered by the same process that trains.
     import mistune
 
-    title = markdown.lstrip().partition("\n")[0].removeprefix("# ")
-    body = mistune.create_markdown(plugins=["table"])(markdown)
+    body = str(mistune.create_markdown(plugins=["table"])(markdown))
+    heading = _HEADING.search(body)
+    title = "" if heading is None else _TAG.sub("", heading[1])
     with staged(path) as file:
-        file.write_text(_PAGE.format(title=html.escape(title), body=body, width=width), encoding="utf-8")
+        file.write_text(_PAGE.format(title=title, body=body, width=width), encoding="utf-8")
 
 
 def inlined(png: bytes, description: str) -> str:
