@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
@@ -179,6 +181,13 @@ def tracks_of(url: str) -> pd.DataFrame:
     return rows.assign(track_genre=rows["track_genre"].map(known))
 
 
+def settings_of(written: Path) -> list[str]:
+    """What a command is given to read the hostile tracks and to record in the store."""
+    (path,) = written.glob("*.csv")
+    store = [f"tracking.uri=sqlite:///{written / 'mlflow.db'}", f"tracking.artifact_location={written / 'artifacts'}"]
+    return ["data=file", f"data.path={quoted(str(path))}", *store]
+
+
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
@@ -200,8 +209,7 @@ def written(opened: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = tracks.astype({"energy": str})
     broken.loc[:99, "energy"] = hostile(url)[0]
     write_csv(broken, folder / "unsound" / path.name)
-    data = ["data=file", f"data.path={quoted(str(path))}"]
-    store = [f"tracking.uri=sqlite:///{folder / 'mlflow.db'}", f"tracking.artifact_location={folder / 'artifacts'}"]
+    data_file, _, *store = settings = settings_of(folder)
     named_as = [name for name in hostile(url) if "$" not in name and "\n" not in name]
     names = [f"name={quoted(' '.join(named_as[start::4])[:150])}" for start in range(4)]
     study = ["tune=optuna", "tune.n_trials=3", "tune.storage=sqlite:///study.db"]
@@ -212,14 +220,14 @@ def written(opened: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["-m", *names[3:4], "hydra.sweep.dir=sweep", "model.max_depth=2,3"],
     ]
     (folder / "said").mkdir()
-    for done in train_each([[*each, *QUICK, *data, *store] for each in runs], folder, folder / "said"):
+    for done in train_each([[*each, *QUICK, *settings] for each in runs], folder, folder / "said"):
         assert done.returncode == 0, done.stderr
     ids = [json.loads((folder / each / "summary.json").read_text())["run_id"] for each in ("first", "second")]
     for output in ("compared.html", "compared.md"):
         run(folder, str(PROJECT / "scripts" / "compare.py"), *ids, f"output={output}", *store[:1])
     for source in (path, folder / "unsound" / path.name):
         output = f"output={source.parent.name}.html"
-        run(folder, str(PROJECT / "scripts" / "profile.py"), *data[:1], f"data.path={quoted(str(source))}", output)
+        run(folder, str(PROJECT / "scripts" / "profile.py"), data_file, f"data.path={quoted(str(source))}", output)
     for version in ("1", "2"):
         run(folder, "-m", "spotify_ml.promote", f"version={version}", "force=true", *store)
     return folder
@@ -261,3 +269,26 @@ def test_mlflow_shows_the_card_of_a_version_and_the_table_of_a_sweep_as_text(ope
         assert any(as_read(genre) in page.text for genre in genres_of(opened.url))
         page = visit_mlflow(opened, server, f"experiments/1/runs/{sweep.info.run_id}", "Ranked by validation")
         assert_only_text(page, [], opened.url)
+
+
+def test_pages_of_notebooks_show_names_as_text_and_ask_for_nothing(opened: Browser, written: Path):
+    typed = ["make", "--just-print", "--old-file=.venv/installed-notebooks", "notebooks"]
+    printed = subprocess.run(typed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    command = shlex.split(printed.replace("\\\n", " "))
+    assert command[0].endswith("/jupyter")
+    assert command[-1] == "notebooks/*.ipynb"
+    folder = written / "notebooks"
+    folder.mkdir()
+    overrides = [*settings_of(written), *QUICK, f"hydra.run.dir={folder}/runs/${{now:%H-%M-%S-%f}}"]
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(PROJECT / "notebooks" / f"{name}.ipynb", as_version=4)
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        first.source += f"\nOVERRIDES = [*OVERRIDES, *{overrides}]"
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    run(folder, "-m", "jupyter", *command[1:-1], *(f"{name}.ipynb" for name in NOTEBOOKS))
+    names, text = [*genres_of(opened.url), *hostile(opened.url)], ""
+    for name in NOTEBOOKS:
+        page = opened.open((folder / "outputs" / "notebooks" / f"{name}.html").read_text(encoding="utf-8"))
+        assert_only_text(page, [], opened.url)
+        text += page.text
+    assert sum(as_read(name) in text for name in names) > 5
