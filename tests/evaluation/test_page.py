@@ -75,6 +75,11 @@ HOSTILE = [
     "www.evil.example",
     "&lt;b&gt; & co",
     "a | b",
+    "a | ![x](http://evil.example/pixel.png) | b",
+    "a\\| ![x](http://evil.example/pixel.png)",
+    "$\\href{http://evil.example}{x}$",
+    "someone@evil.example",
+    "# a #",
     "back\\slash",
     "two\nlines",
 ]
