@@ -113,7 +113,8 @@ def _broken_rows(violations: "list[Violation]") -> str:
     from spotify_ml.evaluation.page import named, table
 
     rows = [
-        [named(each.column), named(each.problem), f"{each.count:,}", named(", ".join(each.examples))] for each in violations
+        [named(each.column), named(each.problem), f"{each.count:,}", named(", ".join(each.examples))]
+        for each in violations
     ]
     listing = table(["column", "problem", "rows", "for example"], rows)
     return f"{listing}\n\nTraining refuses such a file. Here these rows are left out of everything else."

@@ -129,9 +129,14 @@ def test_what_ends_early_leaves_nothing_and_the_file_before_as_it_was(
     error: type[BaseException], kind: str, tmp_path: Path
 ):
     (tmp_path / "new").write_text("before")
-    with pytest.raises(error), staged(tmp_path / "new") as place:
-        write(place, kind, "half")
-        raise error
+
+    def end_early() -> None:
+        with staged(tmp_path / "new") as place:
+            write(place, kind, "half")
+            raise error
+
+    with pytest.raises(error):
+        end_early()
     assert (tmp_path / "new").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 

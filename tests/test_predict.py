@@ -99,7 +99,9 @@ def test_what_cannot_be_done_is_refused_at_once(here: Path, name: str):
     assert sorted(here.rglob("*")) == before
 
 
-@pytest.mark.parametrize("asked", ["interval=0", "interval=1", "interval=1.2", "interval=high", "explain=0", "csv_formulas=drop"])
+@pytest.mark.parametrize(
+    "asked", ["interval=0", "interval=1", "interval=1.2", "interval=high", "explain=0", "csv_formulas=drop"]
+)
 def test_what_no_model_can_give_is_refused_by_its_key(asked: str):
     with pytest.raises(ConfigError, match=asked.partition("=")[0]):
         configured("input=-", "output=-", asked)

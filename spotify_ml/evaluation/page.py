@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spotify_ml.files import staged
 
-# An underscore within a word is none of Markdown's; dollars are mathematics, and words between colons pictures, to some.
+# An underscore within a word is none of Markdown's; to some readers dollars are mathematics, and :words: pictures.
 _MARKUP = re.compile(r"[\\`*\[\]<>~&#$]|://|www\.|(?<!\w)_|_(?!\w)|\w@[\w-]+\.\w|:[\w+-]+:")
 # What stands between bars, without the spaces beside these.
 _BETWEEN_BARS = re.compile(r"[^|\s](?:[^|]*[^|\s])?")
@@ -76,8 +76,8 @@ def inlined(png: bytes, description: str) -> str:
 def named(text: str) -> str:
     """Return a name, or any text that is not ours, as Markdown that shows it as it is: no image, link or tag.
 
-    What Markdown, or a page that shows it, could take for more than text stands in a code span, but for bars: readers differ
-    in what ends a cell of a table within one.
+    What Markdown, or a page that shows it, could take for more than text stands in a code span, but for bars: readers
+    differ in what ends a cell of a table within one.
     """
     return _BETWEEN_BARS.sub(lambda between: _without_markup(between[0]), " ".join(text.split()))
 

@@ -66,12 +66,12 @@ def test_columns_of_numbers_are_read_back_as_they_were(numbers: list[float]):
 @pytest.mark.parametrize(
     ("line", "escaped"),
     [
-        (b'=HYPERLINK("x"),1', b"'=HYPERLINK(\"x\"),1"),
-        (b'"=HYPERLINK(""x"",1)",-1.5', b"\"'=HYPERLINK(\"\"x\"\",1)\",-1.5"),
+        (b'=HYPERLINK("x"),1', b'\'=HYPERLINK("x"),1'),
+        (b'"=HYPERLINK(""x"",1)",-1.5', b'"\'=HYPERLINK(""x"",1)",-1.5'),
         (b'a "=1, =2,"b,=3"', b'a "=1, =2,"b,=3"'),
         (b",,-,", b",,'-,"),
         (b"-5,3", b"-5,3"),
-        (b'"-5,3"', b"\"'-5,3\""),
+        (b'"-5,3"', b'"\'-5,3"'),
         (b"", b""),
     ],
 )
