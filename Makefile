@@ -36,9 +36,11 @@ evaluate: $(VENV)/installed  ## judge the model by all four splits beside its ba
 profile: $(VENV)/installed  ## look at the raw tracks before any model: outputs/profile.html; ARGS=data=full
 	@$(BIN)/python scripts/profile.py $(ARGS)
 
-# Each kernel would warn that it is talked to over TCP, which is this machine's own loopback.
+# Each kernel would warn that it is talked to over TCP, which is this machine's own loopback; and a page would ask other
+# sites for scripts that it has no use for.
 notebooks: $(VENV)/installed-notebooks  ## run the notebooks, which record two runs: outputs/notebooks/*.html
 	$(BIN)/jupyter nbconvert --to html --execute --ExecutePreprocessor.extra_arguments=--log-level=ERROR \
+		--HTMLExporter.mathjax_url= --HTMLExporter.mermaid_js_url= --HTMLExporter.require_js_url= \
 		--output-dir outputs/notebooks notebooks/*.ipynb
 
 ui: $(VENV)/installed  ## open the MLflow UI on the local store

@@ -103,6 +103,9 @@ def download(
         with _locked(target):
             if not _is_in_place(target, sha256):
                 part = target.with_name(f"{target.name}.part")
+                # What a link leads to is nothing that was downloaded.
+                if part.is_symlink():
+                    part.unlink()
                 _fetch(url, part, sha256=sha256, size=size, timeout=timeout, attempts=attempts, pause=pause)
                 _verify(url, part, sha256)
                 _put_in_place(part, target)

@@ -54,11 +54,12 @@ def profile(raw: "RawTracks", violations: "list[Violation]") -> str:
     from spotify_ml.data.duplicates import find_duplicates
     from spotify_ml.data.etl import add_derived_columns
     from spotify_ml.evaluation import exploration
+    from spotify_ml.evaluation.page import named
 
     frame = raw.frame
     found = find_duplicates(frame)
     parts = [
-        f"# Raw tracks of {raw.path.name}",
+        f"# Raw tracks of {named(raw.path.name)}",
         _overview(raw),
         *(["## Rows that break the schema", _broken_rows(violations)] if violations else []),
         "## Missing and odd values",
@@ -107,7 +108,8 @@ def _broken_rows(violations: "list[Violation]") -> str:
     from spotify_ml.evaluation.page import named, table
 
     rows = [
-        [each.column, named(each.problem), f"{each.count:,}", named(", ".join(each.examples))] for each in violations
+        [named(each.column), named(each.problem), f"{each.count:,}", named(", ".join(each.examples))]
+        for each in violations
     ]
     listing = table(["column", "problem", "rows", "for example"], rows)
     return f"{listing}\n\nTraining refuses such a file. Here these rows are left out of everything else."

@@ -96,4 +96,5 @@ class PredictConfig(Section):
     out_of_range: Literal["refuse", "clip"]
     interval: float | None = Field(gt=0, lt=1)
     explain: int | None = Field(ge=1)
+    csv_formulas: Literal["keep", "escape"]
     tracking: TrackingConfig

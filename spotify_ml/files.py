@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from spotify_ml.errors import OutputError
 from spotify_ml.process import machine_token, started
+from spotify_ml.stops import if_stuck
 
 # As the text of an OSError begins.
 _ERRNO = re.compile(r"\[Errno \d+\] ([^:]+)")
@@ -19,17 +20,31 @@ _PARTIAL = re.compile(r"\..+\.(?P<process>\d+)-(?P<machine>[0-9a-f]+)\.partial")
 
 # How the names of temporary folders begin.
 WORK = ".work."
-
-
-def partial_name(target: Path, process_id: int) -> Path:
-    """Return the name under which a process of this machine writes a file or folder until it is whole."""
-    return target.with_name(f".{target.name}.{process_id}-{machine_token()}.partial")
+# Characters of a target's name, which a file system may count in bytes: 255 at most, with all that is added.
+_LONGEST_PREFIX = 40
 
 
 def is_abandoned(path: Path) -> bool:
-    """Say whether a path has a `partial_name` of a process of this machine that is gone."""
+    """Say whether a path has the name of a temporary file or folder of a process of this machine that is gone."""
+    process_id = _process_of(path)
+    return process_id is not None and started(process_id) is None
+
+
+def is_in_use(path: Path) -> bool:
+    """Say whether a path has the name of a temporary file or folder of a process of this machine that has not ended."""
+    process_id = _process_of(path)
+    return process_id is not None and started(process_id) is not None
+
+
+def _process_of(path: Path) -> int | None:
+    """Return the process of this machine that a temporary file or folder is of, None of any other path."""
     found = _PARTIAL.fullmatch(path.name)
-    return found is not None and found["machine"] == machine_token() and started(int(found["process"])) is None
+    return int(found["process"]) if found is not None and found["machine"] == machine_token() else None
+
+
+def _suffix() -> str:
+    """Return how the names of what this process makes for a while end."""
+    return f".{os.getpid()}-{machine_token()}.partial"
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -97,7 +112,8 @@ def temporary_folder(place: Path | None = None) -> Iterator[Path]:
         if place is None:
             tempfile.tempdir = folder
         try:
-            yield Path(folder)
+            with if_stuck(partial(shutil.rmtree, folder, ignore_errors=True)):
+                yield Path(folder)
         finally:
             tempfile.tempdir = before
 
@@ -116,13 +132,22 @@ def lasting_folder() -> Path:
     return folder
 
 
-def _suffix() -> str:
-    return partial_name(Path("x"), os.getpid()).name.removeprefix(".x")
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """Give a new folder beside `target`, which nobody else can name beforehand or open, removed at the end."""
+    prefix = f".{target.name[:_LONGEST_PREFIX]}."
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_suffix(), dir=target.absolute().parent))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with if_stuck(remove):
+            yield folder
+    finally:
+        remove()
 
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside `target` to write a file or folder under, and rename it when that went well.
+    """Give a place to write a file or folder at, and rename it to `target` when that went well.
 
     Parameters
     ----------
@@ -132,24 +157,21 @@ def staged(target: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The temporary name; it is removed if the block raises.
+        A path of the same name in a `folder_beside` the target; it is removed if the block raises.
 
     Raises
     ------
     OutputError
         If the disk is full, or the place cannot be written.
     """
-    # Two processes may write the same file; whole it is in either case.
-    temporary = partial_name(target, os.getpid())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned_once(target.parent.absolute())
-        yield temporary
-        temporary.replace(target)
+        # Two processes may write the same file; whole it is in either case.
+        with folder_beside(target) as folder:
+            # What is made in it has the permissions that it would have beside it.
+            temporary = folder / target.name
+            yield temporary
+            temporary.replace(target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {reason_of(error)}") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()

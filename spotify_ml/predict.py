@@ -46,7 +46,8 @@ def run(composed: "DictConfig") -> None:
         model = load_version(version, config.tracking.uri)
     asked = config.model_dump(include={"interval", "explain"}, exclude_none=True)
     predict = partial(model.predict, params=asked)
-    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range)
+    escape = config.csv_formulas == "escape"
+    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape)
     # What was imported is there to stay: let no later collection walk it.
     gc.freeze()
     gc.enable()
@@ -55,6 +56,8 @@ def run(composed: "DictConfig") -> None:
         if source is not None and target is not None and source.is_dir():
             settings = {"model": f"{version.uri} of run {version.run_id}"}
             settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
+            # Named where it was asked for: jobs of before it was there go on.
+            settings |= {"csv_formulas": config.csv_formulas} if escape else {}
             score_folder(source, target, scorer, tally, bar.update, settings)
         else:
             score_file(source, target, scorer, tally, bar.update)

@@ -99,7 +99,9 @@ def test_what_cannot_be_done_is_refused_at_once(here: Path, name: str):
     assert sorted(here.rglob("*")) == before
 
 
-@pytest.mark.parametrize("asked", ["interval=0", "interval=1", "interval=1.2", "interval=high", "explain=0"])
+@pytest.mark.parametrize(
+    "asked", ["interval=0", "interval=1", "interval=1.2", "interval=high", "explain=0", "csv_formulas=drop"]
+)
 def test_what_no_model_can_give_is_refused_by_its_key(asked: str):
     with pytest.raises(ConfigError, match=asked.partition("=")[0]):
         configured("input=-", "output=-", asked)
@@ -135,6 +137,26 @@ def test_a_pipe_is_scored_and_nothing_else_written_to_it(store: Store, tmp_path:
     assert said[1].startswith("50 rows scored by models:/spotify-popularity/1 in ")
     assert len(said) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_formulas_are_kept_or_escaped_on_standard_output_and_in_a_folder(store: Store, tmp_path: Path):
+    rows = store.rows.assign(track_name="=1+1", note="-1").rename(columns={"note": "@note"})
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.csv").write_bytes(rows.to_csv(index=False).encode())
+    for asked, apostrophe in (["csv_formulas=keep"], ""), (["csv_formulas=escape"], "'"), ([], ""):
+        piped = start(store, "input=-", "output=-", *asked, cwd=tmp_path)
+        out, err = piped.communicate((tmp_path / "rows" / "a.csv").read_bytes(), PATIENCE_S)
+        assert piped.returncode == 0, err
+        folder = start(store, "input=rows", "output=scored", *asked, cwd=tmp_path)
+        _, err = folder.communicate(timeout=PATIENCE_S)
+        # What was written otherwise is written anew.
+        assert b"files kept" not in err
+        for written in (out, (tmp_path / "scored" / "a.csv").read_bytes()):
+            scored = pd.read_csv(StringIO(written.decode()))
+            assert set(scored["track_name"]) == {f"{apostrophe}=1+1"}
+            assert set(scored[f"{apostrophe}@note"]) == {-1}
+            pd.testing.assert_series_equal(scored["loudness"], store.rows["loudness"].reset_index(drop=True))
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import Any, Self, TypeVar
 from spotify_ml import LOADED_AT
 from spotify_ml.config import CacheConfig, LocalCacheConfig
 from spotify_ml.errors import OutputError
-from spotify_ml.files import WORK, is_abandoned, partial_name, staged, temporary_folder
+from spotify_ml.files import WORK, folder_beside, is_abandoned, is_in_use, staged, temporary_folder
 from spotify_ml.paths import PACKAGE
 
 log = logging.getLogger(__name__)
@@ -184,8 +183,8 @@ class StageCache:
 
 
 def _is_at_work(path: Path) -> bool:
-    """Tell whether a path is the `temporary_folder` of a process that has not ended, as far as can be told here."""
-    return path.name.startswith(WORK) and not is_abandoned(path)
+    """Tell whether a path is the temporary folder of a process that has not ended, as far as can be told here."""
+    return is_in_use(path) or (path.name.startswith(WORK) and not is_abandoned(path))
 
 
 @lru_cache(maxsize=1)
@@ -243,7 +242,5 @@ def _sha256(path: Path) -> str:
 
 def _remove(entry: Path) -> None:
     """Remove an entry such that no process sees a part of it."""
-    doomed = partial_name(entry, os.getpid())
-    with contextlib.suppress(OSError):
-        entry.rename(doomed)
-        shutil.rmtree(doomed)
+    with contextlib.suppress(OSError), folder_beside(entry) as doomed:
+        entry.rename(doomed / entry.name)

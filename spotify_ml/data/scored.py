@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from spotify_ml.data.batches import Batch, Input
 from spotify_ml.data.contract import read_numbers
 from spotify_ml.data.csv_text import csv_lines
+from spotify_ml.data.formulas import escaped_row, escaped_rows
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
 from spotify_ml.errors import DataError
@@ -56,15 +57,20 @@ class CsvOutput:
         Where the rows come from.
     added : Schema
         The added columns.
+    escape : bool
+        Whether text that a spreadsheet would calculate is kept from it, see `spotify_ml.data.formulas.escaped_rows`.
     """
 
-    def __init__(self, file: BinaryIO, source: Input, added: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, source: Input, added: pa.Schema, *, escape: bool) -> None:
         self._file = file
-        file.write(b",".join([source.header, ",".join(added.names).encode()]) + b"\n")
+        self._escape = escape
+        file.write(b",".join([_header(source, escape=escape), ",".join(added.names).encode()]) + b"\n")
 
     def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
         """Write the kept rows of a batch and the columns that the model adds to them."""
         lines = batch.lines if kept.all() else [batch.lines[row] for row in np.flatnonzero(kept)]
+        if self._escape:
+            lines = escaped_rows(lines)
         ends = csv_lines(added)
         self._file.write(b"".join([b"%b,%b\n" % pair for pair in zip(lines, ends, strict=True)]))
 
@@ -217,6 +223,10 @@ def unreadable(batch: Batch, lost: dict[str, np.ndarray]) -> pa.Array:
     )
 
 
+def _header(source: Input, *, escape: bool) -> bytes:
+    return escaped_row(source.header) if escape else source.header
+
+
 class RejectedRows:
     """The side file: rows that were not scored as CSV, after their number and what is wrong with them.
 
@@ -226,6 +236,8 @@ class RejectedRows:
         Opened by the caller, who closes it.
     source : Input
         Where the rows come from.
+    escape : bool
+        As of `CsvOutput`.
 
     Attributes
     ----------
@@ -233,14 +245,17 @@ class RejectedRows:
         How many rows were written.
     """
 
-    def __init__(self, file: BinaryIO, source: Input) -> None:
+    def __init__(self, file: BinaryIO, source: Input, *, escape: bool) -> None:
         self.n_rows = 0
         self._file = file
-        file.write(b"row,reason," + source.header + b"\n")
+        self._escape = escape
+        file.write(b"row,reason," + _header(source, escape=escape) + b"\n")
 
     def write(self, number: int, reason: str, line: bytes) -> None:
         """Write one row."""
         self.n_rows += 1
+        if self._escape:
+            line = escaped_row(line)
         text = io.StringIO()
         csv.writer(text, lineterminator=",").writerow([number, reason])
         self._file.write(text.getvalue().encode() + line + b"\n")

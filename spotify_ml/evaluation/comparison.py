@@ -138,8 +138,7 @@ def _draw(path: Path, tables: dict[str, pd.DataFrame]) -> None:
     places = figure.subplots(len(tables), squeeze=False)[:, 0]
     for axes, (metric, table) in zip(places, tables.items(), strict=True):
         _draw_bars(axes, table, metric)
-    # The staged name does not end in the format's.
-    figure.savefig(path, dpi=DPI, format="png")
+    figure.savefig(path, dpi=DPI)
 
 
 def _draw_bars(axes: "Axes", table: pd.DataFrame, metric: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.errors import OutputError
-from spotify_ml.files import partial_name
+from spotify_ml.files import remove_abandoned
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class FigureProcess:
     ) -> None:
         """End the process; what is not drawn by now is not wanted."""
         _kill(self._process)
-        shutil.rmtree(partial_name(self._folder, self._process.pid), ignore_errors=True)
+        remove_abandoned(self._folder.parent)
         for pipe in filter(None, (self._process.stdin, self._process.stderr)):
             # What the process did not take is still to be written.
             with suppress(BrokenPipeError):

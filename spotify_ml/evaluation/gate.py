@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spotify_ml.command_config import GateConfig
-from spotify_ml.evaluation.page import named
+from spotify_ml.evaluation.page import named, table_row
 from spotify_ml.evaluation.paired import Comparison
 from spotify_ml.report import title
 
@@ -82,11 +82,11 @@ class Verdict:
     def as_markdown(self) -> str:
         """Return the same as Markdown."""
         header, *rows = self.comparison.rows()
-        lines = [named(self.rows), "", f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
-        lines += [f"| {' | '.join(map(named, row))} |" for row in rows]
+        lines = [named(self.rows), "", table_row(map(named, header)), f"|---|{'---:|' * (len(header) - 1)}"]
+        lines += [table_row(map(named, row)) for row in rows]
         lines += ["", "| gate | holds | |", "|---|---|---|"]
         lines += [
-            f"| {each.name} | {'yes' if each.passed else '**no**'} | {named(each.said)} |" for each in self.conditions
+            table_row([each.name, "yes" if each.passed else "**no**", named(each.said)]) for each in self.conditions
         ]
         return "\n".join(lines) + "\n"
 

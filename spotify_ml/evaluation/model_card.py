@@ -299,7 +299,7 @@ def _training(config: RunConfig, result: Result) -> str:
     return (
         f"`model={config.model.name}` on the {n_columns} columns of `features={config.features.name}`, "
         f"`seed={config.seed}`. {fits}{weights}\n\n"
-        f"Parameters: {', '.join(f'`{name}={_value(value)}`' for name, value in parameters.items())}."
+        f"Parameters: {', '.join(code(f'{name}={_value(value)}') for name, value in parameters.items())}."
     )
 
 

@@ -1,15 +1,19 @@
 """A Markdown text as a page that needs no other file."""
 
 import base64
-import html
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from spotify_ml.files import staged
 
-# An underscore within a word is none of Markdown's.
-_MARKUP = re.compile(r"[\\`*\[\]<>~&]|://|www\.|(?<!\w)_|_(?!\w)")
+# An underscore within a word is none of Markdown's; to some readers dollars are mathematics, and :words: pictures.
+_MARKUP = re.compile(r"[\\`*\[\]<>~&#$]|://|www\.|(?<!\w)_|_(?!\w)|\w@[\w-]+\.\w|:[\w+-]+:")
+# What stands between bars, without the spaces beside these.
+_BETWEEN_BARS = re.compile(r"[^|\s](?:[^|]*[^|\s])?")
 _FENCES = re.compile("`+")
+_HEADING = re.compile("<h1>(.*?)</h1>")
+_TAG = re.compile("<[^>]+>")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -57,10 +61,11 @@ def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
     # Imported where it is needed: a run is registered by the same process that trains.
     import mistune
 
-    title = markdown.lstrip().partition("\n")[0].removeprefix("# ")
-    body = mistune.create_markdown(plugins=["table"])(markdown)
+    body = str(mistune.create_markdown(plugins=["table"])(markdown))
+    heading = _HEADING.search(body)
+    title = "" if heading is None else _TAG.sub("", heading[1])
     with staged(path) as file:
-        file.write_text(_PAGE.format(title=html.escape(title), body=body, width=width), encoding="utf-8")
+        file.write_text(_PAGE.format(title=title, body=body, width=width), encoding="utf-8")
 
 
 def inlined(png: bytes, description: str) -> str:
@@ -71,10 +76,14 @@ def inlined(png: bytes, description: str) -> str:
 def named(text: str) -> str:
     """Return a name, or any text that is not ours, as Markdown that shows it as it is: no image, link or tag.
 
-    What Markdown, or a page that shows it, could take for more than text stands in a code span.
+    What Markdown, or a page that shows it, could take for more than text stands in a code span, but for bars: readers
+    differ in what ends a cell of a table within one.
     """
-    line = " ".join(text.splitlines())
-    return code(line) if _MARKUP.search(line) else line
+    return _BETWEEN_BARS.sub(lambda between: _without_markup(between[0]), " ".join(text.split()))
+
+
+def _without_markup(text: str) -> str:
+    return code(text) if _MARKUP.search(text) else text
 
 
 def code(text: str) -> str:
@@ -86,8 +95,13 @@ def code(text: str) -> str:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table; what is in a cell stays in it."""
-    lines = [header, ["---"] * len(header), *([_cell(text) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(map(table_row, lines))
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table; what is in a cell stays in it."""
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _cell(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from spotify_ml.evaluation.page import named
+from spotify_ml.evaluation.page import named, table_row
 from spotify_ml.report import COLUMNS, OBJECTIVES, Summary, title
 
 # What decides which rows a job is judged on: jobs that differ in it are not to be ranked among each other.
@@ -125,13 +125,13 @@ def rank_table(
             *baselines.iloc[row],
             ", ".join(runs),
         ]
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    header = ["rank", *keys, f"validation {objective}", f"test {first}", *baselines.columns, "run"]
+        lines.append(table_row(cells))
+    header = ["rank", *map(named, keys), f"validation {objective}", f"test {first}", *baselines.columns, "run"]
     return "\n".join(
         [
             *_reading(ranked, objective, first),
             "",
-            f"| {' | '.join(header)} |",
+            table_row(header),
             f"|{'---|' * len(header)}",
             *lines,
             *best_lines(ranked, task),

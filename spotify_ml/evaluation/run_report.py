@@ -69,7 +69,7 @@ def run_report(runs: Sequence[RecordedRun], verdicts: Sequence[PairVerdict]) -> 
         "What differs": _differences(runs),
         "Figures": _figures(runs),
         **{
-            f"On the same tracks: {found.rival.name} and {found.model.name}": _same_tracks(found, each.rows)
+            f"On the same tracks: {' and '.join(_names(found))}": _same_tracks(found, each.rows)
             for each in verdicts
             if (found := each.comparison) is not None
         },
@@ -100,7 +100,14 @@ def _reading(verdicts: Sequence[PairVerdict]) -> str:
 
 def _overview(runs: Sequence[RecordedRun]) -> str:
     rows = [
-        [letter, named(run.name), run.address or _NONE, f"`{run.run_id}`", f"{run.started:%Y-%m-%d %H:%M}", _state(run)]
+        [
+            letter,
+            named(run.name),
+            named(run.address or _NONE),
+            code(run.run_id),
+            f"{run.started:%Y-%m-%d %H:%M}",
+            _state(run),
+        ]
         for letter, run in zip(_letters(runs), runs, strict=True)
     ]
     return table(["", "run", "version", "id", "started (UTC)", "state"], rows)
@@ -199,10 +206,15 @@ def _same_tracks(comparison: Comparison, which: str) -> str:
         for what, model, rival, change in comparison.rows()[1:]
         if model or rival
     ]
-    first, second = comparison.rival.name, comparison.model.name
+    first, second = _names(comparison)
     figures = table(["", first, second, f"{second} less {first}, {comparison.confidence:.0%} interval"], rows)
-    said = f"{which}, in {comparison.n_groups:,} groups."
+    said = f"{named(which)}, in {comparison.n_groups:,} groups."
     return "\n\n".join([said, figures, _genres(comparison)])
+
+
+def _names(comparison: Comparison) -> tuple[str, str]:
+    """Return the names of both runs, the first first."""
+    return named(comparison.rival.name), named(comparison.model.name)
 
 
 def _genres(comparison: Comparison) -> str:
@@ -217,7 +229,7 @@ def _genres(comparison: Comparison) -> str:
     if len(rows) > 2 * _SHOWN_GENRES:
         which = f"The first and the last {_SHOWN_GENRES} of {len(rows)} genres"
         rows = rows[:_SHOWN_GENRES] + rows[-_SHOWN_GENRES:]
-    first, second = comparison.rival.name, comparison.model.name
+    first, second = _names(comparison)
     header = ["genre", "tracks", f"{metric}, {first}", f"{metric}, {second}", f"{second} less {first}"]
     said = f"{which} with enough tracks, from where {second} loses most, or gains least, to where it gains most."
     return f"{table(header, rows)}\n\n{said}"
@@ -244,7 +256,7 @@ def _number(run: RecordedRun, name: str, form: str) -> str:
 def _pictures(runs: Sequence[RecordedRun]) -> str:
     names = sorted({name for run in runs for name in run.figures})
     return "\n\n".join(
-        f"### {name.replace('_', ' ').capitalize()}\n\n"
+        f"### {named(name.replace('_', ' ').capitalize())}\n\n"
         + table(_letters(runs), [[inlined(run.figures[name], name) if name in run.figures else _NONE for run in runs]])
         for name in names
     )

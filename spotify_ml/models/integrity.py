@@ -42,7 +42,7 @@ def check_files(folder: Path, sums_sha256: str | None = None) -> None:
     """
     if not (folder / SUMS_FILE).is_file():
         differences = [f"{SUMS_FILE} is missing"]
-    elif sums_sha256 not in (None, _sha256(folder / SUMS_FILE)):
+    elif (folder / SUMS_FILE).is_symlink() or sums_sha256 not in (None, _sha256(folder / SUMS_FILE)):
         differences = [f"{SUMS_FILE} was changed"]
     else:
         differences = _differences(folder)
@@ -64,12 +64,13 @@ def _differences(folder: Path) -> list[str]:
 
 
 def _is(path: Path, digest: str) -> bool:
-    return path.is_file() and _sha256(path) == digest
+    # What a link leads to may change once it was looked at.
+    return path.is_file() and not path.is_symlink() and _sha256(path) == digest
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the files below a folder, and links, wherever they lead; relative to it."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    """Return all below a folder but folders, and links, wherever they lead; relative to it."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(
         path.as_posix() for path in files if str(path) not in (SUMS_FILE, _NOTE) and _COMPILED not in path.parts
     )

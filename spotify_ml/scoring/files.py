@@ -79,13 +79,13 @@ def score_file(
 def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output]:
     if target is None:
         with open_standard_output() as file:
-            yield CsvOutput(file, rows, scorer.added)
+            yield CsvOutput(file, rows, scorer.added, escape=scorer.escape_formulas)
         return
     with staged(target) as temporary:
         written = (
             ParquetOutput(temporary, rows, scorer.added)
             if is_parquet(target)
-            else CsvOutput(temporary.open("wb"), rows, scorer.added)
+            else CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
         )
         try:
             yield written
@@ -101,7 +101,7 @@ def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Reje
         return
     path = rejected_path(target)
     with staged(path) as temporary, temporary.open("wb") as file:
-        rejected = RejectedRows(file, rows)
+        rejected = RejectedRows(file, rows, escape=scorer.escape_formulas)
         yield rejected
     if not rejected.n_rows:
         path.unlink()

@@ -35,6 +35,8 @@ class Scorer:
         Whether a bad row ends the job, is set aside, or is kept without a prediction.
     out_of_range : {"refuse", "clip"}
         Whether a number outside the range of its column makes a row bad, or is moved to the nearest bound.
+    escape_formulas : bool
+        Whether text that a spreadsheet would calculate is kept from it in a CSV.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray | pd.DataFrame]
@@ -42,6 +44,7 @@ class Scorer:
     classes: tuple[str, ...]
     on_error: OnError
     out_of_range: OutOfRange
+    escape_formulas: bool = False
 
     @cached_property
     def added(self) -> pa.Schema:

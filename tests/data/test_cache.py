@@ -211,6 +211,19 @@ def test_what_a_killed_process_left_behind_ages(folder: Path):
     assert stage.get("never made") == "some tracks"
 
 
+def test_what_another_process_writes_is_left_to_it(folder: Path):
+    stage = Stage(StageCache(folder, 5000))
+    stage.get()
+    folders = []
+    for process_id in (os.getppid(), 999999):
+        folders.append(folder / f".tracks-1.x1.{process_id}-{machine_token()}.partial")
+        (folders[-1] / "tracks-1").mkdir(parents=True)
+        (folders[-1] / "tracks-1" / "text").write_bytes(bytes(4900))
+        os.utime(folders[-1], (0, 0))
+    stage.get("other tracks", seed=2)
+    assert [path.exists() for path in folders] == [True, False]
+
+
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "file").write_text("in the way")
     cache = StageCache(tmp_path / "file" / "cache", ROOM)
@@ -296,7 +309,7 @@ def test_what_goes_through_files_needs_a_place(folder: Path, tmp_path: Path):
 def test_what_another_run_put_there_first_is_no_error(folder: Path):
     def write_slowly(into: Path) -> None:
         write("some tracks", into)
-        shutil.copytree(into, into.with_name(into.name.strip(".").rsplit(".", 2)[0]))
+        shutil.copytree(into, folder / into.name)
 
     assert StageCache(folder, ROOM).get_from_files("tracks", ORIGIN, write_slowly, read) == "some tracks"
     assert len(entries(folder)) == 1

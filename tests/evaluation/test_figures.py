@@ -24,7 +24,6 @@ from spotify_ml.evaluation.draw_kinds import (
 )
 from spotify_ml.evaluation.drawing import ErrorData, ExplanationData, FigureData, FigureProcess
 from spotify_ml.evaluation.figures import figures, save_figures
-from spotify_ml.files import partial_name
 from tests.evaluation.conftest import ResultOf, figure_data
 
 NAMES = {
@@ -261,9 +260,8 @@ def test_figures_that_cannot_be_written_are_one_clear_error(shown: Shown, tmp_pa
 
 def test_a_figure_that_cannot_be_written_is_one_clear_error_and_leaves_none(shown: Shown, tmp_path: Path):
     with FigureProcess(tmp_path / "figures") as process:
-        partial = partial_name(tmp_path / "figures", process._process.pid)
-        wait_until(partial.is_dir)
-        (partial / "shap_bar.png").mkdir()
+        wait_until(lambda: any(tmp_path.glob(".*/figures")))
+        (next(tmp_path.glob(".*/figures")) / "shap_bar.png").mkdir()
         for part in shown:
             process.draw(part)
         with pytest.raises(OutputError, match=r"figures cannot be drawn: .* cannot be written: Is a directory"):
@@ -286,7 +284,7 @@ def test_a_run_that_ends_early_ends_the_process_and_leaves_no_figures(shown: Sho
     process = FigureProcess(tmp_path / "figures")
     process.draw(shown[1])
     if drawing:
-        wait_until(lambda: any(tmp_path.glob(".*/*.png")))
+        wait_until(lambda: any(tmp_path.glob(".*/figures/*.png")))
     with pytest.raises(RuntimeError, match="early"), process:
         raise RuntimeError("early")
     assert process._process.poll() is not None

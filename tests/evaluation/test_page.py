@@ -75,6 +75,11 @@ HOSTILE = [
     "www.evil.example",
     "&lt;b&gt; & co",
     "a | b",
+    "a | ![x](http://evil.example/pixel.png) | b",
+    "a\\| ![x](http://evil.example/pixel.png)",
+    "$\\href{http://evil.example}{x}$",
+    "someone@evil.example",
+    "# a #",
     "back\\slash",
     "two\nlines",
 ]
@@ -89,6 +94,7 @@ def test_a_name_is_shown_as_it_is_and_nothing_else(name: str, tmp_path: Path):
     assert not re.search(r"<(img|a|script|em)\b", body)
     shown = html.unescape(re.sub(r"<[^>]+>", "", body))
     assert shown.count(" ".join(name.split())) == 4
+    assert html.unescape(page.partition("<title>")[2].partition("</title>")[0]) == " ".join(name.split())
 
 
 @pytest.mark.parametrize("name", ["r-n-b", "drum_and_bass", "xgboost-recording-6cb211df", "models:/a@b", "pop/film"])

@@ -1,6 +1,7 @@
 """Tests of the hashes of a saved model: every change that matters is found and named."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def model(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"content of {name}\n", encoding="utf-8")
     return tmp_path / "model"
+
+
+def linked(path: Path) -> None:
+    """Put a link to the same content in the place of a file."""
+    elsewhere = next(each.parent for each in path.parents if each.name == "model") / path.name
+    path.symlink_to(path.rename(elsewhere))
 
 
 def test_the_list_is_in_the_format_of_sha256sum(model: Path):
@@ -63,6 +70,11 @@ def test_an_unchanged_model_passes(model: Path):
         pytest.param(
             lambda model: (model / "code/lightgbm").symlink_to(model.parent), "code/lightgbm was added", id="a link"
         ),
+        pytest.param(
+            lambda model: linked(model / "artifacts/model.json"), "artifacts/model.json was changed", id="a linked file"
+        ),
+        pytest.param(lambda model: linked(model / SUMS_FILE), f"{SUMS_FILE} was changed", id="a linked list"),
+        pytest.param(lambda model: os.mkfifo(model / "code/pipe"), "code/pipe was added", id="a pipe"),
         pytest.param(lambda model: (model / SUMS_FILE).unlink(), f"{SUMS_FILE} is missing", id="the list that is gone"),
     ],
 )

@@ -187,3 +187,40 @@ def test_a_place_that_cannot_be_written_is_named(rows: pd.DataFrame, scorer: Sco
     source = write(rows, tmp_path / "rows.csv")
     with pytest.raises(OutputError, match=r"scored\.csv cannot be written"):
         score(source, source / "scored.csv", scorer)
+
+
+FORMULAS = {"artists": "=1+1", "album_name": "@SUM(1)", "track_name": "-1", "+note": '+a, "b"'}
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet"])
+def test_formulas_in_a_csv_are_escaped_where_that_is_asked_for(
+    rows: pd.DataFrame, scorer: Scorer, tmp_path: Path, source: str
+):
+    given = rows.rename(columns={"note": "+note"})
+    for name, text in FORMULAS.items():
+        given.loc[::7, name] = text
+    given.loc[::9, "energy"] = 7.0
+    path = write(given, tmp_path / source)
+    skipping = replace(scorer, on_error="skip", escape_formulas=True)
+    score(path, tmp_path / "escaped.csv", skipping)
+    score(path, tmp_path / "kept.csv", replace(scorer, on_error="skip"))
+    for name in ("{}.csv", "{}.csv.rejected.csv"):
+        escaped, kept = (read(tmp_path / name.format(each)) for each in ("escaped", "kept"))
+        assert len(kept)
+        wanted = kept.rename(columns={"+note": "'+note"})
+        for column, text in {**FORMULAS, "'+note": FORMULAS["+note"]}.items():
+            if column in wanted and text != "-1":
+                wanted[column] = wanted[column].replace(text, f"'{text}")
+        assert (wanted["'+note"] == f"'{FORMULAS['+note']}").any()
+        pd.testing.assert_frame_equal(escaped, wanted)
+
+
+def test_formulas_stay_in_parquet_and_those_of_broken_rows_are_escaped(
+    rows: pd.DataFrame, scorer: Scorer, tmp_path: Path
+):
+    source = write(rows.assign(track_name="=1+1"), tmp_path / "rows.csv")
+    with source.open("a") as file:
+        file.write("=2+2,-3\n")
+    score(source, tmp_path / "scored.parquet", replace(scorer, on_error="skip", escape_formulas=True))
+    assert set(read(tmp_path / "scored.parquet")["track_name"]) == {"=1+1"}
+    assert (tmp_path / "scored.parquet.rejected.csv").read_text().endswith(",'=2+2,-3\n")

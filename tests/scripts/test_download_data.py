@@ -351,6 +351,15 @@ def test_part_of_an_earlier_run_is_resumed(site: Site, target: Path, part: Path)
     assert site.exchanges == [Exchange(range="bytes=1000-", encoding="identity", sent=len(BODY) - 1000)]
 
 
+def test_part_that_is_a_link_is_not_written_through(site: Site, target: Path, part: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(OTHER)
+    part.symlink_to(kept)
+    download(site, target)
+    assert_done(target)
+    assert kept.read_bytes() == OTHER
+
+
 def test_complete_part_needs_no_request(site: Site, target: Path, part: Path) -> None:
     part.write_bytes(BODY)
     download(site, target)

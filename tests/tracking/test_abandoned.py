@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
 from spotify_ml.config_check import validate
-from spotify_ml.files import partial_name, remove_abandoned
+from spotify_ml.files import remove_abandoned
 from spotify_ml.paths import CONF
-from spotify_ml.process import machine, started
+from spotify_ml.process import machine, machine_token, started
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.study import StudyRecord
@@ -30,6 +30,11 @@ def gone() -> int:
         process.wait()
     assert started(process.pid) is None
     return process.pid
+
+
+def half_written(target: Path, process_id: int, more: str = "") -> Path:
+    """The name under which a process writes; `more` is the part of it that nobody can guess."""
+    return target.with_name(f".{target.name}.{more}{process_id}-{machine_token()}.partial")
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def test_what_a_process_that_is_gone_was_writing_to_its_run_folder_goes_with_its
 ):
     client, experiment = place
     folder = tmp_path / "run"
-    partial_name(folder / "models", gone).mkdir(parents=True)
+    half_written(folder / "models", gone).mkdir(parents=True)
     (folder / "train.log").write_text("INFO etl")
     client.create_run(experiment, tags={f"process/{machine()}/{gone}": "1", FOLDER_TAG: str(folder)})
     close_abandoned(client, experiment)
@@ -110,11 +115,11 @@ def test_a_model_and_a_version_that_a_process_had_begun_go_with_its_run(
 
 
 def test_half_written_files_of_the_living_and_of_other_machines_stay(gone: int, tmp_path: Path):
-    mine, dead = (partial_name(tmp_path / "x.csv", number) for number in (os.getpid(), gone))
+    mine, dead = (half_written(tmp_path / "x.csv", number) for number in (os.getpid(), gone))
     others = [tmp_path / f".x.csv.{gone}-000000.partial", tmp_path / ".x.csv.partial", tmp_path / f".x.{gone}.partial"]
     for path in (mine, dead, *others):
         path.write_text("half")
-    dead_folder = partial_name(tmp_path / "models", gone)
+    dead_folder = half_written(tmp_path / "models", gone, "k2_x9a.")
     (dead_folder / "below").mkdir(parents=True)
     remove_abandoned(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (mine, *others)}
@@ -137,7 +142,7 @@ def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     record.open("night", None, {})
     before, now, best = (tmp_path / name for name in ("before", "now", "before/best"))
-    half = [partial_name(before / "study", gone), partial_name(best / "figures", gone)]
+    half = [half_written(before / "study", gone), half_written(best / "figures", gone)]
     for folder in half:
         folder.mkdir(parents=True)
     record.use_folder(before)
