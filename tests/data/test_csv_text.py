@@ -44,7 +44,9 @@ def by_polars(path: Path) -> pd.DataFrame:
 
 
 def by_duckdb(path: Path) -> pd.DataFrame:
-    return duckdb.read_csv(str(path), dtype=dict.fromkeys(COLUMNS, "VARCHAR"), header=True).df()
+    # Left to guess, it may take apostrophes for quotes, or a semicolon in a title for what separates columns.
+    told = {"header": True, "delimiter": ",", "quotechar": '"', "escapechar": '"'}
+    return duckdb.read_csv(str(path), dtype=dict.fromkeys(COLUMNS, "VARCHAR"), **told).df()
 
 
 READERS = [by_pandas, by_arrow, by_polars, by_duckdb]
