@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from mlflow.pyfunc.scoring_server import predictions_to_json
@@ -17,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from spotify_ml.errors import ModelError, SpotifyMLError, shown
+from spotify_ml.files import remove_lasting_folder
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
 from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
 
@@ -67,6 +70,8 @@ def serve(version: Version, folder: Path, host: str, port: int, workers: int, li
     # Requests are answered side by side: further threads for one row would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ[_SERVED] = json.dumps({"version": asdict(version), "folder": str(folder), "limits": asdict(limits)})
+    # After SIGTERM, uvicorn answers what is under way and then ends the process by that signal.
+    signal.signal(signal.SIGTERM, _end_by_signal)
     try:
         uvicorn.run(
             f"{__name__}:create_app",
@@ -81,6 +86,12 @@ def serve(version: Version, folder: Path, host: str, port: int, workers: int, li
         raise ModelError("the server ended by itself; the lines above say why") from error
     # uvicorn returns after Ctrl-C alone.
     raise KeyboardInterrupt
+
+
+def _end_by_signal(number: int, frame: FrameType | None) -> None:
+    remove_lasting_folder()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def create_app() -> Starlette:
