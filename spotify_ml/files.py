@@ -132,6 +132,12 @@ def lasting_folder() -> Path:
     return folder
 
 
+def remove_lasting_folder() -> None:
+    """Remove the `lasting_folder`, if there is one, for a process that ends by a signal."""
+    if lasting_folder.cache_info().currsize:
+        shutil.rmtree(lasting_folder(), ignore_errors=True)
+
+
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target`, which nobody else can name beforehand or open, removed at the end."""

@@ -3,12 +3,10 @@
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -23,6 +21,7 @@ from spotify_ml.paths import PROJECT
 from tests.browser import Browser, Page, browser
 from tests.commands import train_each
 from tests.conftest import SAMPLE
+from tests.servers import mlflow_server
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 300
@@ -108,26 +107,6 @@ def test_names_are_text_wherever_they_stand_in_a_page(opened: Browser, tmp_path:
 def test_names_are_text_to_other_readers_of_the_markdown(opened: Browser):
     names = hostile(opened.url)
     assert_only_text(opened.open(rendered(as_markdown(names))), names, opened.url)
-
-
-@contextmanager
-def mlflow_server(uri: str, folder: Path) -> Iterator[str]:
-    """MLflow's own pages of a store; gives their host and port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--port", str(port)]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen([*command, "--workers", "1"], cwd=folder, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None, (folder / "server.log").read_text()
-            assert time.monotonic() < deadline, (folder / "server.log").read_text()
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
 
 
 def visit_mlflow(opened: Browser, server: str, place: str, awaited: str) -> Page:

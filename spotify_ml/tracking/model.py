@@ -149,9 +149,11 @@ def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
 
     The first few go through MLflow's own checks, as those of any caller; of the others these would look at every value.
     """
-    loaded = mlflow.pyfunc.load_model(model.uri, suppress_warnings=True)
     checked, others = rows.head(_EXAMPLE_ROWS), rows.iloc[_EXAMPLE_ROWS:]
-    predicted = loaded.predict(checked), loaded.unwrap_python_model().predict(None, others)
+    # From a server, MLflow fetches the files to a temporary folder, and leaves them there.
+    with temporary_folder():
+        loaded = mlflow.pyfunc.load_model(model.uri, suppress_warnings=True)
+        predicted = loaded.predict(checked), loaded.unwrap_python_model().predict(None, others)
     return np.concatenate([np.asarray(part) for part in predicted])
 
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from spotify_ml.errors import ModelError, SpotifyMLError, shown
+from spotify_ml.files import remove_lasting_folder
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
 from spotify_ml.stops import if_stuck, note, requested
 from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
@@ -93,13 +94,14 @@ def serve(version: Version, folder: Path, host: str, port: int, workers: int, li
     try:
         if workers > 1:
             supervisor = _Supervisor(settings, [settings.bind_socket()])
-            with if_stuck(supervisor.kill_all):
+            with if_stuck(remove_lasting_folder), if_stuck(supervisor.kill_all):
                 supervisor.run()
         else:
             server = _Server(settings)
             if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
                 signal.signal(signal.SIGHUP, server.handle_exit)
-            server.run()
+            with if_stuck(remove_lasting_folder):
+                server.run()
     except SystemExit as error:
         raise ModelError(_ENDED) from error
     if not requested():
