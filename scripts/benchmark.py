@@ -34,7 +34,7 @@ from time import perf_counter
 
 from benchmark_report import COMMANDS, Measured, Results, markdown, write_report
 
-from spotify_ml.paths import PACKAGE, PROJECT
+from spotify_ml.utils.paths import PACKAGE, PROJECT
 
 PARTS = Path(__file__).with_name("benchmark_parts.py")
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"

@@ -59,7 +59,7 @@ def write_catalogue(source: Path, target: Path, n_rows: int, seed: int = 0) -> N
     import pyarrow as pa
     import pyarrow.csv
 
-    from spotify_ml.config import DataConfig
+    from spotify_ml.config.run import DataConfig
     from spotify_ml.data.sources import read_tracks
     from spotify_ml.data.splits import group_codes
 

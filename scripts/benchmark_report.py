@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from spotify_ml.files import staged
+from spotify_ml.utils.files import staged
 
 # Commands that are measured as they are, by the name of their processes.
 COMMANDS = {"reference": ["experiment=reference"], "default": []}

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from spotify_ml.paths import PACKAGE
+from spotify_ml.utils.paths import PACKAGE
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 _HEADERS = {"Content-Type": "application/json"}

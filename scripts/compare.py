@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_ml import paths
-from spotify_ml.command import run_command
+from spotify_ml.cli.command import run_command
+from spotify_ml.utils import paths
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,9 +48,9 @@ def _quoted(text: str) -> str:
 
 def run(composed: "DictConfig") -> None:
     """Read the named runs, write the page, and print the answer."""
-    from spotify_ml.command_check import check_outputs, checked, use_store
-    from spotify_ml.command_config import CompareConfig
-    from spotify_ml.errors import ConfigError
+    from spotify_ml.cli.checks import check_outputs, checked, use_store
+    from spotify_ml.config.commands import CompareConfig
+    from spotify_ml.utils.errors import ConfigError
 
     config = checked(composed, CompareConfig)
     if len(config.runs) < _FEWEST:
@@ -62,10 +62,10 @@ def run(composed: "DictConfig") -> None:
         check_outputs([output], [database])
     use_store(config.tracking.uri)
 
-    from spotify_ml.evaluation.page import write_page
-    from spotify_ml.evaluation.run_report import compare_runs, run_report
-    from spotify_ml.files import staged
+    from spotify_ml.reports.page import write_page
+    from spotify_ml.reports.runs import compare_runs, run_report
     from spotify_ml.tracking.run_reader import read_runs
+    from spotify_ml.utils.files import staged
 
     runs = read_runs(config.tracking, config.runs)
     verdicts = compare_runs(runs)

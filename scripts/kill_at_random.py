@@ -28,10 +28,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from spotify_ml.errors import SpotifyMLError
-from spotify_ml.files import staged
-from spotify_ml.paths import PACKAGE
 from spotify_ml.tracking.registry import find_version, load_version
+from spotify_ml.utils.errors import SpotifyMLError
+from spotify_ml.utils.files import staged
+from spotify_ml.utils.paths import PACKAGE
 
 COMMANDS = ("train", "tune", "promote", "predict", "first")
 # What is killed: the command's process group, its own process, or one of those that it started.

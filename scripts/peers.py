@@ -42,16 +42,16 @@ import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
-from spotify_ml import paths
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
 from spotify_ml.data.sources import read_tracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.errors import ConfigError, SpotifyMLError, did_you_mean
 from spotify_ml.evaluation.metrics import regression_metrics
-from spotify_ml.files import staged
+from spotify_ml.utils import paths
+from spotify_ml.utils.errors import ConfigError, SpotifyMLError, did_you_mean
+from spotify_ml.utils.files import staged
 
 SPLITS = ("recording", "album", "artist", "random")
 SAMPLE = "sample"

@@ -16,7 +16,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_ml.command import run_command
+from spotify_ml.cli.command import run_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def profile(raw: "RawTracks", violations: "list[Violation]") -> str:
     from spotify_ml.data.duplicates import find_duplicates
     from spotify_ml.data.etl import add_derived_columns
     from spotify_ml.evaluation import exploration
-    from spotify_ml.evaluation.page import named
+    from spotify_ml.utils.markdown import named
 
     frame = raw.frame
     found = find_duplicates(frame)
@@ -87,7 +87,7 @@ def profile(raw: "RawTracks", violations: "list[Violation]") -> str:
 
 
 def _overview(raw: "RawTracks") -> str:
-    from spotify_ml.evaluation.page import table
+    from spotify_ml.utils.markdown import table
 
     frame = raw.frame
     popularity = frame["popularity"]
@@ -105,7 +105,7 @@ def _overview(raw: "RawTracks") -> str:
 
 
 def _broken_rows(violations: "list[Violation]") -> str:
-    from spotify_ml.evaluation.page import named, table
+    from spotify_ml.utils.markdown import named, table
 
     rows = [
         [named(each.column), named(each.problem), f"{each.count:,}", named(", ".join(each.examples))]
@@ -116,7 +116,7 @@ def _broken_rows(violations: "list[Violation]") -> str:
 
 
 def _odd_values(frame: "pd.DataFrame") -> str:
-    from spotify_ml.evaluation.page import table
+    from spotify_ml.utils.markdown import table
 
     odd = {f"{name} empty": (frame[name].isna(), "not known") for name in frame}
     odd |= {f"{name} {value}": (frame[name] == value, meaning) for (name, value), meaning in _ODD.items()}
@@ -146,7 +146,7 @@ def _effect(found: "Duplicates") -> str:
 
 
 def _picture(figure: "Figure") -> str:
-    from spotify_ml.evaluation.page import inlined
+    from spotify_ml.utils.markdown import inlined
 
     content = io.BytesIO()
     title = figure.get_suptitle()
@@ -156,9 +156,9 @@ def _picture(figure: "Figure") -> str:
 
 def run(composed: "DictConfig") -> None:
     """Read the configured tracks, and write the page."""
-    from spotify_ml.command_check import check_outputs, checked
-    from spotify_ml.command_config import ProfileConfig
-    from spotify_ml.errors import ConfigError
+    from spotify_ml.cli.checks import check_outputs, checked
+    from spotify_ml.config.commands import ProfileConfig
+    from spotify_ml.utils.errors import ConfigError
 
     config = checked(composed, ProfileConfig)
     output = Path(config.output).resolve()
@@ -169,7 +169,7 @@ def run(composed: "DictConfig") -> None:
     check_outputs([output], [Path(config.data.path)])
 
     from spotify_ml.data.sources import inspect_tracks
-    from spotify_ml.evaluation.page import write_page
+    from spotify_ml.reports.page import write_page
 
     write_page(output, profile(*inspect_tracks(config.data)))
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")

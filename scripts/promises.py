@@ -27,8 +27,8 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient
 
-from spotify_ml.files import staged
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.files import staged
+from spotify_ml.utils.paths import PROJECT
 
 FOLDER = PROJECT / "tests" / "promises"
 FIGURES, BEFORE = FOLDER / "figures.json", FOLDER / "before.tar.xz"

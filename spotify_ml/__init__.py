@@ -1,14 +1,11 @@
 """Predict how popular a Spotify track is, as an experiment-tracked machine-learning project."""
 
-import time
 from typing import TYPE_CHECKING
+
+from spotify_ml.utils.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from spotify_ml.tracking.registry import ScoringModel
-
-__version__ = "0.1.0"
-# A source that was changed later than this may not be what the process runs.
-LOADED_AT = time.time()
 
 
 def load_model(uri: str = "models:/spotify-popularity@champion", tracking_uri: str | None = None) -> "ScoringModel":

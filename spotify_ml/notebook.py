@@ -8,22 +8,22 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from spotify_ml.config import RunConfig, SplitConfig, TrackingConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, SplitConfig, TrackingConfig
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.held_out import novelty
 from spotify_ml.data.outputs import feature_info
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.errors import ConfigError, without_passwords
-from spotify_ml.evaluation.run_report import compare_runs, run_report
 from spotify_ml.features.labels import family, label
 from spotify_ml.features.parts import Part
-from spotify_ml.paths import CONF, database_path, register_resolvers
-from spotify_ml.report import Summary
+from spotify_ml.reports.runs import compare_runs, run_report
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import ConfigError, without_passwords
+from spotify_ml.utils.paths import CONF, database_path, register_resolvers
 
 _SPLITS = ("recording", "album", "artist", "random")
 _COMPARED = 2

@@ -8,15 +8,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from spotify_ml import paths
-from spotify_ml.command import run_command
-from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.cli.command import run_command
 from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table, rejected_path
+from spotify_ml.utils import paths
+from spotify_ml.utils.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from spotify_ml.command_config import PredictConfig
+    from spotify_ml.config.commands import PredictConfig
     from spotify_ml.scoring.rows import Tally
 
 STANDARD = "-"
@@ -25,8 +25,8 @@ _SHOWN = 10
 
 def run(composed: "DictConfig") -> None:
     """Score what the configuration names, and say what was done."""
-    from spotify_ml.command_check import checked, use_store
-    from spotify_ml.command_config import PredictConfig
+    from spotify_ml.cli.checks import checked, use_store
+    from spotify_ml.config.commands import PredictConfig
 
     config = checked(composed, PredictConfig)
     source, target = places(config)
@@ -74,7 +74,7 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     ConfigError
         If there can be no such output.
     """
-    from spotify_ml.command_check import check_outputs
+    from spotify_ml.cli.checks import check_outputs
 
     source = None if config.input == STANDARD else Path(config.input)
     target = None if config.output == STANDARD else Path(config.output)

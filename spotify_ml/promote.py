@@ -7,13 +7,13 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from spotify_ml.command import run_command
+from spotify_ml.cli.command import run_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from omegaconf import DictConfig
 
-    from spotify_ml.command_config import PromoteConfig
+    from spotify_ml.config.commands import PromoteConfig
     from spotify_ml.tracking.promotion import Decision, PromotionRecord
     from spotify_ml.tracking.registry import Version
 
@@ -33,7 +33,7 @@ def promote(config: "PromoteConfig") -> "Decision":
     SpotifyMLError
         If there is no such version, it cannot be compared fairly, or the store cannot be used.
     """
-    from spotify_ml.errors import ConfigError
+    from spotify_ml.utils.errors import ConfigError
 
     if config.rollback and (config.force or config.version is not None):
         raise ConfigError("config: rollback=true goes back to the champion before; leave out version=… and force=true")
@@ -78,8 +78,8 @@ def _previous(client: "MlflowClient", config: "PromoteConfig") -> tuple["Version
 def _roll_back(
     client: "MlflowClient", config: "PromoteConfig", record: "PromotionRecord", champion: "Version", version: "Version"
 ) -> "Decision":
-    from spotify_ml.errors import TrackingError
     from spotify_ml.tracking.promotion import Decision, carry_out
+    from spotify_ml.utils.errors import TrackingError
 
     why = f"version {champion.number} was rolled back"
     decision = Decision("restored", version, champion, why, record.run_id)
@@ -129,8 +129,8 @@ def _decide(
 
 def run(composed: "DictConfig") -> None:
     """Promote as configured, and say what was decided."""
-    from spotify_ml.command_check import checked, use_store
-    from spotify_ml.command_config import PromoteConfig
+    from spotify_ml.cli.checks import checked, use_store
+    from spotify_ml.config.commands import PromoteConfig
 
     config = checked(composed, PromoteConfig)
     use_store(config.tracking.uri)

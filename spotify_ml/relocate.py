@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from spotify_ml.command import run_command
+from spotify_ml.cli.command import run_command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 def run(composed: "DictConfig") -> None:
     """Rewrite the locations in the configured store, and say how many."""
-    from spotify_ml.command_check import checked, use_store
-    from spotify_ml.command_config import RelocateConfig
+    from spotify_ml.cli.checks import checked, use_store
+    from spotify_ml.config.commands import RelocateConfig
 
     config = checked(composed, RelocateConfig)
     use_store(config.tracking.uri)

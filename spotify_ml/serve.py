@@ -5,7 +5,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from spotify_ml.command import run_command
+from spotify_ml.cli.command import run_command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def run(composed: "DictConfig") -> None:
     """Find the model, check its files, and serve it until Ctrl-C."""
-    from spotify_ml.command_check import checked, use_store
-    from spotify_ml.command_config import ServeConfig
+    from spotify_ml.cli.checks import checked, use_store
+    from spotify_ml.config.commands import ServeConfig
 
     config = checked(composed, ServeConfig)
     _check_free(config.host, config.port)
@@ -46,7 +46,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _check_free(host: str, port: int) -> None:
-    from spotify_ml.errors import ConfigError
+    from spotify_ml.utils.errors import ConfigError
 
     try:
         with socket.create_server((host, port)):

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 
 _PATIENCE_S = 120
 _IDENTITY = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
@@ -30,7 +30,7 @@ sys.exit(int(asked.recv(16) or 70))
 # Imports once what commands import, and forks for each.
 _SERVER = """
 import importlib, json, os, runpy, select, signal, socket, sys
-import spotify_ml.evaluation.figures, spotify_ml.predict, spotify_ml.promote, spotify_ml.serve, spotify_ml.train
+import spotify_ml.reports.figures.figures, spotify_ml.predict, spotify_ml.promote, spotify_ml.serve, spotify_ml.train
 import spotify_ml.scoring.folders, spotify_ml.tracking.contest, spotify_ml.tracking.record, spotify_ml.tuning.tune
 import mlflow.sklearn, skops.io
 

@@ -13,9 +13,9 @@ os.environ.pop("MLFLOW_REGISTRY_URI", None)
 import pandas as pd
 import pytest
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.paths import PACKAGE, PROJECT, register_resolvers
+from spotify_ml.utils.paths import PACKAGE, PROJECT, register_resolvers
 from tests.postgresql import database, new_database, postgresql_server  # noqa: F401 - fixtures
 
 # As every command does.

@@ -22,11 +22,11 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import SpotifyMLError
-from spotify_ml.paths import CONF, PROJECT
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import SpotifyMLError
+from spotify_ml.utils.paths import CONF, PROJECT
 from tests.commands import train_each
 
 PATIENCE_S = 60

@@ -5,9 +5,9 @@ import errno
 import pytest
 from xgboost.core import XGBoostError
 
-from spotify_ml.command_errors import explain, is_mendable, lacks
-from spotify_ml.errors import ConfigError, OutputError
-from spotify_ml.models.estimators import library_refusals
+from spotify_ml.cli.messages import explain, is_mendable, lacks
+from spotify_ml.models.fit import library_refusals
+from spotify_ml.utils.errors import ConfigError, OutputError
 
 MEMORY, THREADS = "there is not enough memory", "no more threads or processes can be started"
 

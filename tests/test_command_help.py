@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import spotify_ml
-from spotify_ml.command_help import command_help
-from spotify_ml.config import EnsembleConfig
-from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, PROJECT
+from spotify_ml.cli.help import command_help
+from spotify_ml.config.models import EnsembleConfig
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF, PROJECT
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PROGRAMS = {

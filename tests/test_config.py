@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from spotify_ml.command_config import PromoteConfig
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import known_keys, validate, validate_as
-from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF, PROJECT
-from spotify_ml.train import train
+from spotify_ml.config.check import known_keys, validate, validate_as
+from spotify_ml.config.commands import PromoteConfig
+from spotify_ml.config.run import RunConfig
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF, PROJECT
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 

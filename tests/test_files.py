@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml import files
-from spotify_ml.errors import OutputError
-from spotify_ml.files import reason_of, remove_abandoned, staged, temporary_folder
-from spotify_ml.process import machine_token
+from spotify_ml.utils import files
+from spotify_ml.utils.errors import OutputError
+from spotify_ml.utils.files import reason_of, remove_abandoned, staged, temporary_folder
+from spotify_ml.utils.process import machine_token
 
 
 def test_the_next_start_removes_what_a_killed_process_was_writing(tmp_path: Path):
-    program = "import os, sys; from pathlib import Path; from spotify_ml.files import staged\n"
+    program = "import os, sys; from pathlib import Path; from spotify_ml.utils.files import staged\n"
     program += "with staged(Path(sys.argv[1])) as file: file.write_text('half'); os.kill(os.getpid(), 9)"
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "scored.csv")], check=False)
     assert killed.returncode == -9
@@ -38,7 +38,7 @@ def test_a_temporary_folder_holds_those_of_libraries_and_goes_with_a_process_tha
         remove_abandoned(tmp_path)
         assert folder.is_dir()
     assert tempfile.gettempdir() == str(tmp_path)
-    program = "import os, tempfile; from spotify_ml.files import lasting_folder, temporary_folder\n"
+    program = "import os, tempfile; from spotify_ml.utils.files import lasting_folder, temporary_folder\n"
     program += "lasting_folder()\nif not os.fork(): raise SystemExit\nos.wait(); assert lasting_folder().is_dir()\n"
     for end, left in (("", 0), ("\nwith temporary_folder(): tempfile.mkdtemp(); os.kill(os.getpid(), 9)", 2)):
         subprocess.run([sys.executable, "-c", program + end], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)

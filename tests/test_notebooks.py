@@ -11,9 +11,9 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from spotify_ml.errors import ConfigError, TrackingError
 from spotify_ml.notebook import comparison, configure, feature_table, latest_runs, run, split_table
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.errors import ConfigError, TrackingError
+from spotify_ml.utils.paths import PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 # Calls, imports and what they give is all that a notebook is made of.

@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
 from spotify_ml.data.csv_text import write_csv
-from spotify_ml.evaluation.page import code, named, table, write_page
-from spotify_ml.paths import PROJECT
+from spotify_ml.reports.page import write_page
+from spotify_ml.utils.markdown import code, named, table
+from spotify_ml.utils.paths import PROJECT
 from tests.browser import Browser, Page, browser
 from tests.commands import train_each
 from tests.conftest import SAMPLE

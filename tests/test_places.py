@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.paths import PROJECT
-from spotify_ml.places import folder_of, paths_in, shared_folder, shared_overrides, shared_text, shared_value
+from spotify_ml.utils.paths import PROJECT
+from spotify_ml.utils.places import folder_of, paths_in, shared_folder, shared_overrides, shared_text, shared_value
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import spotify_ml
-from spotify_ml.command_config import PredictConfig
-from spotify_ml.config_check import validate_as
+from spotify_ml.config.check import validate_as
+from spotify_ml.config.commands import PredictConfig
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
-from spotify_ml.paths import CONF
 from spotify_ml.predict import _summary, places
 from spotify_ml.scoring.rows import Tally
+from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.utils.paths import CONF
 from tests.tracking import conftest
 from tests.tracking.conftest import CHAMPION, Store
 

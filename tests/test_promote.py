@@ -13,18 +13,18 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.command_config import PromoteConfig
-from spotify_ml.config_check import validate, validate_as
+from spotify_ml.config.check import validate, validate_as
+from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.held_out import read_split
-from spotify_ml.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
-from spotify_ml.paths import CONF
 from spotify_ml.promote import promote
-from spotify_ml.report import Summary
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking import contest, promotion
 from spotify_ml.tracking.promotion import Decision
 from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_digest
 from spotify_ml.tracking.registry import Version, find_version
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
+from spotify_ml.utils.paths import CONF
 from tests.conftest import SAMPLE
 
 MODEL, CATEGORY = "spotify-popularity", "spotify-popularity-category"

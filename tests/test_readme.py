@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from mlflow import MlflowClient
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 from tests.checkout import Checkout, clone, commands, serve
 
 PAGES = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.report import Summary, summary_table, unbeaten_baseline
+from spotify_ml.evaluation.metric_names import unbeaten_baseline
+from spotify_ml.reports.summary import Summary, summary_table
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml import run_check
-from spotify_ml.errors import ConfigError, DataError
-from spotify_ml.paths import CONF
-from spotify_ml.run_check import check_run, discard_if_empty
+from spotify_ml.cli import run_check
+from spotify_ml.cli.run_check import check_run, discard_if_empty
+from spotify_ml.utils.errors import ConfigError, DataError
+from spotify_ml.utils.paths import CONF
 
 PATIENCE_S = 60
 HEAVY = {"mlflow", "xgboost", "sklearn", "pandas", "matplotlib", "numpy", "optuna", "sqlalchemy"}

@@ -2,7 +2,7 @@
 
 import re
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 
 
 def test_every_test_that_the_page_names_is_there():

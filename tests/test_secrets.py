@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from spotify_ml.errors import without_passwords
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.errors import without_passwords
+from spotify_ml.utils.paths import PROJECT
 from tests.conftest import SAMPLE
 
 PLANTED = "h0rse-b4ttery"

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from spotify_ml.stops import deferred
+from spotify_ml.utils.stops import deferred
 from tests.tracking import conftest
 from tests.tracking.conftest import CHAMPION, Store
 
@@ -48,7 +48,8 @@ def _start(*arguments: str, cwd: Path, before: Callable[[], None] = _signals_as_
 _PROGRAM = """
 import os, sys, time, types
 from pathlib import Path
-from spotify_ml import command, stops
+from spotify_ml.cli import command
+from spotify_ml.utils import stops
 
 def ready():
     print("ready", flush=True)
@@ -57,7 +58,7 @@ def task(*_):
 {task}
 
 # In place of Hydra, which takes longer to import than these tests take.
-sys.modules["spotify_ml.command_run"] = types.SimpleNamespace(ask_hydra=task)
+sys.modules["spotify_ml.cli.hydra_app"] = types.SimpleNamespace(ask_hydra=task)
 command.run_command(task, "train")
 """
 

@@ -17,7 +17,7 @@ FULL = Path("/dev/full")
 
 PROGRAM = """
 import os, sys
-from spotify_ml import streams
+from spotify_ml.utils import streams
 streams.make_lenient()
 opened = os.open("opened.txt", os.O_CREAT | os.O_WRONLY)
 for number in range(20000):
@@ -69,7 +69,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory, sample_rows: pd.DataFrame) ->
 
 @pytest.fixture(scope="module")
 def sample_rows() -> pd.DataFrame:
-    from spotify_ml.paths import PACKAGE
+    from spotify_ml.utils.paths import PACKAGE
 
     return pd.read_parquet(PACKAGE / "data" / "sample" / "spotify_by_genre.parquet").head(2000)
 

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import open_dict
 
-from spotify_ml.paths import CONF
 from spotify_ml.train import run as task
+from spotify_ml.utils.paths import CONF
 
 pytestmark = pytest.mark.slow
 

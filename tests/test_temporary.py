@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 from tests.conftest import SAMPLE
 from tests.servers import free_port, mlflow_server, wait_for
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from spotify_ml import threads
+from spotify_ml.utils import threads
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 
 
 @pytest.fixture(scope="module")

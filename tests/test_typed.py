@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.command_config import PredictConfig
-from spotify_ml.config_check import validate_as
-from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF
-from spotify_ml.typed import arguments_in_order, misread, quoted
+from spotify_ml.config.check import validate_as
+from spotify_ml.config.commands import PredictConfig
+from spotify_ml.config.typed import arguments_in_order, misread, quoted
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF
 
 PATIENCE_S = 60
 TEXTS = [

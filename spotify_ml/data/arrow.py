@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 # What is raised of a time that Python has no value for: one in the year 17036, or in a time zone that is not known.
 _NO_TIME = (OverflowError, ValueError, pa.ArrowInvalid)

@@ -16,7 +16,7 @@ from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
 from spotify_ml.data.header import SAVE, format_error, header_line, names_in, repeated_names
 from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.schema import COLUMNS, Kind
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 # What one batch holds: some 45,000 rows of CSV, or as many of Parquet.
 _BLOCK = 8 * 2**20

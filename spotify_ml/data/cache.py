@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from spotify_ml import LOADED_AT
-from spotify_ml.config import CacheConfig, LocalCacheConfig
-from spotify_ml.errors import OutputError
-from spotify_ml.files import WORK, folder_beside, is_abandoned, is_in_use, staged, temporary_folder
-from spotify_ml.paths import PACKAGE
+from spotify_ml.config.run import CacheConfig, LocalCacheConfig
+from spotify_ml.utils.errors import OutputError
+from spotify_ml.utils.files import WORK, folder_beside, is_abandoned, is_in_use, staged, temporary_folder
+from spotify_ml.utils.paths import PACKAGE
+from spotify_ml.utils.version import LOADED_AT
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from spotify_ml.data.schema import (
 from spotify_ml.data.tables import as_frame
 from spotify_ml.data.texts import read_texts
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 OutOfRange = Literal["refuse", "clip"]
 

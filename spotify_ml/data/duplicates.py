@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from spotify_ml.config import SplitConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import group_codes, split_tracks
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 MS_PER_MINUTE = 60_000
 MOODS = ("Chill/Happy", "Energetic/Sad", "Happy/High Energy", "Sad/Low Energy")

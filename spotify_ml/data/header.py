@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 SAVE = "save it as comma-separated UTF-8"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

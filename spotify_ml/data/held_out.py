@@ -11,12 +11,12 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 
-from spotify_ml.config import CleaningConfig, DataConfig, SplitConfig
+from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import read_tracks
 from spotify_ml.data.splits import FINGERPRINT, Split, group_codes, split_tracks
-from spotify_ml.errors import DataError
-from spotify_ml.paths import CONF, PROJECT, register_resolvers
+from spotify_ml.utils.errors import DataError
+from spotify_ml.utils.paths import CONF, PROJECT, register_resolvers
 
 _KEYS = [*FINGERPRINT, "artists", "album_name", "track_name"]
 # From the smallest groups to the largest: each joins what those before it join.

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 # What reading a damaged file raises; where the damage is in a name, pyarrow decodes it unguarded.
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from spotify_ml.config import DataConfig
-from spotify_ml.errors import DataError
-from spotify_ml.paths import PACKAGE
+from spotify_ml.config.run import DataConfig
+from spotify_ml.utils.errors import DataError
+from spotify_ml.utils.paths import PACKAGE
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 # What to do where there is no file of tracks.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from spotify_ml.config import RunConfig
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from spotify_ml.data.arrow import listed, plain
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
 from spotify_ml.data.texts import read_texts
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 EXAMPLES = 3
 # How a problem begins that is a number outside of the range of its column.

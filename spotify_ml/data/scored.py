@@ -17,7 +17,7 @@ from spotify_ml.data.csv_text import csv_lines
 from spotify_ml.data.formulas import escaped_row, escaped_rows
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 # What stood in the cells of a CSV that have no value of their column's type, as JSON.
 UNREADABLE = "unreadable"

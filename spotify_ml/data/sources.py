@@ -16,14 +16,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.batches import READ_AS
 from spotify_ml.data.header import SAVE, header_line, names_in
 from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.place import HINTS
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, shown
 
 # A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
 _BLOCK = 10 * 2**20

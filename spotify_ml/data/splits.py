@@ -9,9 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupKFold, ShuffleSplit
 
-from spotify_ml.config import SplitConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 # Equal in all nine: the same recording, under whatever id.
 FINGERPRINT = (

@@ -10,7 +10,7 @@ from pyarrow.interchange import from_dataframe
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import AUDIO, NAMES
-from spotify_ml.errors import DataError, did_you_mean, shown
+from spotify_ml.utils.errors import DataError, did_you_mean, shown
 
 _GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mapping of columns"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.schema import AUDIO, EXAMPLES, LIST_SEPARATOR, NAMES, TARGET, TEXT
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 # What the endpoints wrap their objects in; a playlist's entries say `item` since 2026, and `track` before.
 _WRAPPERS = {

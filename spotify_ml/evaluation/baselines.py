@@ -7,15 +7,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from spotify_ml.config import FeatureSet, RunConfig, model_config
+from spotify_ml.config.models import model_config
+from spotify_ml.config.run import FeatureSet, RunConfig
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.genres import GenreSet
-from spotify_ml.files import staged
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names, task_target
+from spotify_ml.utils.files import staged
 
 # Name to features and model: a line, what can be heard, and the reference pipeline.
 _FITTED: dict[str, tuple[FeatureSet, Literal["linear", "xgboost", "xgboost_reference"]]] = {

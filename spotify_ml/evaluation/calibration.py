@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from spotify_ml.evaluation.errors import grouped_means
+from spotify_ml.evaluation.by_group import grouped_means
 
 _MOST_PARTS = 10
 # Fewer rows have no spread to speak of.

@@ -10,7 +10,7 @@ from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.genres import FEWEST_TRACKS
 from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names, sample_weights

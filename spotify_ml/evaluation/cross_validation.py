@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from spotify_ml.config import RunConfig
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.splits import Split, fold_splits
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features.factory import build_matrices

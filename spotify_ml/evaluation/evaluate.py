@@ -10,7 +10,7 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
 from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names
 

@@ -9,8 +9,8 @@ from xgboost import XGBModel
 
 from spotify_ml.evaluation.importance import family_importance, feature_importance
 from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.models.estimators import FittedEstimators
 from spotify_ml.models.explanation import contributions, is_explainable
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, class_names
 
 _FEWEST_ROWS, _MOST_ROWS = 100, 500

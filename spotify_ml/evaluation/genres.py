@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.evaluation.errors import errors_by
+from spotify_ml.evaluation.by_group import errors_by
 
 # Below this a genre's error says more about its few tracks than about the genre.
 FEWEST_TRACKS = 30
@@ -13,14 +13,14 @@ FEWEST_TRACKS = 30
 def errors_by_genre(
     genres: pd.Series, errors: dict[str, np.ndarray], groups: np.ndarray, fewest_tracks: int = FEWEST_TRACKS
 ) -> pd.DataFrame:
-    """Return `spotify_ml.evaluation.errors.errors_by` of every genre with enough tracks, worst first.
+    """Return `spotify_ml.evaluation.by_group.errors_by` of every genre with enough tracks, worst first.
 
     Parameters
     ----------
     genres : Series of str, shape (n_rows,)
         The ``;``-joined genres of every row, which counts for each of them.
     errors, groups
-        As of `spotify_ml.evaluation.errors.errors_by`.
+        As of `spotify_ml.evaluation.by_group.errors_by`.
     fewest_tracks : int
         Genres with fewer are left out.
     """

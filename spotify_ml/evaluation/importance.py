@@ -11,7 +11,7 @@ from xgboost import XGBModel
 
 from spotify_ml.features.labels import FAMILIES, family
 from spotify_ml.features.parts import Part
-from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names, task_target
 

@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spotify_ml.config import FeatureSet
+from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.etl import ENERGY_LEVELS, MOODS, TEMPO_LEVELS
 from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.splits import Split

@@ -12,7 +12,7 @@ import pandas as pd
 import skops.io
 from sklearn.compose import ColumnTransformer
 
-from spotify_ml.config import FeatureSet
+from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.features.catalogue import CatalogueStatistics

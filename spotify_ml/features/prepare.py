@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import skops.io
 
-from spotify_ml.config import LocalCacheConfig, RunConfig
+from spotify_ml.config.combinations import reasons_against_files
+from spotify_ml.config.run import LocalCacheConfig, RunConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.prepare import split_origin
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
-from spotify_ml.engine.support import reasons_against_files
 from spotify_ml.features.factory import build_matrices, train_folds, train_half
 from spotify_ml.features.on_disk import TRANSFORMER_FILE, matrix_path, read_columns, write_columns, write_matrices
 from spotify_ml.features.parts import Matrices, Part, Storage
-from spotify_ml.memory import return_freed
+from spotify_ml.utils.memory import return_freed
 
 log = logging.getLogger(__name__)
 

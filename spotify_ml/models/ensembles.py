@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import nnls
 
-from spotify_ml.config import ClassificationConfig, EnsembleConfig, RegressionConfig, TwoPartConfig
-from spotify_ml.errors import ConfigError, DataError
+from spotify_ml.config.models import ClassificationConfig, EnsembleConfig, RegressionConfig, TwoPartConfig
 from spotify_ml.features.parts import Matrices
 from spotify_ml.features.totals import DEAD
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
-from spotify_ml.models.estimators import FittedEstimators, fit_single, refit
+from spotify_ml.models.fit import FittedEstimators, fit_single, refit
 from spotify_ml.models.targets import Task, class_names, task_target
+from spotify_ml.utils.errors import ConfigError, DataError
 
 
 def fit_average(config: EnsembleConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:

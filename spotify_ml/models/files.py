@@ -15,9 +15,9 @@ from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.data.csv_text import write_csv
-from spotify_ml.errors import OutputError, SpotifyMLError
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import load_estimator, predict_matrix
+from spotify_ml.utils.errors import OutputError, SpotifyMLError
 
 FEATURES_FILE = "features.skops"
 INTERVALS_FILE = "intervals.json"

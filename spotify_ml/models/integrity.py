@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from spotify_ml.errors import ModelError
+from spotify_ml.utils.errors import ModelError
 
 # In the format of sha256sum: `sha256sum -c SHA256SUMS` says the same by hand.
 SUMS_FILE = "SHA256SUMS"

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from xgboost import Booster, QuantileDMatrix, train
 
-from spotify_ml.errors import ConfigError, shown
 from spotify_ml.features.statistics import assign_folds
-from spotify_ml.stops import deferred
+from spotify_ml.utils.errors import ConfigError, shown
+from spotify_ml.utils.stops import deferred
 
 LOWEST, HIGHEST = 0.0, 100.0
 # Popularity comes in whole points: no track is told more exactly than by half of one.

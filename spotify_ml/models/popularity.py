@@ -14,12 +14,12 @@ from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import ConfigError, ModelError, shown
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.parts import Part
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
 from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
 from spotify_ml.models.tree_shap import TreeShap
+from spotify_ml.utils.errors import ConfigError, ModelError, shown
 
 # XGBoost gives every thread so many rows at a time.
 _BLOCK_ROWS = 64

@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from spotify_ml.config import EnsembleConfig, ModelConfig, SingleConfig, TwoPartConfig
-from spotify_ml.errors import ConfigError
-from spotify_ml.models.estimators import build_estimator, library_refusals
+from spotify_ml.config.models import EnsembleConfig, ModelConfig, SingleConfig, TwoPartConfig
+from spotify_ml.models.fit import build_estimator, library_refusals
 from spotify_ml.models.targets import Task, class_names
+from spotify_ml.utils.errors import ConfigError
 
 _ROWS, _COLUMNS = 60, 4
 # What each family calls the number of its trees, and what stops it early.

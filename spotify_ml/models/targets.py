@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.data.etl import POPULARITY_EDGES, POPULARITY_LEVELS
 
 # Popularity 0 is a band of its own: a seventh of all rows, and mostly second ids of songs that live elsewhere.

@@ -13,11 +13,11 @@ from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, Output, ParquetOutput, RejectedRows
 from spotify_ml.data.units import Scales
-from spotify_ml.errors import DataError, shown
-from spotify_ml.files import staged
 from spotify_ml.scoring import is_parquet, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
-from spotify_ml.streams import open_standard_output
+from spotify_ml.utils.errors import DataError, shown
+from spotify_ml.utils.files import staged
+from spotify_ml.utils.streams import open_standard_output
 
 
 def score_file(

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spotify_ml.errors import DataError, OutputError
-from spotify_ml.files import staged
 from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table
 from spotify_ml.scoring.files import score_file
 from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.utils.errors import DataError, OutputError
+from spotify_ml.utils.files import staged
 
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 

@@ -11,7 +11,7 @@ from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import CsvInput, Input, ParquetInput
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import check_keys
-from spotify_ml.errors import DataError, did_you_mean, shown
+from spotify_ml.utils.errors import DataError, did_you_mean, shown
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 _ORIGIN = "the request"

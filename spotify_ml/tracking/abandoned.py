@@ -9,10 +9,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 
-from spotify_ml.files import remove_abandoned
-from spotify_ml.places import folder_of
-from spotify_ml.process import machine, started
 from spotify_ml.tracking.versions import TAG_LENGTH
+from spotify_ml.utils.files import remove_abandoned
+from spotify_ml.utils.places import folder_of
+from spotify_ml.utils.process import machine, started
 
 log = logging.getLogger(__name__)
 

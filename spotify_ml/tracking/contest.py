@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from spotify_ml.command_config import PromoteConfig
+from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.paired import Contender, compare_pair
+from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.schema import NAMES, TARGET
-from spotify_ml.errors import ConfigError, DataError, ModelError, TrackingError
 from spotify_ml.evaluation.baselines import quick_baselines
-from spotify_ml.evaluation.gate import Condition, Verdict, better_of, judge
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.evaluation.paired import Contender, compare_pair
 from spotify_ml.models.targets import Task
 from spotify_ml.tracking.provenance import Provenance, fitted_on, read_provenance, schema_changes
 from spotify_ml.tracking.registry import ScoringModel, Version, load_version
+from spotify_ml.utils.errors import ConfigError, DataError, ModelError, TrackingError
 
 _TIMED_ROWS, _TIMED_ROUNDS = 1000, 5
 _FEWEST_GROUPS = 2

@@ -24,16 +24,17 @@ from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from spotify_ml.config import EnsembleConfig, RunConfig
+from spotify_ml.config.models import EnsembleConfig
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
-from spotify_ml.errors import OutputError
-from spotify_ml.files import reason_of, temporary_folder
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import PACKAGE
 from spotify_ml.tracking.versions import SUMS_TAG, model_requirements
+from spotify_ml.utils.errors import OutputError
+from spotify_ml.utils.files import reason_of, temporary_folder
+from spotify_ml.utils.paths import PACKAGE
 
 _EXAMPLE_ROWS = 3
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from spotify_ml.errors import TrackingError
-from spotify_ml.places import shared_text
-from spotify_ml.stops import deferred, if_stuck, status_of
 from spotify_ml.tracking.abandoned import end_broken
 from spotify_ml.tracking.store import store_errors
+from spotify_ml.utils.errors import TrackingError
+from spotify_ml.utils.places import shared_text
+from spotify_ml.utils.stops import deferred, if_stuck, status_of
 
 log = logging.getLogger(__name__)
 

@@ -14,19 +14,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.command_config import PromoteConfig
-from spotify_ml.errors import TrackingError
-from spotify_ml.evaluation.gate import Verdict
-from spotify_ml.files import temporary_folder
-from spotify_ml.paths import database_path
-from spotify_ml.places import shared_text
-from spotify_ml.stops import deferred
+from spotify_ml.comparison.gate import Verdict
+from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH
 from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
+from spotify_ml.utils.errors import TrackingError
+from spotify_ml.utils.files import temporary_folder
+from spotify_ml.utils.paths import database_path
+from spotify_ml.utils.places import shared_text
+from spotify_ml.utils.stops import deferred
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from pydantic import ValidationError
 
-from spotify_ml.config import DataConfig, RecordedConfig
+from spotify_ml.config.run import DataConfig, RecordedConfig
 from spotify_ml.data.held_out import SplitTracks, read_split, same_data
-from spotify_ml.errors import DataError, TrackingError
-from spotify_ml.files import temporary_folder
-from spotify_ml.places import folder_of
 from spotify_ml.tracking.abandoned import FOLDER_TAG
 from spotify_ml.tracking.registry import Version
+from spotify_ml.utils.errors import DataError, TrackingError
+from spotify_ml.utils.files import temporary_folder
+from spotify_ml.utils.places import folder_of
 
 # As long as the digests that MLflow computes.
 _DIGEST_LENGTH = 8

@@ -10,9 +10,9 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from mlflow.types.schema import AnyType, Schema
 
-from spotify_ml.errors import SpotifyMLError
 from spotify_ml.models.integrity import SUMS_FILE, check_files
 from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.utils.errors import SpotifyMLError
 
 
 class PopularityPyfunc(PythonModel):

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
-from spotify_ml.errors import StoreError, without_passwords
-from spotify_ml.paths import STORE_VARIABLE, database_path
+from spotify_ml.utils.errors import StoreError, without_passwords
+from spotify_ml.utils.paths import STORE_VARIABLE, database_path
 
 _REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _HTTP = ("http://", "https://")

@@ -14,20 +14,18 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.config import RunConfig
+from spotify_ml.comparison.predictions import FILE as PREDICTIONS
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.data.sources import RawFile
-from spotify_ml.evaluation.drawing import FigureProcess
-from spotify_ml.evaluation.model_card import Origin, model_card, write_model_card
-from spotify_ml.evaluation.predictions import FILE as PREDICTIONS
+from spotify_ml.evaluation.metric_names import unbeaten_baseline
+from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
-from spotify_ml.places import paths_in, shared_folder, shared_overrides, shared_path
-from spotify_ml.report import Summary, unbeaten_baseline
-from spotify_ml.result import Result
-from spotify_ml.stops import deferred
-from spotify_ml.timing import Stopwatch
+from spotify_ml.reports.figures.drawing import FigureProcess
+from spotify_ml.reports.model_card import Origin, model_card, write_model_card
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
@@ -35,6 +33,9 @@ from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.provenance import CONFIG, rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
+from spotify_ml.utils.places import paths_in, shared_folder, shared_overrides, shared_path
+from spotify_ml.utils.stops import deferred
+from spotify_ml.utils.timing import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -277,6 +278,8 @@ def record_result(
     test_rows = tracks.loc[test.features.index[checked], [name for name in NAMES if name != TARGET]]
     with clock.stage("record"):
         run.log_tags({"data.sha256": result.raw.sha256})
+        if result.threads is not None:
+            run.log_cluster(result.threads)
         logged = run.create_model()
         run.log_metrics(metrics, logged)
         run.log_learning_curve(curve)

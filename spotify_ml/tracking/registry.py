@@ -21,13 +21,13 @@ from mlflow.utils.uri import is_local_uri
 
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
-from spotify_ml.files import lasting_folder
 from spotify_ml.models.integrity import check_files
-from spotify_ml.paths import default_store
 from spotify_ml.tracking.reach import named
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.tracking.versions import SUMS_TAG
+from spotify_ml.utils.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
+from spotify_ml.utils.files import lasting_folder
+from spotify_ml.utils.paths import default_store
 
 log = logging.getLogger(__name__)
 
@@ -250,6 +250,6 @@ def _refusals(kind: type[SpotifyMLError]) -> Iterator[None]:
             raise
         raise kind(error.message) from error
     except Exception as error:
-        if type(error).__module__ != f"{_PACKAGE}.errors":
+        if not any(each.__name__ == SpotifyMLError.__name__ for each in type(error).__mro__):
             raise
         raise kind(str(error)) from error

@@ -5,11 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import TrackingError
-from spotify_ml.paths import database_path
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking.reach import named
 from spotify_ml.tracking.store import artifacts_of, open_store, store_errors
+from spotify_ml.utils.errors import TrackingError
+from spotify_ml.utils.paths import database_path
 
 # Every column of MLflow's tables that says where files are; what a run was made from and with is history and stays.
 _LOCATIONS = (

@@ -11,14 +11,14 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
-from spotify_ml.config import RecordedConfig, TrackingConfig
-from spotify_ml.errors import TrackingError, did_you_mean
-from spotify_ml.evaluation.predictions import read_predictions
-from spotify_ml.evaluation.recorded_run import RecordedRun
-from spotify_ml.files import temporary_folder
-from spotify_ml.report import COLUMNS
+from spotify_ml.comparison.predictions import read_predictions
+from spotify_ml.comparison.recorded_run import RecordedRun
+from spotify_ml.config.run import RecordedConfig, TrackingConfig
+from spotify_ml.evaluation.metric_names import COLUMNS
 from spotify_ml.tracking.registry import find_version
 from spotify_ml.tracking.store import open_store, store_errors
+from spotify_ml.utils.errors import TrackingError, did_you_mean
+from spotify_ml.utils.files import temporary_folder
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{4,31}")

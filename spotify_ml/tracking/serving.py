@@ -19,11 +19,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from spotify_ml.errors import ModelError, SpotifyMLError, shown
-from spotify_ml.files import remove_lasting_folder
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
-from spotify_ml.stops import if_stuck, note, requested
 from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
+from spotify_ml.utils.errors import ModelError, SpotifyMLError, shown
+from spotify_ml.utils.files import remove_lasting_folder
+from spotify_ml.utils.stops import if_stuck, note, requested
 
 # Processes that answer are given what to serve by their environment.
 _SERVED = "SPOTIFY_ML_SERVED"

@@ -18,11 +18,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
-from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import StoreError, TrackingError, without_passwords
-from spotify_ml.files import reason_of, remove_abandoned, temporary_folder
-from spotify_ml.paths import STORE_VARIABLE, database_path
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking.reach import check_store, named
+from spotify_ml.utils.errors import StoreError, TrackingError, without_passwords
+from spotify_ml.utils.files import reason_of, remove_abandoned, temporary_folder
+from spotify_ml.utils.paths import STORE_VARIABLE, database_path
 
 # mlflow imports polars where that is installed, whose handler lets a read that waits go on after Ctrl-C.
 if hasattr(signal, "siginterrupt"):

@@ -9,15 +9,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from spotify_ml.config import RunConfig
-from spotify_ml.errors import ConfigError, TrackingError
-from spotify_ml.files import remove_abandoned
-from spotify_ml.places import folder_of, shared_folder, shared_text
-from spotify_ml.stops import deferred
+from spotify_ml.config.run import RunConfig
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close, close_abandoned, process_tags
 from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import code_tags
+from spotify_ml.utils.errors import ConfigError, TrackingError
+from spotify_ml.utils.files import remove_abandoned
+from spotify_ml.utils.places import folder_of, shared_folder, shared_text
+from spotify_ml.utils.stops import deferred
 
 _PARENT_TAG, _TRIAL_TAG = "mlflow.parentRunId", "tune.trial"
 _SEARCHED_RUNS = 1000

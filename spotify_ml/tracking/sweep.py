@@ -12,15 +12,15 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from spotify_ml.errors import SpotifyMLError, TrackingError, without_passwords
-from spotify_ml.places import paths_in, shared_folder, shared_overrides, shared_text, shared_value
-from spotify_ml.stops import deferred, status_of
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
+from spotify_ml.utils.errors import SpotifyMLError, TrackingError, without_passwords
+from spotify_ml.utils.places import paths_in, shared_folder, shared_overrides, shared_text, shared_value
+from spotify_ml.utils.stops import deferred, status_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from spotify_ml.report import Summary
+    from spotify_ml.reports.summary import Summary
 
 # Jobs may run in processes that inherit nothing; what they all share is the sweep's folder.
 _PARENT_FILE = "parent_run_id"
@@ -75,7 +75,7 @@ class SweepCallback(Callback):
     @classmethod
     def _start(cls, config: DictConfig, folder: Path) -> str:
         # mlflow takes seconds to import, and Hydra imports this module on the way to --help.
-        from spotify_ml.config import TrackingConfig
+        from spotify_ml.config.run import TrackingConfig
         from spotify_ml.tracking.abandoned import FOLDER_TAG, process_tags
         from spotify_ml.tracking.store import connect, store_errors
 
@@ -142,8 +142,8 @@ class _OpenSweep:
 
     def record(self) -> None:
         """Print what the jobs came to, and leave it with the run: files, and of the best of all its figures."""
-        from spotify_ml.evaluation.comparison import FILES, comparison_text, write_comparison
-        from spotify_ml.report import Summary
+        from spotify_ml.reports.summary import Summary
+        from spotify_ml.reports.sweep import FILES, comparison_text, write_comparison
         from spotify_ml.tracking.limits import shortened
 
         jobs = _read_jobs(self.folder)
@@ -187,7 +187,7 @@ class _OpenSweep:
 
     def _log_best(self, ranked: "list[pd.DataFrame]", summaries: "list[Summary]") -> None:
         """Log which job is best by its validation rows, and its figures, if all answer one question."""
-        from spotify_ml.evaluation.ranking import best_of, several_questions
+        from spotify_ml.reports.ranking import best_of, several_questions
 
         best = [job for table in ranked for _, job in best_of(table).iterrows()]
         if len(best) != 1 or len(ranked) != 1 or several_questions(ranked[0]):

@@ -4,8 +4,8 @@ import hashlib
 import subprocess
 from importlib.metadata import version
 
-from spotify_ml import __version__
-from spotify_ml.paths import PACKAGE, PROJECT
+from spotify_ml.utils.paths import PACKAGE, PROJECT
+from spotify_ml.utils.version import __version__
 
 # The longest tag that every store takes.
 TAG_LENGTH = 5000

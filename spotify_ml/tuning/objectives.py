@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spotify_ml.config import EnsembleConfig, ForestConfig, LinearConfig, OptunaConfig, RunConfig, TwoPartConfig
-from spotify_ml.errors import ConfigError, did_you_mean
+from spotify_ml.config.models import EnsembleConfig, ForestConfig, LinearConfig, TwoPartConfig
+from spotify_ml.config.run import RunConfig
+from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.models.targets import class_names
+from spotify_ml.utils.errors import ConfigError, did_you_mean
 
 Direction = Literal["minimize", "maximize"]
 # By the kind of task, with the direction that each is meant in; the first is what a run is chosen by.

@@ -16,13 +16,13 @@ from hydra.core.global_hydra import GlobalHydra
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.csv_text import write_csv
-from spotify_ml.files import staged
-from spotify_ml.paths import CONF
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import VALUES
+from spotify_ml.utils.files import staged
+from spotify_ml.utils.paths import CONF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,10 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from spotify_ml.config import RunConfig, model_config
-from spotify_ml.config_check import check, known_keys
-from spotify_ml.errors import ConfigError, did_you_mean
+from spotify_ml.config.check import check, known_keys
+from spotify_ml.config.models import model_config
+from spotify_ml.config.run import RunConfig
+from spotify_ml.utils.errors import ConfigError, did_you_mean
 
 # What else a run has decides which rows are judged, by what, or where that is recorded.
 SEARCHABLE = ("cleaning", "features", "model", "task.weights")

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from spotify_ml.config import (
+from spotify_ml.config.tuning import (
     ASHAConfig,
     HyperbandConfig,
     MedianPrunerConfig,
@@ -41,10 +41,10 @@ from spotify_ml.config import (
     TPEConfig,
     WilcoxonConfig,
 )
-from spotify_ml.errors import ConfigError, TrackingError, without_passwords
 from spotify_ml.tracking.reach import use_psycopg2
 from spotify_ml.tuning.journal import Journal
 from spotify_ml.tuning.objectives import Objective
+from spotify_ml.utils.errors import ConfigError, TrackingError, without_passwords
 
 # The run says what happens, in its own words.
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -17,23 +17,19 @@ from optuna.trial import Trial
 from xgboost import DMatrix, QuantileDMatrix
 from xgboost.callback import EarlyStopping, TrainingCallback
 
-from spotify_ml.config import EnsembleConfig, RunConfig, TwoPartConfig, XGBoostConfig
+from spotify_ml.config.models import EnsembleConfig, TwoPartConfig, XGBoostConfig
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features.factory import fit_features, train_folds, with_categories
 from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.models.estimators import (
-    build_estimator,
-    estimator_rows,
-    fit_estimators,
-    fit_selected,
-    library_refusals,
-)
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
-from spotify_ml.stops import deferred
+from spotify_ml.utils.stops import deferred
 
 # A tree at rate 1 would be infinitely far.
 _HIGHEST_RATE = 0.99

@@ -16,18 +16,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from spotify_ml.config import NoTuningConfig, OptunaConfig, RunConfig, WilcoxonConfig
+from spotify_ml.config.run import RunConfig
+from spotify_ml.config.tuning import NoTuningConfig, OptunaConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
-from spotify_ml.places import shared_overrides
-from spotify_ml.report import Summary
-from spotify_ml.stops import deferred, if_stuck, status_of
-from spotify_ml.threads import leave_busy_cores
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.sweep import ParentRun
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
 from spotify_ml.tuning.objectives import Objective, read_objectives
 from spotify_ml.tuning.outcome import METRICS, best_trial, silence_experimental_warnings, write_outcome
 from spotify_ml.tuning.space import (
@@ -43,6 +40,10 @@ from spotify_ml.tuning.space import (
 )
 from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker
 from spotify_ml.tuning.trials import Curve, FoldReporter, Reporter, TrialData, TrialResult
+from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.utils.places import shared_overrides
+from spotify_ml.utils.stops import deferred, if_stuck, status_of
+from spotify_ml.utils.threads import leave_busy_cores
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml import paths
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks
@@ -21,8 +20,10 @@ from spotify_ml.features.catalogue import CatalogueStatistics
 from spotify_ml.features.factory import build_features, build_matrices
 from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.features.statistics import assign_folds
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.utils import paths
 
 SPLITS = ["recording", "album", "artist", "random"]
 SEEDS = (0, 1, 2)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
@@ -18,8 +18,8 @@ from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.paths import CONF
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.paths import CONF
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from spotify_ml.data.batches import Batch, open_input
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.scored import with_types
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 TRICKY = ['Say "Hi"', "two\nlines", "a,b", "NA", "", "null", "Ünïcode 🎵", "two\r\nlines"]
 

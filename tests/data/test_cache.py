@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml import LOADED_AT
-from spotify_ml.config import LocalCacheConfig
+from spotify_ml.config.run import LocalCacheConfig
 from spotify_ml.data import cache as module
 from spotify_ml.data.cache import StageCache, code_digest
-from spotify_ml.errors import DataError, OutputError
-from spotify_ml.files import temporary_folder
-from spotify_ml.process import machine_token
+from spotify_ml.utils.errors import DataError, OutputError
+from spotify_ml.utils.files import temporary_folder
+from spotify_ml.utils.process import machine_token
+from spotify_ml.utils.version import LOADED_AT
 
 ROOM = 10**6
 ORIGIN = {"data": "0af1", "split": {"name": "album", "test_size": 0.2}, "seed": 42}

@@ -10,7 +10,7 @@ import pytest
 from spotify_ml.data.contract import check_rows, scoring_rows
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 
 @pytest.fixture

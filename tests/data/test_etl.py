@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.etl import add_derived_columns, clean, clean_consuming, track_codes
 from spotify_ml.data.schema import NAMES
 from spotify_ml.data.sources import RawTracks, read_tracks

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, orc
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.batches import open_input
 from spotify_ml.data.header import column_hint
 from spotify_ml.data.schema import NAMES
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config import CleaningConfig, DataConfig, SplitConfig
+from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.held_out import as_new_as, coarsest, novelty, read_split, same_data, unseen_rows
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import FINGERPRINT, group_codes
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 from tests.conftest import SAMPLE
 
 DATA = DataConfig(name="sample", path=str(SAMPLE))

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from spotify_ml.config import SplitConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.outputs import REPORTS, feature_info, write_data, write_reports
 from spotify_ml.data.quality import QualityReport, quality_report

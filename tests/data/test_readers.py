@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import open_input
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 # The cluster's reading needs no cluster, but its library.
-reading = pytest.importorskip("spotify_ml.engine.reading")
+reading = pytest.importorskip("spotify_ml.backends.dask.reading")
 N_ROWS = 12
 
 

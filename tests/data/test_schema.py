@@ -20,7 +20,7 @@ from spotify_ml.data.schema import (
     check_values,
 )
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 DATASET_HEADER = (
     "track_id,artists,album_name,track_name,popularity,duration_ms,explicit,danceability,energy,key,loudness,mode,"

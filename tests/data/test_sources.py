@@ -18,11 +18,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data import sources
 from spotify_ml.data.schema import EXAMPLES, NAMES, NUMERIC
 from spotify_ml.data.sources import RawTracks, inspect_tracks, parse_tracks, read_file, read_tracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 PUBLIC_CSV_SHA256 = "b202fa49909b2d5cef71a04b1d21243cfeb36414535f2ca9272aa646721177bd"
 PUBLIC_CSV_BYTES = 20_118_244

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit
 
-from spotify_ml.config import SplitConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 GROUPED = ["recording", "album", "artist"]
 SPLITS = [*GROUPED, "random"]

@@ -13,7 +13,7 @@ import pytest
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.tables import as_frame
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 
 @pytest.fixture

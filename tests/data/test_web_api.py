@@ -12,7 +12,7 @@ import pytest
 from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.web_api import tracks_from_web_api
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 FEATURES = [name for name in AUDIO if name not in {"duration_ms", "explicit"}]
 WRAPPED = {

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml import paths
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
+from spotify_ml.utils import paths
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")

@@ -7,10 +7,10 @@ import sys
 import pytest
 from distributed import Client
 
-from spotify_ml.config import DaskEngineConfig
-from spotify_ml.engine import cluster as module
-from spotify_ml.engine.cluster import cluster, code_and_versions, import_dask, with_lost_workers
-from spotify_ml.errors import ConfigError, EngineError
+from spotify_ml.backends.dask import cluster as module
+from spotify_ml.backends.dask.cluster import cluster, code_and_versions, import_dask, with_lost_workers
+from spotify_ml.config.run import DaskEngineConfig
+from spotify_ml.utils.errors import ConfigError, EngineError
 
 
 def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch):

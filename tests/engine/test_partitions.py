@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_ml.engine.partitions import ranks_of
+from spotify_ml.backends.dask.partitions import ranks_of
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from spotify_ml.config import RunConfig
+from spotify_ml.backends.dask import cluster
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.engine import cluster
-from spotify_ml.errors import EngineError
-from spotify_ml.report import Summary
-from spotify_ml.train import train
+from spotify_ml.reports.summary import Summary
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import EngineError
 
 from .conftest import Processes, configured, waited_for
 

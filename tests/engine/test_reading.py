@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from spotify_ml.config import DataConfig
+from spotify_ml.backends.dask.reading import ROW, find_slices, read_rows, read_slice
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data import batches
 from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.engine.reading import ROW, find_slices, read_rows, read_slice
-from spotify_ml.errors import DataError
+from spotify_ml.utils.errors import DataError
 
 
 def written(frame: pd.DataFrame, path: Path) -> DataConfig:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 
-from spotify_ml.engine.statistics import key_totals
+from spotify_ml.backends.dask.statistics import key_totals
 from spotify_ml.features.totals import KeyTotals, totals_of_rows
 
 ROWS = st.lists(

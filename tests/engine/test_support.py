@@ -2,8 +2,8 @@
 
 import pytest
 
-from spotify_ml.engine.support import refuse_unsupported
-from spotify_ml.errors import ConfigError
+from spotify_ml.config.combinations import refuse_unsupported
+from spotify_ml.utils.errors import ConfigError
 
 from .conftest import configured
 

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from spotify_ml.config import CleaningConfig
+from spotify_ml.backends.dask import features as engine_features
+from spotify_ml.backends.dask.evaluate import collect_part
+from spotify_ml.backends.dask.features import FittedFeatures, fit_partitions
+from spotify_ml.backends.dask.partitions import mapped
+from spotify_ml.backends.dask.reading import ROW
+from spotify_ml.backends.dask.splits import group_partitions, split_partitions
+from spotify_ml.backends.dask.tracks import TrackPartitions, clean_rows, collect_tracks
+from spotify_ml.config.run import CleaningConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import clean
 from spotify_ml.data.prepare import prepare_tracks
@@ -15,15 +22,8 @@ from spotify_ml.data.quality import quality_report
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
-from spotify_ml.engine import features as engine_features
-from spotify_ml.engine.evaluate import collect_part
-from spotify_ml.engine.features import FittedFeatures, fit_partitions
-from spotify_ml.engine.partitions import mapped
-from spotify_ml.engine.reading import ROW
-from spotify_ml.engine.splits import group_partitions, split_partitions
-from spotify_ml.engine.tracks import TrackPartitions, clean_rows, collect_tracks
-from spotify_ml.errors import DataError
 from spotify_ml.features.factory import fit_features
+from spotify_ml.utils.errors import DataError
 
 from .conftest import configured
 

@@ -7,22 +7,22 @@ from functools import cache
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.quality import quality_report
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
-from spotify_ml.evaluation.drawing import ErrorData, ExplanationData
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.explain import explain
-from spotify_ml.evaluation.tables import error_data, explanation_data
+from spotify_ml.evaluation.result import Result
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF
-from spotify_ml.result import Result
+from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData
+from spotify_ml.reports.figures.tables import error_data, explanation_data
+from spotify_ml.utils.paths import CONF
 
 FAST = ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
 ResultOf = Callable[..., tuple[RunConfig, Result]]

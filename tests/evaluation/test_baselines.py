@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
@@ -25,7 +25,7 @@ from spotify_ml.evaluation.baselines import full_baselines, predict_genre_mean, 
 from spotify_ml.evaluation.metrics import regression_metrics
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import CONF
+from spotify_ml.utils.paths import CONF
 
 
 def tracks(*genres: str | None) -> pd.DataFrame:

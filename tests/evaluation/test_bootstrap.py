@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation import bootstrap
 from spotify_ml.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_metrics
 from spotify_ml.evaluation.metrics import regression_metrics, task_metrics

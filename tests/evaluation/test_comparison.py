@@ -6,10 +6,10 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from spotify_ml.errors import OutputError
-from spotify_ml.evaluation.comparison import FILES, compare, comparison_text, write_comparison
-from spotify_ml.evaluation.ranking import best_of, rank_jobs
-from spotify_ml.report import Summary
+from spotify_ml.reports.ranking import best_of, rank_jobs
+from spotify_ml.reports.summary import Summary
+from spotify_ml.reports.sweep import FILES, compare, comparison_text, write_comparison
+from spotify_ml.utils.errors import OutputError
 
 
 def job(*overrides: str, task: str = "regression", name: str = "run", **parts: tuple[float, ...]) -> Summary:

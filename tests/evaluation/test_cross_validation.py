@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig, SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
-from spotify_ml.errors import DataError
 from spotify_ml.evaluation.cross_validation import cross_validate
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF
+from spotify_ml.utils.errors import DataError
+from spotify_ml.utils.paths import CONF
 
 SEED = 7
 SPLITS = ["recording", "album", "artist", "random"]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
-from spotify_ml.evaluation.errors import (
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
+from spotify_ml.evaluation.by_group import (
     KNOWN_LABELS,
     errors_by,
     grouped_means,

@@ -12,8 +12,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import log_loss, root_mean_squared_error
 from threadpoolctl import threadpool_limits
 
-from spotify_ml.config import RunConfig, SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
@@ -23,9 +23,10 @@ from spotify_ml.evaluation.importance import feature_importance
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import class_names, task_target
-from spotify_ml.paths import CONF
+from spotify_ml.utils.paths import CONF
 
 SEED = 7
 BOOSTER = ["n_estimators=30", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.importance import family_importance
 from spotify_ml.features.parts import Part
-from spotify_ml.models.estimators import FittedEstimators
+from spotify_ml.models.fit import FittedEstimators
 from tests.evaluation.conftest import ResultOf
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="m")

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.command_config import ClassificationGateConfig, RegressionGateConfig
-from spotify_ml.config import ClassificationConfig, RegressionConfig
-from spotify_ml.evaluation.gate import Condition, Verdict, better_of, judge
-from spotify_ml.evaluation.paired import Comparison, Contender, compare_pair
+from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
+from spotify_ml.config.commands import ClassificationGateConfig, RegressionGateConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="popularity")
 CLASSIFICATION = ClassificationConfig(

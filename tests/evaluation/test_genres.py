@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
-from spotify_ml.evaluation.errors import row_errors
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
+from spotify_ml.evaluation.by_group import row_errors
 from spotify_ml.evaluation.genres import errors_by_genre
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="m")

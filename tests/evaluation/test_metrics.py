@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics, task_metrics
 
 ACTUAL = np.array([10.0, 20.0, 30.0, 40.0, 50.0])

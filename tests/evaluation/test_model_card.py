@@ -8,12 +8,12 @@ from typing import get_args
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import CleaningConfig, FeatureSet, RunConfig, SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import CleaningConfig, FeatureSet, RunConfig, SplitConfig
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
-from spotify_ml.evaluation.model_card import FILES, Origin, model_card, write_model_card
-from spotify_ml.paths import CONF
-from spotify_ml.result import Result
+from spotify_ml.evaluation.result import Result
+from spotify_ml.reports.model_card import FILES, Origin, model_card, write_model_card
+from spotify_ml.utils.paths import CONF
 from tests.evaluation.conftest import ResultOf
 
 ORIGIN = Origin(

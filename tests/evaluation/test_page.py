@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.errors import OutputError
-from spotify_ml.evaluation.page import code, inlined, named, table, write_page
+from spotify_ml.reports.page import write_page
+from spotify_ml.utils.errors import OutputError
+from spotify_ml.utils.markdown import code, inlined, named, table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"not really a picture"
 

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, r2_score
 
-from spotify_ml.config import RecordedConfig, SplitConfig
+from spotify_ml.comparison.predictions import FILE, read_predictions, scored_rows, write_predictions
+from spotify_ml.comparison.recorded_run import RecordedRun
+from spotify_ml.comparison.shared_rows import shared_rows
+from spotify_ml.comparison.verdict import judge_pair
+from spotify_ml.config.run import RecordedConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import group_codes, split_tracks
-from spotify_ml.errors import DataError
-from spotify_ml.evaluation.predictions import FILE, read_predictions, scored_rows, write_predictions
-from spotify_ml.evaluation.recorded_run import RecordedRun
-from spotify_ml.evaluation.run_report import compare_runs, run_report
-from spotify_ml.evaluation.shared_rows import shared_rows
-from spotify_ml.evaluation.verdict import judge_pair
+from spotify_ml.reports.runs import compare_runs, run_report
+from spotify_ml.utils.errors import DataError
 
 NAMES = ("A", "B")
 CLASSES = ("not popular", "popular")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spotify_ml.evaluation.errors import BAND_LABELS
+from spotify_ml.evaluation.by_group import BAND_LABELS
 from spotify_ml.models.targets import BANDS
 from tests.evaluation.conftest import ResultOf, figure_data
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
-from spotify_ml.config import SplitConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data import prepare as data_prepare
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks
@@ -20,14 +20,14 @@ from spotify_ml.data.prepare import prepare_split, prepare_tracks
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split
-from spotify_ml.errors import DataError, OutputError
 from spotify_ml.features import on_disk, parts
 from spotify_ml.features import prepare as features_prepare
 from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
 from spotify_ml.models import matrices as models_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.paths import CONF
+from spotify_ml.utils.errors import DataError, OutputError
+from spotify_ml.utils.paths import CONF
 
 OFF = StageCache(None)
 

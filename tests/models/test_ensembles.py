@@ -19,20 +19,21 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier, XGBRegressor
 
-from spotify_ml.config import RunConfig, SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.errors import ConfigError, DataError
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices, Part
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names, task_target
-from spotify_ml.paths import CONF
+from spotify_ml.utils.errors import ConfigError, DataError
+from spotify_ml.utils.paths import CONF
 
 SEED = 7
 BOOSTER = ["n_estimators=40", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]

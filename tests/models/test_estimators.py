@@ -11,23 +11,17 @@ from sklearn.base import clone
 from sklearn.metrics import root_mean_squared_error
 from xgboost import XGBRegressor
 
-from spotify_ml.config import RegressionConfig, SplitConfig, XGBoostConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.models import RegressionConfig, XGBoostConfig
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices, Part, Storage
-from spotify_ml.models.estimators import (
-    FittedEstimators,
-    build_estimator,
-    estimator_rows,
-    fit_estimators,
-    fit_selected,
-    fit_single,
-    refit,
-)
-from spotify_ml.paths import CONF
+from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.fit import FittedEstimators, build_estimator, estimator_rows, fit_selected, fit_single, refit
+from spotify_ml.utils.paths import CONF
 
 # A high rate stops early within a second.
 SETTINGS = ["model.learning_rate=0.5", "model.max_depth=4", "model.early_stopping_rounds=5", "model.n_jobs=1"]

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.errors import ConfigError
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.labels import label
 from spotify_ml.features.parts import Matrices
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
-from spotify_ml.paths import CONF
+from spotify_ml.models.fit import FittedEstimators
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF
 
 SUM = 1e-3
 

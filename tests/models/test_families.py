@@ -21,19 +21,20 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from xgboost import XGBRFRegressor
 
-from spotify_ml.config import RunConfig, SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.errors import ConfigError, DataError, ModelError
 from spotify_ml.features.factory import build_matrices
 from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.models.estimators import FittedEstimators, fit_estimators
+from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
+from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel, load_estimator
 from spotify_ml.models.targets import class_names, sample_weights, task_target
-from spotify_ml.paths import CONF
+from spotify_ml.utils.errors import ConfigError, DataError, ModelError
+from spotify_ml.utils.paths import CONF
 
 SEED = 7
 BOUND, PATIENCE = 60, 5

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.errors import ModelError
 from spotify_ml.models.integrity import SUMS_FILE, check_files, write_sums
+from spotify_ml.utils.errors import ModelError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.errors import ConfigError
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals, _learn, check_confidence
+from spotify_ml.utils.errors import ConfigError
 
 N_GROUPS, GROUP_ROWS = 1500, 2
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.features.parts import Part, Storage
-from spotify_ml.models.matrices import xgboost_matrices
+from spotify_ml.models.families.xgboost_matrices import xgboost_matrices
 
 
 @dataclass(frozen=True)

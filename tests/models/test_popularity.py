@@ -9,14 +9,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from xgboost import XGBRegressor
 
-from spotify_ml.config import SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.evaluation.coverage import calibrate_intervals
 from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.factory import build_matrices
@@ -24,7 +23,8 @@ from spotify_ml.features.parts import Matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, clip_popularity
-from spotify_ml.paths import CONF
+from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
+from spotify_ml.utils.paths import CONF
 
 FEATURE_SETS = ["full", "audio", "reference"]
 

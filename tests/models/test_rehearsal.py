@@ -7,13 +7,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from sklearn.neighbors import KNeighborsRegressor
 
-from spotify_ml.config import LinearConfig, RunConfig
-from spotify_ml.config_check import validate
-from spotify_ml.errors import ConfigError
-from spotify_ml.models import estimators
+from spotify_ml.config.check import validate
+from spotify_ml.config.models import LinearConfig
+from spotify_ml.config.run import RunConfig
+from spotify_ml.models import families
 from spotify_ml.models.rehearsal import rehearse
-from spotify_ml.paths import CONF
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF
 
 MODELS = sorted(path.stem for path in (CONF / "model").iterdir())
 CLASSES = "task=classification"
@@ -48,8 +49,8 @@ def test_what_a_library_refuses_is_named(overrides: list[str], words: str):
 
 
 def test_an_estimator_without_weights_is_named_before_a_run_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    family = replace(estimators._FAMILIES[LinearConfig], build=lambda config, task, seed: KNeighborsRegressor())
-    monkeypatch.setitem(estimators._FAMILIES, LinearConfig, family)
+    family = replace(families.FAMILIES[LinearConfig], build=lambda config, task, seed: KNeighborsRegressor())
+    monkeypatch.setitem(families.FAMILIES, LinearConfig, family)
     config = configured("model=linear", f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(ConfigError, match=r"model=linear: KNeighborsRegressor.fit takes no sample_weight"):
         train(config, tmp_path / "run", [])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spotify_ml.config import ClassificationConfig, RegressionConfig
+from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.models.targets import BANDS, Task, band_codes, class_names, sample_weights, task_target

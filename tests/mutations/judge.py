@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import spotify_ml
-from spotify_ml.command_errors import explain, is_mendable
-from spotify_ml.config import DataConfig
+from spotify_ml.cli.messages import explain, is_mendable
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import listed
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import read_tracks

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.sources import read_tracks
-from spotify_ml.paths import PACKAGE
+from spotify_ml.utils.paths import PACKAGE
 from tests.mutations.catalogue import cases
 from tests.mutations.judge import Judge
 

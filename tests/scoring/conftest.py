@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
@@ -12,7 +12,7 @@ from spotify_ml.features.factory import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.paths import CONF
+from spotify_ml.utils.paths import CONF
 
 
 def _model(sample: RawTracks, *overrides: str) -> PopularityModel:

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from spotify_ml.data import batches
-from spotify_ml.errors import DataError, OutputError
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.scoring.files import rejected_path, score_file
 from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.utils.errors import DataError, OutputError
 
 
 @pytest.fixture(autouse=True)

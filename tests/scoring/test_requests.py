@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from spotify_ml.data.contract import scoring_rows
-from spotify_ml.errors import DataError
 from spotify_ml.scoring.requests import CSV, JSON, PARQUET, read_request
+from spotify_ml.utils.errors import DataError
 
 HALF = "\ud800"
 LONG = "x" * 100_000

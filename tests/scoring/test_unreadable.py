@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from spotify_ml.data import batches
-from spotify_ml.errors import DataError
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.scoring.files import rejected_path, score_file
 from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.utils.errors import DataError
 
 ADDED = ["popularity_predicted", "model_version"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config import DataConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.data.splits import group_codes
-from spotify_ml.paths import PACKAGE, PROJECT
+from spotify_ml.utils.paths import PACKAGE, PROJECT
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 sys.path.insert(0, str(PROJECT / "scripts"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 
 SCRIPT = PROJECT / "scripts" / "compare.py"
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 
 SCRIPT = PROJECT / "scripts" / "profile.py"
 LARGEST_BYTES = 5 * 2**20

@@ -8,12 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from spotify_ml.config import TrackingConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.paths import CONF
-from spotify_ml.report import Summary
-from spotify_ml.train import train
+from spotify_ml.reports.summary import Summary
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.paths import CONF
 
 MODEL = "spotify-popularity"
 CHAMPION = f"models:/{MODEL}@champion"

@@ -11,13 +11,13 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from spotify_ml.config_check import validate
-from spotify_ml.files import remove_abandoned
-from spotify_ml.paths import CONF
-from spotify_ml.process import machine, machine_token, started
+from spotify_ml.config.check import validate
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.study import StudyRecord
+from spotify_ml.utils.files import remove_abandoned
+from spotify_ml.utils.paths import CONF
+from spotify_ml.utils.process import machine, machine_token, started
 from tests.tracking.test_store import configured
 
 PARENT = "mlflow.parentRunId"

@@ -6,7 +6,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.pyfunc import load_model
 
-from spotify_ml.evaluation.model_card import FILES
+from spotify_ml.reports.model_card import FILES
 from spotify_ml.tracking.limits import DESCRIPTION_LENGTH, shortened
 from tests.tracking.conftest import MODEL, Store
 

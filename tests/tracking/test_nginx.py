@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ml.paths import PROJECT
+from spotify_ml.utils.paths import PROJECT
 from tests.tracking.conftest import CHAMPION, Store
 
 pytestmark = pytest.mark.slow

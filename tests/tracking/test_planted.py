@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import spotify_ml
-from spotify_ml.errors import ModelError
 from spotify_ml.models.integrity import SUMS_FILE
 from spotify_ml.tracking.relocation import relocate
+from spotify_ml.utils.errors import ModelError
 from tests.tracking.conftest import CHAMPION, Store
 
 PATIENCE_S = 120

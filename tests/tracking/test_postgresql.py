@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from spotify_ml.errors import StoreError
-from spotify_ml.paths import PROJECT
 from spotify_ml.tracking.reach import check_store
+from spotify_ml.utils.errors import StoreError
+from spotify_ml.utils.paths import PROJECT
 from tests.conftest import SAMPLE
 from tests.postgresql import PASSWORD
 

@@ -11,14 +11,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import spotify_ml
-from spotify_ml import notebook, paths
-from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import StoreError
-from spotify_ml.paths import CONF, PROJECT, default_store, own_artifacts
+from spotify_ml import notebook
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking import reach
 from spotify_ml.tracking.reach import announce, check_store, named
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.store import connect
+from spotify_ml.utils import paths
+from spotify_ml.utils.errors import StoreError
+from spotify_ml.utils.paths import CONF, PROJECT, default_store, own_artifacts
 from tests.tracking.conftest import Store
 
 OWN = f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"

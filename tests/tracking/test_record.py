@@ -23,17 +23,17 @@ from mlflow.entities import Run
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from spotify_ml import __version__
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO, NAMES, TEXT
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.paths import CONF, PROJECT
-from spotify_ml.report import Summary
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.model import log_model
+from spotify_ml.tracking.training import train
 from spotify_ml.tracking.versions import code_digest
-from spotify_ml.train import train
+from spotify_ml.utils.paths import CONF, PROJECT
 
 pytestmark = pytest.mark.slow
 

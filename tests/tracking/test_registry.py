@@ -23,17 +23,17 @@ from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 import spotify_ml
-from spotify_ml.config import SplitConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.errors import DataError, ModelError, TrackingError
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.paths import CONF, PROJECT
 from spotify_ml.tracking.registry import ScoringModel
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import DataError, ModelError, TrackingError
+from spotify_ml.utils.paths import CONF, PROJECT
 from tests.tracking.conftest import CHAMPION, MODEL, Store
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import spotify_ml
-from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import ModelError, TrackingError
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.store import connect
+from spotify_ml.utils.errors import ModelError, TrackingError
 from tests.tracking.conftest import CHAMPION, Store
 
 

@@ -12,16 +12,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from sklearn.metrics import r2_score
 
-from spotify_ml.config import RunConfig, TrackingConfig
-from spotify_ml.config_check import validate
-from spotify_ml.errors import DataError, TrackingError
-from spotify_ml.evaluation.run_report import compare_runs, run_report
-from spotify_ml.paths import CONF, PROJECT
-from spotify_ml.report import Summary
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig, TrackingConfig
+from spotify_ml.reports.runs import compare_runs, run_report
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
 from spotify_ml.tracking.study import StudyRecord
-from spotify_ml.train import train
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import DataError, TrackingError
+from spotify_ml.utils.paths import CONF, PROJECT
 from tests.tracking.conftest import Store
 
 

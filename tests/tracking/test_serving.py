@@ -24,10 +24,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spotify_ml
-from spotify_ml.paths import PROJECT
 from spotify_ml.scoring.files import score_file
 from spotify_ml.scoring.rows import Scorer, Tally
 from spotify_ml.tracking.registry import ScoringModel
+from spotify_ml.utils.paths import PROJECT
 from tests.tracking.conftest import CHAMPION, Store
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from spotify_ml.config import TrackingConfig
-from spotify_ml.errors import StoreError
-from spotify_ml.paths import PROJECT
+from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking import store
 from spotify_ml.tracking.store import connect
+from spotify_ml.utils.errors import StoreError
+from spotify_ml.utils.paths import PROJECT
 
 
 def configured(folder: Path, experiment: str = "popularity") -> TrackingConfig:

@@ -3,11 +3,11 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from spotify_ml.config import OptunaConfig
-from spotify_ml.config_check import validate
-from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF
+from spotify_ml.config.check import validate
+from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.tuning.objectives import Objective, read_objectives
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF
 
 
 def objectives(*overrides: str) -> list[Objective]:

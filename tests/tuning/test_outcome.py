@@ -15,12 +15,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
-from spotify_ml.paths import CONF
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.outcome import METRICS, best_trial, experiment, trials_table, write_outcome, write_plots
 from spotify_ml.tuning.space import Values, apply
+from spotify_ml.utils.paths import CONF
 
 DEPTH, RATE = "model.max_depth", "model.learning_rate"
 SPACE = {

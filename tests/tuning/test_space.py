@@ -8,11 +8,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spotify_ml.config import OptunaConfig, RunConfig
-from spotify_ml.config_check import validate
-from spotify_ml.errors import ConfigError
-from spotify_ml.paths import CONF
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
+from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.tuning.space import apply, describe, nearest_values, outside, own_values, read_space, suggest
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF
 
 SPACES = sorted(path.stem for path in (CONF / "tune" / "space").iterdir())
 

@@ -27,11 +27,11 @@ from optuna.pruners import (
 from optuna.trial import Trial, TrialState
 from pydantic import TypeAdapter
 
-from spotify_ml.config import HyperbandConfig, OptunaConfig, PrunerConfig
-from spotify_ml.errors import ConfigError, SpotifyMLError, TrackingError
+from spotify_ml.config.tuning import HyperbandConfig, OptunaConfig, PrunerConfig
 from spotify_ml.tuning import study as module
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import FINISHED, SILENT_S, VALUES, SharedStudy, Storage, Worker, build_pruner
+from spotify_ml.utils.errors import ConfigError, SpotifyMLError, TrackingError
 
 PATIENCE_S = 60
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -100,7 +100,7 @@ import sys
 from pathlib import Path
 import optuna
 from optuna.trial import TrialState
-from spotify_ml.config import OptunaConfig
+from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import SharedStudy, Storage, Worker
 

@@ -31,15 +31,15 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from spotify_ml.config import RunConfig
-from spotify_ml.config_check import validate
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.errors import ConfigError, DataError, TrackingError
-from spotify_ml.paths import CONF
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tuning.study import Worker
 from spotify_ml.tuning.trials import TrialData, TrialResult
 from spotify_ml.tuning.tune import Outcome, tune
+from spotify_ml.utils.errors import ConfigError, DataError, TrackingError
+from spotify_ml.utils.paths import CONF
 from tests.commands import train_each
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]

@@ -1,0 +1,35 @@
+"""What carries out the steps of a run: this process, in memory or from files, or a cluster of Dask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from spotify_ml.backends.base import Backend
+from spotify_ml.backends.local import LocalBackend
+from spotify_ml.config.run import RunConfig
+from spotify_ml.utils.timing import Stopwatch
+
+
+@contextmanager
+def open_backend(config: RunConfig, clock: Stopwatch) -> Iterator[Backend]:
+    """Open what carries out the steps of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``engine`` names it.
+    clock : Stopwatch
+        Takes the times of its stages.
+
+    Raises
+    ------
+    EngineError
+        If the cluster cannot be reached.
+    """
+    if config.engine.name == "local":
+        yield LocalBackend(config, clock)
+        return
+    # Dask is an extra.
+    from spotify_ml.backends.dask.run import open_cluster
+
+    with open_cluster(config, clock) as backend:
+        yield backend

@@ -1,0 +1,70 @@
+"""Predictions of partitions, and what of their rows comes back for the record of the run."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.backends.dask.features import WEIGHT
+from spotify_ml.backends.dask.partitions import gathered, mapped
+from spotify_ml.data.schema import TARGET
+from spotify_ml.evaluation.evaluate import Predicted
+from spotify_ml.features.parts import Part
+from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.targets import Task, class_names
+
+
+def predict_partitions(client: Any, estimator: Any, parts: list[Any], task: Task) -> Predicted:
+    """Let workers predict their rows; return what they say, by the position of the row.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    estimator : xgboost.XGBRegressor or XGBClassifier
+        Fitted.
+    parts : list of dask.delayed.Delayed
+        As in `spotify_ml.backends.dask.features.FittedFeatures`.
+    task : RegressionConfig or ClassificationConfig
+        What is predicted.
+    """
+    from dask import delayed
+
+    # One task, which all others share.
+    shared = delayed(estimator)
+    found = gathered(client, mapped(partial(_predict, classes=class_names(task)), [shared] * len(parts), parts))
+    rows, values = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.argsort(rows)
+    return Predicted(rows[order], values[order])
+
+
+def _predict(estimator: Any, table: pd.DataFrame, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    features = _features(table)
+    if features.empty:
+        return features.index.to_numpy(), np.empty((0, len(classes)) if classes else 0)
+    return features.index.to_numpy(), predict_matrix(estimator, features.to_numpy(copy=True), classes)
+
+
+def collect_part(client: Any, parts: list[Any], rows: np.ndarray | None = None) -> Part:
+    """Return rows of partitions in this process.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    parts : list of dask.delayed.Delayed
+        As in `spotify_ml.backends.dask.features.FittedFeatures`.
+    rows : ndarray of int, optional
+        The positions of the rows to take; by default all.
+    """
+    tables = pd.concat(gathered(client, mapped(partial(_chosen, rows=rows), parts))).sort_index()
+    return Part(_features(tables), tables[TARGET].to_numpy(np.float64))
+
+
+def _chosen(table: pd.DataFrame, rows: np.ndarray | None) -> pd.DataFrame:
+    return table if rows is None else table[table.index.isin(rows)]
+
+
+def _features(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns=[name for name in (TARGET, WEIGHT) if name in table.columns])

@@ -1,0 +1,190 @@
+"""Feature matrices in partitions, fitted on what they may see alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import StandardScaler
+
+from spotify_ml.backends.dask.cluster import workers_of
+from spotify_ml.backends.dask.partitions import gathered, kept, mapped, placed, ranks_of
+from spotify_ml.backends.dask.statistics import give_totals, own_statistics, sum_levels
+from spotify_ml.backends.dask.tracks import TrackPartitions
+from spotify_ml.config.run import FeatureSet
+from spotify_ml.data.schema import TARGET
+from spotify_ml.features.catalogue import CatalogueStatistics
+from spotify_ml.features.columns import transform_columns
+from spotify_ml.features.on_disk import fit_on_examples
+from spotify_ml.features.statistics import assign_folds, mean_of_other_folds
+from spotify_ml.features.totals import KeyTotals
+
+WEIGHT = "sample weight"
+_CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """Features fitted on some tracks, and the matrices of these and of others.
+
+    Attributes
+    ----------
+    transformer : ColumnTransformer
+        Fitted.
+    seen, unseen : list of dask.delayed.Delayed
+        DataFrames by partition, indexed by the position of the track: the features, the target, and the weight in
+        fitting in the column `WEIGHT` where there are weights.
+    counts : list of int
+        The number of seen rows in each partition.
+    """
+
+    transformer: ColumnTransformer
+    seen: list[Any]
+    unseen: list[Any]
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and sum of squared deviations of the columns of a matrix."""
+
+    count: int
+    mean: np.ndarray
+    squares: np.ndarray
+
+
+def fit_partitions(
+    client: Any,
+    name: FeatureSet,
+    tracks: TrackPartitions,
+    target: np.ndarray,
+    groups: np.ndarray,
+    seen: np.ndarray,
+    unseen: np.ndarray,
+    seed: int,
+    weights: np.ndarray | None,
+) -> FittedFeatures:
+    """Fit a feature set on the rows it may see, and transform these and the others, on the workers.
+
+    Gives the numbers of `spotify_ml.features.factory.fit_features`, but for the last digits of sums.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    name : {"full", "audio", "reference"}
+        The feature set.
+    tracks : TrackPartitions
+        Clean tracks.
+    target : ndarray of float, shape (n_tracks,)
+        Popularity.
+    groups : ndarray of int, shape (n_tracks,)
+        What must not be told about itself.
+    seen, unseen : ndarray of int
+        Positions of the rows to fit on, and of those to transform only.
+    seed : int
+        Decides the folds of what looks at the target.
+    weights : ndarray of float, shape (n_seen,), optional
+        How much each seen row counts in fitting the estimator.
+    """
+    is_full = name == "full"
+    folds = np.full(len(target), -1, dtype=np.int16)
+    folds[seen] = assign_folds(groups[seen], CatalogueStatistics().n_folds, seed) if is_full else 0
+    is_unseen = np.zeros(len(target), dtype=bool)
+    is_unseen[unseen] = True
+    own_folds = tracks.spread(folds)
+    examples = gathered(client, mapped(_one_per_genre_set, tracks.frames, own_folds))
+    transformer: Any = fit_on_examples(name, pd.concat(examples).drop_duplicates("track_genre"), seed)
+    priors, totals = np.empty(0), dict[str, Any]()
+    if is_full:
+        n_folds = int(folds.max()) + 1
+        priors = mean_of_other_folds(target[seen], folds[seen], n_folds)
+        levels = sum_levels(tracks.frames, own_folds, n_folds)
+        totals = dict(zip(levels, kept(client, list(levels.values())), strict=True))
+        (transformer,) = kept(client, mapped(_with_totals, [transformer], [totals], [float(target[seen].mean())]))
+    elif name == "reference":
+        moments = gathered(client, mapped(partial(_moments, transformer), tracks.frames, own_folds))
+        transformer = _with_moments(transformer, moments)
+    n = len(tracks.frames)
+    shared = [[transformer] * n, tracks.frames, own_folds, [priors] * n, [totals] * n]
+    seen_parts = mapped(_seen_matrix, *shared, _own_weights(tracks, seen, weights))
+    unseen_parts = mapped(_unseen_matrix, [transformer] * n, tracks.frames, tracks.spread(is_unseen))
+    if is_full:
+        (transformer,) = gathered(client, [transformer])
+    counts = [int((each >= 0).sum()) for each in own_folds]
+    # Where they will be fitted on.
+    workers = workers_of(client)
+    place = partial(placed, client, ranks=ranks_of(counts, len(workers)), workers=workers)
+    return FittedFeatures(transformer, place(seen_parts), place(unseen_parts), counts)
+
+
+def _own_weights(tracks: TrackPartitions, seen: np.ndarray, weights: np.ndarray | None) -> list[Any]:
+    if weights is None:
+        return [None] * len(tracks.frames)
+    counts = np.ones(tracks.n_tracks)
+    counts[seen] = weights
+    return tracks.spread(counts)
+
+
+def _one_per_genre_set(tracks: pd.DataFrame, folds: np.ndarray) -> pd.DataFrame:
+    return tracks[folds >= 0].drop_duplicates("track_genre")
+
+
+def _with_totals(features: ColumnTransformer, totals: dict[str, KeyTotals], prior: float) -> ColumnTransformer:
+    give_totals(features.named_transformers_[_CATALOGUE], totals, prior)
+    return features
+
+
+def _moments(features: ColumnTransformer, tracks: pd.DataFrame, folds: np.ndarray) -> dict[str, Moments]:
+    seen = tracks[folds >= 0]
+    found = {}
+    for name in _SCALED:
+        values = features.named_transformers_[name][0].transform(seen).astype(np.float64)
+        mean = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
+        found[name] = Moments(len(values), mean, ((values - mean) ** 2).sum(axis=0))
+    return found
+
+
+def _with_moments(features: ColumnTransformer, parts: Sequence[dict[str, Moments]]) -> ColumnTransformer:
+    for name in _SCALED:
+        _give_moments(features.named_transformers_[name][-1], [part[name] for part in parts])
+    return features
+
+
+def _give_moments(scaler: StandardScaler, parts: Sequence[Moments]) -> None:
+    """Make a scaler what it would be, had it been fitted on the rows of all parts (Chan et al. 1983, equation 2.1)."""
+    count = sum(part.count for part in parts)
+    mean = sum(part.count * part.mean for part in parts) / count
+    squares = sum(part.squares + part.count * (part.mean - mean) ** 2 for part in parts)
+    scaler.n_samples_seen_, scaler.mean_, scaler.var_ = count, mean, squares / count
+    scaler.scale_ = np.where(scaler.var_ > 0, np.sqrt(scaler.var_), 1.0)
+
+
+def _seen_matrix(
+    features: ColumnTransformer,
+    tracks: pd.DataFrame,
+    folds: np.ndarray,
+    fold_priors: np.ndarray,
+    totals: dict[str, KeyTotals],
+    weights: np.ndarray | None,
+) -> pd.DataFrame:
+    rows = folds >= 0
+    seen, known = tracks[rows], {}
+    if totals:
+        encoder = features.named_transformers_[_CATALOGUE]
+        known = {_CATALOGUE: own_statistics(encoder, seen, folds[rows], fold_priors, totals)}
+    table = _table(features, seen, known)
+    return table if weights is None else table.assign(**{WEIGHT: weights[rows]})
+
+
+def _unseen_matrix(features: ColumnTransformer, tracks: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    return _table(features, tracks[rows], {})
+
+
+def _table(features: ColumnTransformer, tracks: pd.DataFrame, known: dict[str, np.ndarray]) -> pd.DataFrame:
+    matrix = transform_columns(features, tracks, known)
+    table = pd.DataFrame(matrix, index=tracks.index, columns=features.get_feature_names_out(), copy=False)
+    return table.assign(**{TARGET: tracks[TARGET].to_numpy(np.float64)})

@@ -1,0 +1,241 @@
+"""A raw file in slices that workers read and check, each on its own."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spotify_ml.backends.dask.partitions import gathered, kept, mapped
+from spotify_ml.config.run import DataConfig
+from spotify_ml.data.batches import CsvInput, open_input, row_blocks
+from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
+from spotify_ml.data.schema import EXAMPLES, NAMES, Violation, check_names, check_values
+from spotify_ml.data.sources import RawFile, schema_error
+from spotify_ml.utils.errors import DataError
+
+# The number of a row in its file, counted from 0 without the header.
+ROW = "row"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Consecutive rows of a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file, under the path that every worker knows it by.
+    size, changed : int
+        Its number of bytes and time of change, by which a worker knows that it has the same file.
+    header : bytes
+        The first line of a CSV.
+    start, stop : int
+        The bytes of the rows in a CSV; the number of the row group, and the next, in a Parquet file.
+    """
+
+    path: Path
+    size: int
+    changed: int
+    header: bytes
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """What a slice holds.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The rows, with the columns of the schema.
+    violations : list of Violation
+        Everything that breaks the schema.
+    n_rows : int
+        The number of rows, broken ones included.
+    """
+
+    frame: pd.DataFrame
+    violations: list[Violation]
+    n_rows: int
+
+
+def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
+    """Divide a file where rows end, and hash its bytes.
+
+    Only a reader that starts at the beginning knows which line end of a CSV is within quotes, so the file is read once
+    here, without parsing it.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or no table, or lacks a column.
+    """
+    path = Path(config.path).absolute()
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
+    source = open_input(path, check_names)
+    bounds: Sequence[tuple[int, int]]
+    if isinstance(source, CsvInput):
+        sha256, bounds = _csv_bounds(path)
+        # A line of a CSV is without its end.
+        header = source.header
+    else:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        header, bounds = b"", [(group, group + 1) for group in range(pq.read_metadata(path).num_row_groups)]
+    if _changed(path, state.st_size, state.st_mtime_ns):
+        raise DataError(f"{path} was written to while it was read; run again when it is complete")
+    slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound) for bound in bounds]
+    return RawFile(path.resolve(), sha256), slices
+
+
+def _csv_bounds(path: Path) -> tuple[str, list[tuple[int, int]]]:
+    digest, bounds, start = hashlib.sha256(), [], 0
+    with path.open("rb") as file:
+        for block in row_blocks(file, str(path)):
+            digest.update(block)
+            # The header begins the first block.
+            header = block.index(b"\n") + 1 if start == 0 and b"\n" in block else 0
+            bounds.append((start + header, start + len(block)))
+            start += len(block)
+    return digest.hexdigest(), [bound for bound in bounds if bound[0] < bound[1]]
+
+
+def _changed(path: Path, size: int, changed: int) -> bool:
+    state = path.stat()
+    return (state.st_size, state.st_mtime_ns) != (size, changed)
+
+
+def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
+    """Read and check the rows of a slice; runs on a worker.
+
+    Parameters
+    ----------
+    part : Slice
+        Which rows.
+    first_row : int
+        The number of rows before it, for what is said of broken ones.
+
+    Raises
+    ------
+    DataError
+        If the worker does not have this file, or it is damaged.
+    """
+    try:
+        other = _changed(part.path, part.size, part.changed)
+    except OSError as error:
+        raise DataError(
+            f"a worker cannot read {part.path}: {error.strerror}; put the file where all find it under this path"
+        ) from error
+    if other:
+        raise DataError(f"{part.path} was changed while it was read, or is another file on a worker; run again")
+    n_rows, frames, violations = 0, [], []
+    for table, numbers, broken in _tables(part, first_row):
+        frame, found = check_values(table, numbers)
+        frames.append(frame)
+        violations += [*broken, *found]
+        n_rows += table.num_rows + sum(violation.count for violation in broken)
+    frame = pd.concat(frames, ignore_index=True) if frames else check_values(_no_rows())[0]
+    return SliceRows(frame, violations, n_rows)
+
+
+def _tables(part: Slice, first_row: int) -> Iterator[tuple[pa.Table, np.ndarray, list[Violation]]]:
+    """Yield tables of the raw columns, the numbers of their rows in the file, and rows that are broken as a whole."""
+    if not part.header:
+        try:
+            file = open_parquet(part.path)
+            table = file.read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
+            # Parquet's text is not checked as it is read.
+            table.validate(full=True)
+        except DAMAGE as error:
+            raise damaged(part.path, error) from error
+        yield table, first_row + np.arange(1, table.num_rows + 1), []
+        return
+    with part.path.open("rb") as opened:
+        opened.seek(part.start)
+        content = opened.read(part.stop - part.start)
+    for batch in CsvInput(io.BytesIO(part.header + b"\n" + content), str(part.path)).batches():
+        broken = []
+        if batch.broken:
+            examples = tuple(f"row {first_row + row.number}: {row.problem}" for row in batch.broken[:EXAMPLES])
+            problem = "too few or too many fields (is the file cut off, or a quote left open?)"
+            broken.append(Violation("row", problem, len(batch.broken), examples))
+        yield batch.table.select(list(NAMES)), first_row + batch.numbers, broken
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.array([], pa.null()) for name in NAMES})
+
+
+def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
+    """Let workers read and check a file.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    config : DataConfig
+        Names the file.
+
+    Returns
+    -------
+    file : RawFile
+    frames : list of dask.delayed.Delayed
+        The rows of each slice, with their number in the column `ROW`.
+    n_rows : int
+        How many rows there are.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or no table, or breaks the schema; all violations are listed together.
+    """
+    file, slices = find_slices(config)
+    no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")
+    if not slices:
+        raise no_rows
+    read = kept(client, mapped(read_slice, slices))
+    found = gathered(client, mapped(_findings, read))
+    counts = [n_rows for n_rows, _ in found]
+    first_rows = [0, *np.cumsum(counts)[:-1].tolist()]
+    if any(is_broken for _, is_broken in found):
+        # Only now is it known which rows of the file they are.
+        numbered = zip(slices, first_rows, found, strict=True)
+        broken = [(part, first_row) for part, first_row, (_, is_broken) in numbered if is_broken]
+        again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
+        raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
+    if not sum(counts):
+        raise no_rows
+    return file, mapped(_numbered, read, first_rows), sum(counts)
+
+
+def _findings(rows: SliceRows) -> tuple[int, bool]:
+    return rows.n_rows, bool(rows.violations)
+
+
+def _numbered(rows: SliceRows, first_row: int) -> pd.DataFrame:
+    return rows.frame.assign(**{ROW: np.arange(first_row, first_row + rows.n_rows)})
+
+
+def merged_violations(slices: Sequence[Sequence[Violation]]) -> list[Violation]:
+    """Join what is wrong in each slice, in file order, into what is wrong in the file."""
+    merged: dict[tuple[str, str], Violation] = {}
+    for violation in (each for found in slices for each in found):
+        key = violation.column, violation.problem
+        before = merged.get(key)
+        if before is not None:
+            examples = (*before.examples, *violation.examples)[:EXAMPLES]
+            violation = replace(before, count=before.count + violation.count, examples=examples)
+        merged[key] = violation
+    order = ("row", *NAMES)
+    return sorted(merged.values(), key=lambda violation: order.index(violation.column))

@@ -1,0 +1,147 @@
+"""Clean tracks in partitions, one row a track, numbered as a run in one process numbers them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.backends.dask.partitions import as_dask_frame, gathered, kept, mapped
+from spotify_ml.backends.dask.reading import ROW
+from spotify_ml.config.run import CleaningConfig
+from spotify_ml.data.etl import CleanTracks, check_any, clean
+from spotify_ml.data.quality import QualityReport, quality_report
+from spotify_ml.data.schema import NAMES
+from spotify_ml.data.sources import RawFile, RawTracks
+
+# What one task works on: some tens of megabytes with its features.
+_PARTITION_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class CleanRows:
+    """The clean tracks of one partition, and what was in its raw rows."""
+
+    frame: pd.DataFrame
+    quality: QualityReport | None
+
+
+@dataclass(frozen=True)
+class TrackPartitions:
+    """Clean tracks on the workers.
+
+    Attributes
+    ----------
+    frames : list of dask.delayed.Delayed
+        DataFrames of clean tracks, indexed by `positions`, in no order.
+    positions : list of ndarray of int
+        The positions of each partition's rows among all clean tracks, which stand in file order.
+    """
+
+    frames: list[Any]
+    positions: list[np.ndarray]
+
+    @property
+    def n_tracks(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.positions))
+
+    def spread(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return what belongs to each partition of an array with an element per clean track."""
+        return [values[positions] for positions in self.positions]
+
+    def collect(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Return an array with an element per clean track of what each partition gave: the inverse of `spread`."""
+        values = np.empty((self.n_tracks, *parts[0].shape[1:]), dtype=parts[0].dtype)
+        for positions, part in zip(self.positions, parts, strict=True):
+            values[positions] = part
+        return values
+
+
+def clean_rows(
+    client: Any, raw: RawFile, frames: list[Any], n_rows: int, cleaning: CleaningConfig
+) -> tuple[TrackPartitions, QualityReport]:
+    """Bring all rows of a track together, clean them, and say what was in them.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    raw : RawFile
+        What the rows come from.
+    frames : list of dask.delayed.Delayed
+        Raw rows, as of `spotify_ml.backends.dask.reading.read_rows`.
+    n_rows : int
+        How many rows there are.
+    cleaning : CleaningConfig
+        What a clean row is.
+    """
+    rows = as_dask_frame(client, frames)
+    n_partitions = max(-(-n_rows // _PARTITION_ROWS), sum(client.nthreads().values()))
+    by_track = rows.shuffle("track_id", npartitions=n_partitions).to_delayed()
+    clean_parts = kept(client, mapped(partial(_clean, cleaning=cleaning.name, raw=raw), by_track))
+    found = gathered(client, mapped(_contents, clean_parts))
+    file_rows = np.concatenate([numbers for numbers, _ in found])
+    check_any(len(file_rows), raw.path)
+    order = np.empty(len(file_rows), dtype=np.int64)
+    order[np.argsort(file_rows)] = np.arange(len(file_rows))
+    positions = np.split(order, np.cumsum([len(numbers) for numbers, _ in found])[:-1])
+    numbered = kept(client, mapped(_indexed, clean_parts, positions))
+    reports = [report for _, report in found if report is not None]
+    return TrackPartitions(numbered, positions), merged_reports(reports)
+
+
+def _clean(rows: pd.DataFrame, cleaning: Literal["tracks", "rows"], raw: RawFile) -> CleanRows:
+    in_file_order = rows.sort_values(ROW, ignore_index=True)
+    tracks = clean(in_file_order, cleaning)
+    if in_file_order.empty:
+        return CleanRows(tracks.frame, None)
+    report = quality_report(RawTracks(in_file_order[list(NAMES)], Path(raw.path), raw.sha256), tracks)
+    return CleanRows(tracks.frame, report)
+
+
+def _contents(part: CleanRows) -> tuple[np.ndarray, QualityReport | None]:
+    return part.frame[ROW].to_numpy(dtype=np.int64), part.quality
+
+
+def _indexed(part: CleanRows, positions: np.ndarray) -> pd.DataFrame:
+    return part.frame.drop(columns=ROW).set_axis(pd.Index(positions, dtype=np.int64))
+
+
+def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
+    """Return the report of a file from those of its partitions, of which none divides the rows of a track."""
+    first, n_rows = reports[0], sum(report.raw_rows for report in reports)
+    ranges = {
+        name: {
+            "min": min(report.ranges[name]["min"] for report in reports),
+            "mean": sum(report.ranges[name]["mean"] * report.raw_rows for report in reports) / n_rows,
+            "max": max(report.ranges[name]["max"] for report in reports),
+        }
+        for name in first.ranges
+    }
+    return QualityReport(
+        source=first.source,
+        sha256=first.sha256,
+        raw_rows=n_rows,
+        clean_rows=sum(report.clean_rows for report in reports),
+        duplicates=_summed([report.duplicates for report in reports]),
+        nulls=_summed([report.nulls for report in reports]),
+        ranges=ranges,
+        zeros=_summed([report.zeros for report in reports]),
+        dropped=_summed([report.dropped for report in reports]),
+    )
+
+
+def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Sum counts by name, in the order of the columns where they are counts of columns."""
+    names = dict.fromkeys(name for each in counts for name in each)
+    ordered = sorted(names, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
+    return {name: sum(each.get(name, 0) for each in counts) for name in ordered}
+
+
+def collect_tracks(client: Any, tracks: TrackPartitions, dropped: dict[str, int]) -> CleanTracks:
+    """Return all clean tracks in this process, in file order, for the record of the run."""
+    return CleanTracks(pd.concat(gathered(client, tracks.frames)).sort_index(), dropped)

@@ -1,0 +1,1 @@
+"""Commands: composed by Hydra, checked before anything is read, answered by one error."""

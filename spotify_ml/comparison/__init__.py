@@ -1,0 +1,1 @@
+"""Runs and versions beside each other, on the tracks that they share."""

@@ -1,0 +1,177 @@
+"""What a version must show before it becomes champion."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from spotify_ml.comparison.paired import Comparison
+from spotify_ml.config.commands import GateConfig
+from spotify_ml.evaluation.metric_names import title
+from spotify_ml.utils.markdown import named, table_row
+
+# Of these, less is better.
+ERRORS = ("rmse", "mae", "log_loss")
+_HIGHEST = {"regression": 100.0, "classification": 1.0}
+_SUM_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of the gate.
+
+    Attributes
+    ----------
+    name : str
+        What it looks at.
+    passed : bool
+        Whether it holds.
+    said : str
+        What was found, and what was asked for.
+    """
+
+    name: str
+    passed: bool
+    said: str
+
+    def __str__(self) -> str:
+        """Return the condition as one line."""
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name:12}{self.said}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a version.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        The version beside its rival.
+    rows : str
+        Which tracks they were compared on.
+    conditions : list of Condition
+        All of the gate's.
+    """
+
+    comparison: Comparison
+    rows: str
+    conditions: list[Condition]
+
+    @property
+    def failed(self) -> list[Condition]:
+        """The conditions that do not hold."""
+        return [each for each in self.conditions if not each.passed]
+
+    def metrics(self) -> dict[str, float]:
+        """Return every figure, and 1 or 0 for each condition."""
+        conditions = {f"gate/{each.name}": float(each.passed) for each in self.conditions}
+        return {**self.comparison.metrics(), **conditions, "gate/passed": float(not self.failed)}
+
+    def as_text(self) -> str:
+        """Return the comparison and the conditions for a screen."""
+        table = self.comparison.rows()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "   ".join(
+                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            )
+            for row in table
+        ]
+        return "\n".join([self.rows, "", *map(str.rstrip, lines), "", *map(str, self.conditions)])
+
+    def as_markdown(self) -> str:
+        """Return the same as Markdown."""
+        header, *rows = self.comparison.rows()
+        lines = [named(self.rows), "", table_row(map(named, header)), f"|---|{'---:|' * (len(header) - 1)}"]
+        lines += [table_row(map(named, row)) for row in rows]
+        lines += ["", "| gate | holds | |", "|---|---|---|"]
+        lines += [
+            table_row([each.name, "yes" if each.passed else "**no**", named(each.said)]) for each in self.conditions
+        ]
+        return "\n".join(lines) + "\n"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as what JSON can say."""
+        conditions = [asdict(each) for each in self.conditions]
+        return {"rows": self.rows, **self.comparison.as_dict(), "conditions": conditions, "passed": not self.failed}
+
+
+def judge(
+    gate: GateConfig, comparison: Comparison, format_difference: float | None, schema_changes: list[str]
+) -> list[Condition]:
+    """Return every condition of the gate, held or not.
+
+    Parameters
+    ----------
+    gate : RegressionGateConfig or ClassificationGateConfig
+        What is asked for.
+    comparison : Comparison
+        The version beside the champion, or beside the better baseline where there is none.
+    format_difference : float or None
+        The largest difference between the model's formats as its run found it; None if it found none.
+    schema_changes : list of str
+        What the version's signature has that the champion's has not, or the other way round.
+    """
+    return [
+        _better(gate, comparison),
+        _genres(gate, comparison),
+        _range(gate, comparison.model.predicted),
+        _formats(gate, format_difference),
+        Condition("schema", not schema_changes, "; ".join(schema_changes) or "as the champion's, or the first"),
+    ]
+
+
+def better_of(metric: str, values: dict[str, float]) -> str:
+    """Return the name with the better value of a metric."""
+    return (min if metric in ERRORS else max)(values, key=lambda name: values[name])
+
+
+def _better(gate: GateConfig, comparison: Comparison) -> Condition:
+    name = title(gate.metric)
+    if gate.metric not in comparison.figures:
+        return Condition("better", False, f"{name} is undefined for these tracks")
+    difference = comparison.figures[gate.metric]["difference"]
+    least, improvement = difference.lower, difference.value
+    if gate.metric in ERRORS:
+        least, improvement = -difference.upper, -difference.value
+    said = (
+        f"{name} improves by {improvement:+.4f}, with {gate.confidence:.0%} confidence by at least {least:+.4f}; "
+        f"more than {gate.margin:g} is asked for"
+    )
+    return Condition("better", least > gate.margin, said)
+
+
+def _genres(gate: GateConfig, comparison: Comparison) -> Condition:
+    genres = comparison.genres
+    if genres.empty:
+        return Condition("genres", True, f"none has {gate.genre_tracks} tracks")
+    worse = genres[genres["difference"] > gate.genre_margin]
+    name, asked = title(comparison.genre_metric), f"{gate.genre_margin:g} is allowed"
+    if worse.empty:
+        most = next(iter(genres.index))
+        change = f"the largest change in {name} of {len(genres)} is {genres['difference'].iloc[0]:+.4f}, in {most}"
+        return Condition("genres", True, f"{change}; {asked}")
+    listed = ", ".join(
+        f"{genre} {row.difference:+.4f}" for genre, row in zip(worse.index, worse.itertuples(), strict=True)
+    )
+    return Condition("genres", False, f"{name} of {len(worse)} of {len(genres)} grew too much: {listed}; {asked}")
+
+
+def _range(gate: GateConfig, predicted: np.ndarray) -> Condition:
+    highest = _HIGHEST[gate.name]
+    n_bad = int(np.sum(~np.isfinite(predicted)) + np.sum(predicted < 0) + np.sum(predicted > highest))
+    said = f"{n_bad:,} of {predicted.size:,} predictions are not finite or not within 0 to {highest:g}"
+    if predicted.ndim > 1:
+        n_off = int(np.sum(~(np.abs(predicted.sum(axis=1) - 1) <= _SUM_TOLERANCE)))
+        return Condition("predictions", n_bad + n_off == 0, f"{said}; {n_off:,} rows do not sum to 1")
+    return Condition("predictions", n_bad == 0, said)
+
+
+def _formats(gate: GateConfig, difference: float | None) -> Condition:
+    if difference is None:
+        return Condition("formats", False, "its run did not compare them")
+    return Condition(
+        "formats",
+        difference <= gate.format_difference,
+        f"differ by {difference:.1g} at most; {gate.format_difference:g} is allowed",
+    )

@@ -1,0 +1,110 @@
+"""Composed configurations against their schemas: one error that names every wrong key, before anything is read."""
+
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from spotify_ml.config.run import RunConfig
+from spotify_ml.config.typed import quote_hint
+from spotify_ml.utils.errors import ConfigError, did_you_mean
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every key of the schema: the groups and, dotted, what stands in them, whatever their choice."""
+    for field_name, field in section.model_fields.items():
+        key = prefix + (field.alias or field_name)
+        yield key
+        for below in _sections(field.annotation):
+            yield from known_keys(below, f"{key}.")
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for choice in get_args(annotation):
+            yield from _sections(choice)
+
+
+def validate(config: DictConfig) -> RunConfig:
+    """Check the composed configuration of a run; `validate_as` for that of another command."""
+    return validate_as(config, RunConfig)
+
+
+def validate_as(config: DictConfig, schema: type[Schema]) -> Schema:
+    """Check a composed configuration against the schema of its command.
+
+    Raises
+    ------
+    ConfigError
+        Naming every unknown key (with the nearest valid one), wrong type and value out of range at once.
+    """
+    try:
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key
+        reason = str(error.msg).splitlines()[0]
+        raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
+    return check(container, schema)
+
+
+def check(container: Any, schema: type[Schema]) -> Schema:
+    """Check plain settings, as ``model_dump`` gives them, against a schema.
+
+    Raises
+    ------
+    ConfigError
+        As for `validate`.
+    """
+    try:
+        return schema.model_validate(container)
+    except ValidationError as error:
+        keys = set(known_keys(schema))
+        raise ConfigError(
+            "config: " + "\nconfig: ".join(_explain(detail, container, keys) for detail in error.errors())
+        ) from error
+
+
+def _key(location: tuple[int | str, ...], container: Any) -> str:
+    """Return the dotted key of an error; pydantic adds the chosen name of a group, which is no key."""
+    kept, level = [], container
+    for part in location[:-1]:
+        if isinstance(level, Mapping) and part in level:
+            kept.append(str(part))
+            level = level[part]
+    last = str(location[-1])
+    is_choice = isinstance(level, Mapping) and level.get("name") == last and last not in level
+    return ".".join(kept if is_choice else [*kept, last])
+
+
+def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
+    key = _key(detail["loc"], container)
+    if detail["type"] == "union_tag_invalid":
+        choices = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = detail["ctx"]["tag"]
+        return f"{key}.name={tag!r}: there are {', '.join(choices)}{did_you_mean(tag, choices)}"
+    if detail["type"] == "extra_forbidden" and key in keys:
+        return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(key, keys)}"
+    if detail["type"] == "missing":
+        return f"'{key}' is missing"
+    if detail["type"] == "string_type":
+        return f"{key}={detail['input']!r} is not text{quote_hint(key, detail['input'])}"
+    if detail["type"] == "value_error":
+        return f"{key}={detail['input']!r}: {detail['ctx']['error']}"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    hint = ""
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        hint = did_you_mean(
+            detail["input"], detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    return f"{key}={detail['input']!r}: {message}{hint}"

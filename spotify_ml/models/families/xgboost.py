@@ -1,0 +1,104 @@
+"""XGBoost: the one training loop of this project, over features in memory or in files."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xgboost
+from xgboost import XGBClassifier, XGBRegressor
+
+from spotify_ml.config.models import RegressionConfig, XGBoostConfig
+from spotify_ml.features.parts import Part
+from spotify_ml.models.families.base import Curve, Family, Rows, fit_rows, parameters_of
+from spotify_ml.models.families.xgboost_matrices import xgboost_matrices
+from spotify_ml.models.targets import Task, class_names
+
+# The ways to grow trees for which XGBoost bins values once, before the first of them.
+_BINNING = ("auto", "hist")
+
+
+def _build_xgboost(config: XGBoostConfig, task: Task, seed: int) -> Any:
+    parameters = parameters_of(config) | {"random_state": seed}
+    if isinstance(task, RegressionConfig):
+        return XGBRegressor(objective="reg:squarederror", eval_metric="rmse", **parameters)
+    binary = len(class_names(task)) == 2
+    objective, metric = ("binary:logistic", "logloss") if binary else ("multi:softprob", "mlogloss")
+    return XGBClassifier(objective=objective, eval_metric=metric, **parameters)
+
+
+def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
+    """Fit to the trees and the curve that ``XGBModel.fit`` gives, without binning the validation rows.
+
+    Where they are binned, as they are there, every new tree looks their values up one by one, which takes half as long
+    again as to grow it.
+    """
+    errors: dict[str, dict[str, list[float]]] = {}
+    booster = _grow(
+        estimator,
+        train,
+        estimator.n_estimators,
+        validation,
+        early_stopping_rounds=estimator.early_stopping_rounds,
+        evals_result=errors,
+        verbose_eval=False,
+    )
+    return booster.best_iteration + 1, {part: next(iter(curve.values())) for part, curve in errors.items()}
+
+
+def _grow(
+    estimator: Any, train: Rows, n_trees: int, validation: Rows | None = None, **watching: Any
+) -> xgboost.Booster:
+    """Fit by XGBoost's own interface, which takes features in files as well."""
+    with xgboost_matrices(estimator.n_jobs) as make:
+        booster = _grown(make, estimator, train, n_trees, validation, watching)
+    give_booster(estimator, booster)
+    return booster
+
+
+def give_booster(estimator: Any, booster: xgboost.Booster) -> None:
+    """Make a booster the fitted part of an XGBoost estimator, and leave its parameters as they are.
+
+    Loading one turns what was fitted (the base score, the types of the columns …) into parameters: a clone that is
+    fitted on other rows would start from the mean of these.
+    """
+    parameters = estimator.get_params()
+    estimator.load_model(booster.save_raw("ubj"))
+    for name, value in parameters.items():
+        # Not by set_params, which would change the booster as well.
+        setattr(estimator, name, value)
+
+
+def _grown(
+    make: Callable[..., xgboost.DMatrix],
+    estimator: Any,
+    train: Rows,
+    n_trees: int,
+    validation: Rows | None,
+    watching: dict[str, Any],
+) -> xgboost.Booster:
+    parameters = estimator.get_xgb_params()
+    if estimator.objective == "multi:softprob":
+        parameters["num_class"] = len(np.unique(train.y))
+    binning = {"max_bin": estimator.max_bin} if estimator.tree_method in _BINNING else {}
+    fitted = make(train.X, train.y, train.weights, **binning)
+    evals = []
+    if validation is not None:
+        # Errors are those of the rows as they are, whatever the rows count in fitting.
+        shown = fitted if train.weights is None else make(train.X, train.y, None)
+        evals = [(shown, "train"), (make(validation.X, validation.y, None), "val")]
+    return xgboost.train(parameters, fitted, n_trees, evals=evals, **watching)
+
+
+def _fit(estimator: Any, rows: Rows) -> None:
+    if isinstance(rows.X, Part):
+        _grow(estimator, rows, estimator.n_estimators)
+    else:
+        fit_rows(estimator, rows)
+
+
+XGBOOST = Family(
+    _build_xgboost,
+    _watch_xgboost,
+    lambda n_trees: {"n_estimators": n_trees, "early_stopping_rounds": None},
+    _fit,
+)

@@ -1,0 +1,88 @@
+"""A run, from raw tracks to everything it came to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spotify_ml.backends import open_backend
+from spotify_ml.config.run import RunConfig
+from spotify_ml.evaluation.baselines import full_baselines
+from spotify_ml.evaluation.bootstrap import bootstrap_metrics
+from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
+from spotify_ml.evaluation.cross_validation import cross_validate
+from spotify_ml.evaluation.explain import explain
+from spotify_ml.evaluation.result import Result
+from spotify_ml.reports.figures.drawing import FigureData
+from spotify_ml.reports.figures.tables import error_data, explanation_data
+from spotify_ml.utils.timing import Stopwatch
+
+
+def run(
+    config: RunConfig,
+    clock: Stopwatch,
+    draw: Callable[[FigureData], None],
+    *,
+    full_by_default: bool = False,
+    shared: Path | None = None,
+) -> Result:
+    """Run a configuration.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    clock : Stopwatch
+        Takes the time of each stage.
+    draw : callable
+        Called with what figures show, as soon as it is known.
+    full_by_default : bool
+        Whether the baselines that are models are fitted where the configuration leaves that open.
+    shared : Path, optional
+        A folder in which the jobs of a sweep leave baselines for each other.
+
+    Returns
+    -------
+    Result
+        Every stage's.
+
+    Raises
+    ------
+    SpotifyMLError
+        If the data or the split cannot be used, or a cluster fails.
+    """
+    with open_backend(config, clock) as backend:
+        source = backend.read()
+        split = backend.split(source)
+        matrices, fitted, evaluation, threads = backend.fit(source, split)
+    tracks = source.tracks.frame
+    with clock.stage("intervals"):
+        scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
+        intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
+        prediction_intervals = calibrate_intervals(config.task, fitted, matrices, split.groups)
+        coverage = interval_coverage(prediction_intervals, matrices.test, evaluation.predicted, tracks)
+        draw(error_data(config.task, tracks, split, matrices, fitted, evaluation, coverage))
+    with clock.stage("explain"):
+        explanation = explain(fitted, matrices, config.task, config.seed)
+        draw(explanation_data(config.task, explanation, matrices.test))
+    folds, baselines = [], {}
+    if config.cv is not None:
+        with clock.stage("cv"):
+            folds = cross_validate(config, config.cv, tracks, split)
+    # Further models are fitted where there is the memory for them.
+    in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
+    if (config.baselines or ("full" if full_by_default and in_memory else "quick")) == "full":
+        with clock.stage("baselines"):
+            baselines = full_baselines(config, tracks, split, shared)
+    return Result(
+        *source,
+        split,
+        matrices,
+        fitted,
+        evaluation,
+        folds,
+        baselines,
+        intervals,
+        prediction_intervals,
+        coverage,
+        explanation,
+        threads,
+    )

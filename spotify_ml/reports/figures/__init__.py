@@ -1,0 +1,1 @@
+"""Pictures, drawn by a process of their own."""

@@ -1,0 +1,158 @@
+"""The process that draws a run's figures while the run goes on."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.utils.errors import OutputError
+from spotify_ml.utils.files import remove_abandoned
+
+
+@dataclass(frozen=True)
+class ErrorData:
+    """What the figures of a run's errors show; a table without rows is not drawn.
+
+    Attributes
+    ----------
+    learning_curve : dict of str to list of float
+        Error after every tree, for ``train`` and ``val``; empty where there is none.
+    n_trees : int or None
+        The chosen number of trees.
+    actual : ndarray, shape (n_test,)
+        Popularity of the test rows, or the codes of their classes.
+    predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
+        Their predicted popularity, or the probability of each class.
+    error : float
+        RMSE, or log loss, of the test rows.
+    calibration : DataFrame
+        As of `spotify_ml.evaluation.calibration.calibration_table`, or of `class_calibration_table`.
+    genres, bands, known_tracks : DataFrame
+        As of `spotify_ml.evaluation.by_group.errors_by`, indexed by what people call the kinds.
+    coverage : DataFrame
+        Of intervals, as in `spotify_ml.evaluation.result.Result`.
+    classes : tuple of str
+        The classes of a classification; none for a regression.
+    """
+
+    learning_curve: dict[str, list[float]]
+    n_trees: int | None
+    actual: np.ndarray
+    predicted: np.ndarray
+    error: float
+    calibration: pd.DataFrame
+    genres: pd.DataFrame
+    bands: pd.DataFrame
+    known_tracks: pd.DataFrame
+    coverage: pd.DataFrame
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExplanationData:
+    """What the figures of a run's explanation show; a table without rows is not drawn.
+
+    Attributes
+    ----------
+    importance : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`, with ``feature`` in plain names.
+    families : DataFrame
+        As in `spotify_ml.evaluation.explain.Explanation`.
+    contributions, values : DataFrame
+        What features added to the predictions of some test rows, in points, and the values they did it by; most
+        important first, under plain names.
+    classes : tuple of str
+        The classes of a classification; none for a regression.
+    """
+
+    importance: pd.DataFrame
+    families: pd.DataFrame
+    contributions: pd.DataFrame
+    values: pd.DataFrame
+    classes: tuple[str, ...]
+
+
+FigureData = ErrorData | ExplanationData
+
+
+class FigureProcess:
+    """A process that imports matplotlib at once, draws what it is given, and ends with this one.
+
+    Importing and drawing take about as long as fitting the sample, and need nothing of a run but what they show.
+
+    Parameters
+    ----------
+    folder : Path
+        Is there, with all figures, once `wait` returns.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Its standard input closes with this process, however that ends.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "spotify_ml.reports.figures.figures", str(folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A group of its own, to end it with those that it starts.
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Return the process, already started."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the process; what is not drawn by now is not wanted."""
+        _kill(self._process)
+        remove_abandoned(self._folder.parent)
+        for pipe in filter(None, (self._process.stdin, self._process.stderr)):
+            # What the process did not take is still to be written.
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def draw(self, data: FigureData) -> None:
+        """Have figures drawn, after those that were asked for before."""
+        self._send(data)
+
+    def wait(self) -> None:
+        """Wait until all figures are drawn; no others can be asked for.
+
+        Raises
+        ------
+        OutputError
+            With what the process said, if it could not draw them.
+        """
+        self._send(None)
+        said = b"" if self._process.stderr is None else self._process.stderr.read()
+        if self._process.wait():
+            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
+            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
+
+    def _send(self, data: FigureData | None) -> None:
+        pipe = cast("IO[bytes]", self._process.stdin)
+        # If the process ended before, `wait` says why.
+        with suppress(BrokenPipeError):
+            pickle.dump(data, pipe)
+            pipe.flush()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started, and return when all are gone."""
+    if process.poll() is None and hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    # Open as long as one of them is left.
+    if process.stderr is not None:
+        process.stderr.read()
+    process.wait()

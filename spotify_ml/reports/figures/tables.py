@@ -1,0 +1,105 @@
+"""The tables behind the figures of a run: made where its rows are, and small enough to be sent."""
+
+import numpy as np
+import pandas as pd
+
+from spotify_ml.data.splits import Split
+from spotify_ml.evaluation.by_group import (
+    BAND_LABELS,
+    KNOWN_LABELS,
+    errors_by,
+    known_tracks,
+    known_tracks_codes,
+    row_errors,
+)
+from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table
+from spotify_ml.evaluation.evaluate import Evaluation
+from spotify_ml.evaluation.explain import Explanation
+from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.features.labels import label
+from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.models.fit import FittedEstimators
+from spotify_ml.models.targets import Task, band_codes, class_names, task_target
+from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData
+
+# Fewer say nothing; of more than these, the interval says how little.
+_FEWEST_TRACKS = 10
+_MOST_FEATURES = 15
+
+
+def error_data(
+    task: Task,
+    tracks: pd.DataFrame,
+    split: Split,
+    matrices: Matrices,
+    fitted: FittedEstimators,
+    evaluation: Evaluation,
+    coverage: pd.DataFrame,
+) -> ErrorData:
+    """Return what the figures of a run's errors show.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What was predicted.
+    tracks : DataFrame
+        Clean tracks.
+    split, matrices, fitted, evaluation, coverage
+        As in `spotify_ml.evaluation.result.Result`.
+    """
+    test, fitting = split.test, split.fitting
+    classes, groups = class_names(task), split.groups[test]
+    target = task_target(task, evaluation.actual)
+    errors = row_errors(task, evaluation.actual, evaluation.predicted)
+    known = known_tracks_codes(known_tracks(tracks, fitting, test))
+    calibration = (
+        class_calibration_table(target, evaluation.predicted, classes)
+        if classes
+        else calibration_table(target, evaluation.predicted, groups)
+    )
+    return ErrorData(
+        learning_curve=fitted.learning_curve,
+        n_trees=fitted.n_trees,
+        actual=target,
+        predicted=evaluation.predicted,
+        error=evaluation.metrics["test/log_loss" if classes else "test/rmse"],
+        calibration=calibration,
+        genres=errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
+        bands=_named(errors_by(band_codes(evaluation.actual), errors, groups), BAND_LABELS),
+        known_tracks=_named(errors_by(known, errors, groups), KNOWN_LABELS),
+        coverage=coverage,
+        classes=classes,
+    )
+
+
+def explanation_data(task: Task, explanation: Explanation, test: Part) -> ExplanationData:
+    """Return what the figures of a run's explanation show.
+
+    Parameters
+    ----------
+    task : RegressionConfig or ClassificationConfig
+        What was predicted.
+    explanation : Explanation
+        What the predictions come from.
+    test : Part
+        The test rows.
+    """
+    importance, added = explanation.importance, explanation.contributions
+    shown, values = pd.DataFrame(), pd.DataFrame()
+    if added is not None:
+        order = np.argsort(-added.abs().mean().to_numpy(), kind="stable")[:_MOST_FEATURES]
+        names = [label(str(name)) for name in added.columns[order]]
+        shown, values = (
+            table.iloc[:, order].set_axis(names, axis=1) for table in (added, test.features.loc[added.index])
+        )
+    return ExplanationData(
+        importance=importance.assign(feature=importance["feature"].map(label)),
+        families=explanation.families,
+        contributions=shown,
+        values=values,
+        classes=class_names(task),
+    )
+
+
+def _named(table: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    return table.set_axis([labels[code] for code in table.index])

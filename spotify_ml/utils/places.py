@@ -1,0 +1,85 @@
+"""What a store may know of this machine: names, and paths below the checkout; its users need not be on one machine."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from spotify_ml.utils.errors import without_passwords
+from spotify_ml.utils.paths import PROJECT
+
+# Hydra writes a backslash before the colon of a sweep's values.
+_SCHEME = r"(?P<scheme>(?:sqlite|journal)\\?:///|file\\?://)?"
+# In a sentence a blank ends a path; in an override only what separates values does, and within quotes only these.
+_PART = r"[^\s/'\",;()\[\]{}<>|]"
+_IN_TEXT = re.compile(rf"(?<![^\s'\"=,;(\[{{<>|]){_SCHEME}(?P<path>/(?:{_PART}+/)+{_PART}*)")
+_IN_OVERRIDE = re.compile(rf"(?<![^\s'\"=,(\[{{]){_SCHEME}(?P<path>/[^'\",()\[\]{{}}]+)")
+_IN_QUOTES = re.compile(rf"(?<=['\"]){_SCHEME}(?P<path>/[^'\"]+)")
+_WHOLE = re.compile(rf"{_SCHEME}(?P<path>/.+)")
+
+
+def shared_path(path: str | Path) -> str:
+    """Return a path without the folders of this machine: from the checkout on if it is below it, else its name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A relative one stays as it is.
+    """
+    given = Path(path)
+    if not given.is_absolute():
+        return str(path)
+    return given.relative_to(PROJECT).as_posix() if given.is_relative_to(PROJECT) else given.name
+
+
+def shared_text(text: str, paths: Iterable[str] = ()) -> str:
+    """Return a text without passwords and without the folders of this machine.
+
+    Parameters
+    ----------
+    text : str
+        A message, a log, a table.
+    paths : iterable of str
+        Paths that may stand in it; any others are known by their slashes, up to the next blank.
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, shared_path(path))
+    return _IN_TEXT.sub(_shared, without_passwords(text))
+
+
+def shared_value(value: Any) -> Any:
+    """Return a setting as a store may know it; what is no text stays."""
+    if not isinstance(value, str):
+        return value
+    path = _WHOLE.fullmatch(value)
+    return shared_text(value) if path is None else _shared(path)
+
+
+def shared_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return what was typed on the command line as a store may know it."""
+    told = (_IN_QUOTES.sub(_shared, without_passwords(each)) for each in overrides)
+    return [_IN_OVERRIDE.sub(_shared, each) for each in told]
+
+
+def paths_in(settings: Iterable[Any]) -> list[str]:
+    """Return the absolute paths among settings."""
+    found = (_WHOLE.fullmatch(value) for value in settings if isinstance(value, str))
+    return [path["path"] for path in found if path is not None]
+
+
+def shared_folder(folder: Path) -> str:
+    """Return a folder of this machine so that it can be found again here: `folder_of` is the way back."""
+    folder = folder.absolute()
+    if folder.is_relative_to(PROJECT):
+        return folder.relative_to(PROJECT).as_posix()
+    home = Path("~").expanduser()
+    return f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else str(folder)
+
+
+def folder_of(text: str) -> Path:
+    """Return the folder that `shared_folder` made a text of."""
+    return PROJECT / Path(text).expanduser()
+
+
+def _shared(found: "re.Match[str]") -> str:
+    return (found["scheme"] or "") + shared_path(found["path"])

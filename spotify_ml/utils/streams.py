@@ -1,0 +1,96 @@
+"""Standard streams that may be closed or broken: a command goes on without one that it does not need."""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, TextIO
+
+from spotify_ml.utils.errors import OutputError
+
+_STANDARD = (0, 1, 2)
+_OUT, _ERR = 1, 2
+# The first error of each stream.
+_errors: dict[int, OSError] = {}
+
+
+def make_lenient() -> None:
+    """Let text that cannot be written to standard output or standard error be dropped, and nothing else go there."""
+    for descriptor in _STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Else the next file that is opened would take its place, and what is printed would be written to it.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _lenient(_OUT, sys.__stdout__)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _lenient(_ERR, sys.__stderr__)
+
+
+def check_printed() -> None:
+    """Raise the error of what was printed, for what is of use on standard output alone.
+
+    Raises
+    ------
+    BrokenPipeError
+        If its reader has ended.
+    OutputError
+        If it could not be written for another reason.
+    """
+    _check_open()
+    sys.stdout.flush()
+    error = _errors.get(_OUT)
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if error is not None:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def open_standard_output() -> Iterator[BinaryIO]:
+    """Open standard output for bytes that must arrive there.
+
+    Raises
+    ------
+    BrokenPipeError
+        If its reader has ended.
+    OutputError
+        If it is closed, or cannot be written for another reason.
+    """
+    _check_open()
+    try:
+        with open(_OUT, "wb", closefd=False) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _check_open() -> None:
+    if sys.__stdout__ is None:
+        raise OutputError("standard output is closed; give it a place: > file")
+
+
+class _LenientFile(io.FileIO):
+    """A descriptor whose errors are noted, not raised."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            _errors.setdefault(self.fileno(), error)
+            return memoryview(data).nbytes
+
+
+def _lenient(descriptor: int, before: TextIO | None) -> TextIO:
+    is_error = descriptor == _ERR
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LenientFile(descriptor, "wb", closefd=False)),
+        encoding="utf-8" if before is None else before.encoding,
+        errors=("backslashreplace" if is_error else "strict") if before is None else before.errors,
+        line_buffering=is_error if before is None else getattr(before, "line_buffering", is_error),
+        write_through=getattr(before, "write_through", False),
+    )

@@ -1,0 +1,101 @@
+"""The package's rooms, and which may know which: a module imports only what stands to its left."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from spotify_ml.utils.paths import PACKAGE
+
+ORDER = (
+    "utils",
+    "config",
+    "data",
+    "features",
+    "models",
+    "scoring",
+    "evaluation",
+    "comparison",
+    "reports",
+    "backends",
+    "pipeline",
+    "tracking",
+    "tuning",
+    "cli",
+    "commands",
+)
+# Only these may import a library, wherever in a module.
+LIBRARIES = {
+    "mlflow": {"tracking", "cli", "commands"},
+    "dask": {"backends"},
+    "distributed": {"backends"},
+    "optuna": {"tuning"},
+    "hydra": {"cli", "config", "commands", "tracking", "tuning"},
+    "lightgbm": {"models"},
+    "catboost": {"models"},
+    "starlette": {"tracking"},
+    "uvicorn": {"tracking"},
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def room(module: str) -> str:
+    """The first folder of a module; those beside the folders, but the pipeline, are commands."""
+    first = module.removeprefix("spotify_ml").strip(".").partition(".")[0]
+    return first if first in ORDER else "commands"
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, within functions as well, but for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for each in node.names:
+                full = f"{node.module}.{each.name}"
+                yield full if full in MODULES else node.module
+
+
+GRAPH = {module: set(imported(path)) for module, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "spotify_ml"])
+def test_a_module_imports_only_what_stands_to_its_left(module: str):
+    own = ORDER.index(room(module))
+    # The package itself offers what users import, and imports that when it is asked for.
+    known = {each for each in GRAPH[module] if each in MODULES and each != "spotify_ml"}
+    assert {each for each in known if ORDER.index(room(each)) > own} == set()
+    assert "spotify_ml" not in GRAPH[module]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    within = {module: {each for each in names if each in MODULES} for module, names in GRAPH.items()}
+    try:
+        TopologicalSorter(within).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_known_to_its_rooms_alone(library: str):
+    knowing = {room(module) for module, names in GRAPH.items() if any(n.partition(".")[0] == library for n in names)}
+    assert knowing <= LIBRARIES[library]
+
+
+def test_no_file_is_too_long_to_be_read():
+    longest = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+    assert {module: lines for module, lines in longest.items() if lines > 450} == {}
