@@ -146,10 +146,10 @@ def play(
     done = f"SIG{name} {'to all' if to_group else 'to it'} at {share:.0%}: exit code {code} after {took:.1f} s"
     if took > _MOST_S:
         found.append(f"too slow: {took:.1f} s")
-    # Until Python has come to the first line of a command, it ends as any program does; a shell says the same of both.
+    # Before the first line of a command and after the last, Python ends as any program does; a shell says the same of it.
     is_early = share * seconds < _PYTHON_STARTS_S
     # What it had done by then may have been all.
-    if code not in (128 + wanted, 0) and not is_early:
+    if code not in (128 + wanted, -wanted, 0) and not is_early:
         found.append(f"exit code {code}: {err.strip().splitlines()[-1:]}")
     if "Traceback" in err + out and not is_early:
         found.append(f"a traceback: {err.strip()}")

@@ -11,7 +11,6 @@ from xgboost import Booster, QuantileDMatrix, train
 
 from spotify_ml.features.statistics import assign_folds
 from spotify_ml.utils.errors import ConfigError, shown
-from spotify_ml.utils.stops import deferred
 
 LOWEST, HIGHEST = 0.0, 100.0
 # Popularity comes in whole points: no track is told more exactly than by half of one.
@@ -187,8 +186,7 @@ def _inputs(matrix: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def _fit(inputs: np.ndarray, errors: np.ndarray) -> Booster:
-    with deferred():
-        rows = QuantileDMatrix(inputs, errors, max_bin=_PARAMETERS["max_bin"], nthread=1)
+    rows = QuantileDMatrix(inputs, errors, max_bin=_PARAMETERS["max_bin"], nthread=1)
     return train(_PARAMETERS, rows, num_boost_round=_ROUNDS)
 
 

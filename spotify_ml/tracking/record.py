@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,10 @@ class RunRecord:
         config: RunConfig,
         overrides: list[str],
         tags: dict[str, str],
+        undisturbed: ExitStack,
     ) -> None:
         self._client = client
+        self._undisturbed = undisturbed
         self._experiment_id = experiment_id
         self._config = config
         self._overrides = overrides
@@ -218,7 +220,11 @@ class RunRecord:
         return card
 
     def register(self, model: SavedModel, facts: dict[str, str], card: str, *, challenger: bool) -> int:
-        """Register a logged model, with its card and tags to find it by, and return its version."""
+        """Register a logged model, with its card and tags to find it by, and return its version.
+
+        From now on the run comes to its end: a version is of a finished run.
+        """
+        self._undisturbed.enter_context(deferred())
         code = {name: value for name, value in self._tags.items() if name.startswith(("git.", "code."))}
         description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
         return register(self._client, model, self._config, {**code, **facts}, description, challenger=challenger)
@@ -302,8 +308,7 @@ def record_result(
         with clock.stage("register"):
             scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
             facts = {"data.sha256": result.raw.sha256, **scores}
-            with deferred():
-                version = run.register(model, facts, card, challenger=not unbeaten)
+            version = run.register(model, facts, card, challenger=not unbeaten)
     times = clock.metrics()
     run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
     summary = run.summary(model.uri, version, unbeaten, folder, {**metrics, **run.last_of_curve(curve), **times})
@@ -345,11 +350,13 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     with store_errors(uri):
         close_abandoned(client, experiment_id)
     paths = paths_in(config.flat().values())
-    with open_run(
-        client, uri, lambda: str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id), logs, paths
-    ) as run_id:
+
+    def create() -> str:
+        return str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id)
+
+    with ExitStack() as undisturbed, open_run(client, uri, create, logs, paths) as run_id:
         name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-        record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags)
+        record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags, undisturbed)
         client.update_run(run_id, name=name)
         record.log_params(config.shared_flat())
         yield record

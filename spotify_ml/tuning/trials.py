@@ -29,7 +29,6 @@ from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
-from spotify_ml.utils.stops import deferred
 
 # A tree at rate 1 would be infinitely far.
 _HIGHEST_RATE = 0.99
@@ -233,8 +232,7 @@ def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[Qu
             estimator_rows(model, config.task, part) for part in (fold.parts.train, fold.parts.validation)
         )
         settings = {"max_bin": model.max_bin, "nthread": model.n_jobs}
-        with deferred():
-            binned = QuantileDMatrix(train.X, train.y, weight=train.weights, **settings)
+        binned = QuantileDMatrix(train.X, train.y, weight=train.weights, **settings)
         # Binned rows are slow to watch; see `spotify_ml.models.estimators`.
         fold.binned[key] = binned, DMatrix(validation.X, validation.y, nthread=model.n_jobs)
     return fold.binned[key]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from spotify_ml.data.duplicates import find_duplicates
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.evaluation import exploration
+from spotify_ml.reports.figures import exploration
 
 
 def drawn(frame: pd.DataFrame) -> list[Figure]:

@@ -24,8 +24,8 @@ from spotify_ml.features import on_disk, parts
 from spotify_ml.features import prepare as features_prepare
 from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
-from spotify_ml.models import matrices as models_matrices
 from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.families import xgboost_matrices
 from spotify_ml.utils.errors import DataError, OutputError
 from spotify_ml.utils.paths import CONF
 
@@ -158,7 +158,7 @@ def test_a_disk_with_too_little_room_for_bins_is_refused_before_xgboost_fills_it
     given = ["data=file", f"data.path={path}", f"cache.folder={tmp_path / 'bins'}"]
     prepared = prepare(configured(*given, "matrices=external"), OFF)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(models_matrices.shutil, "disk_usage", lambda place: usage._replace(free=10**5))
+    monkeypatch.setattr(xgboost_matrices.shutil, "disk_usage", lambda place: usage._replace(free=10**5))
     config = configured(*given, "matrices=external")
     with pytest.raises(OutputError, match=r"bins has 0\.0 GB left.*rows take up to.*cache\.folder="):
         model(config, prepared)
