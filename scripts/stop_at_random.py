@@ -146,7 +146,7 @@ def play(
     done = f"SIG{name} {'to all' if to_group else 'to it'} at {share:.0%}: exit code {code} after {took:.1f} s"
     if took > _MOST_S:
         found.append(f"too slow: {took:.1f} s")
-    # Before the first line of a command and after the last, Python ends as any program does; a shell says the same of it.
+    # Before the first line of a command and after the last, Python ends as any program; shells say the same of both.
     is_early = share * seconds < _PYTHON_STARTS_S
     # What it had done by then may have been all.
     if code not in (128 + wanted, -wanted, 0) and not is_early:

@@ -18,8 +18,8 @@ _UNBROKEN_CODE = (
     *(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging")),
     str(Path(__file__).with_name("streams.py")),
 )
-# What opens or closes something; where Python drops what is raised; and what XGBoost's C code calls for rows, which frees
-# memory twice if that raises.
+# What opens or closes something; where Python drops what is raised; and what XGBoost calls for rows: it frees memory
+# twice if that raises.
 _UNBROKEN_FUNCTIONS = frozenset({"__enter__", "__exit__", "__del__", "_next_wrapper", "_reset_wrapper"})
 _UNBROKEN_FOR_S = 1.5
 _STUCK_AFTER_S = 3.0
