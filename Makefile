@@ -34,7 +34,7 @@ evaluate: $(VENV)/installed  ## judge the model by all four splits beside its ba
 	@$(BIN)/python -m spotify_ml.train -m split=random,recording,album,artist $(ARGS)
 
 profile: $(VENV)/installed  ## look at the raw tracks before any model: outputs/profile.html; ARGS=data=full
-	@$(BIN)/python scripts/profile.py $(ARGS)
+	@$(BIN)/python -m spotify_ml.profile $(ARGS)
 
 # Each kernel would warn that it is talked to over TCP, which is this machine's own loopback; and a page would ask other
 # sites for scripts that it has no use for.

@@ -15,10 +15,7 @@ from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
-PROGRAMS = {
-    name: [f"scripts/{name}.py"] if (PROJECT / "scripts" / f"{name}.py").is_file() else ["-m", f"spotify_ml.{name}"]
-    for name in COMMANDS
-}
+PROGRAMS = {name: ["-m", f"spotify_ml.{name}"] for name in COMMANDS}
 PATIENCE_S = 60
 
 

@@ -1,12 +1,12 @@
-"""Tests of the command line of `scripts/compare.py`; what it says of real runs is tested with the run reader."""
+"""Tests of the command that compares runs, under its earlier name; what it says of real runs is tested with the run reader."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from spotify_ml.compare import as_overrides
 from spotify_ml.utils.paths import PROJECT
 
 SCRIPT = PROJECT / "scripts" / "compare.py"
@@ -24,7 +24,7 @@ SCRIPT = PROJECT / "scripts" / "compare.py"
     ],
 )
 def test_what_is_no_setting_and_no_option_is_a_run(arguments: list[str], overrides: list[str]):
-    assert runpy.run_path(str(SCRIPT))["as_overrides"](arguments) == overrides
+    assert as_overrides(arguments) == overrides
 
 
 @pytest.mark.slow
