@@ -1,7 +1,7 @@
 """What `scripts/benchmark.py` needs beside the project's own command, each part a process of its own.
 
 - ``catalogue``: a CSV of so many rows: real tracks, repeated under other ids, artists and albums with jittered audio.
-- ``bare``: the least that reading, fitting and predicting can cost: pyarrow reads the CSV, XGBoost fits a quantised
+- ``bare``: the least that reading, trainval and predicting can cost: pyarrow reads the CSV, XGBoost fits a quantised
   matrix, a booster predicts a ready one. It imports what the project's command imports.
 - ``reference-etl`` and ``reference-features``: the reference pipeline as it is described, by pandas: a row-wise
   ``apply``, CSV and Parquet between the steps, scikit-learn's encoders.
@@ -138,7 +138,7 @@ def bare(tracks: Path, cache: Path, run: Path) -> dict[str, float]:
     popularity = pa.ipc.open_file(next(cache.glob("tracks-*")) / "tracks.arrow").read_all()["popularity"].to_numpy()
     positions = next(cache.glob("split-*"))
     train, validation = (np.load(positions / f"{part}.npy") for part in ("train", "validation"))
-    rows = {"train": train, "fitting": np.sort(np.concatenate([train, validation]))}
+    rows = {"train": train, "trainval": np.sort(np.concatenate([train, validation]))}
     # As the project maps them, so that what is read is in nobody's memory before it is needed.
     features = {
         part: np.load(next(cache.glob("features-*")) / f"{part}.npy", mmap_mode="r").view(np.ndarray)
@@ -150,7 +150,7 @@ def bare(tracks: Path, cache: Path, run: Path) -> dict[str, float]:
         objective="reg:squarederror", **{key: value for key, value in model.items() if key != "name"}
     ).get_xgb_params()
     n_trees = int(summary["metrics"]["model/trees"])
-    for part, name in (("train", "first fit"), ("fitting", "fit")):
+    for part, name in (("train", "first fit"), ("trainval", "fit")):
         with stages.stage(f"quantise for the {name}"):
             matrix = xgboost.QuantileDMatrix(features[part], popularity[rows[part]], max_bin=model["max_bin"])
         with stages.stage(name):

@@ -28,7 +28,7 @@ import pandas as pd
 
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns
-from spotify_ml.features.columns import transform_columns
+from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.tracking.registry import find_version, load_version, version_files
 from spotify_ml.tracking.store import open_store
 from spotify_ml.utils.paths import PROJECT

@@ -10,7 +10,7 @@ Everything goes through the project's own command, into a store that is thrown a
   the refit at the end of the first, which a study that is run in one go has not.
 - **Pruning.** The same number of trials with the same seed, once with the pruner and once without it. Boosting rounds
   are the trees that were grown, as each trial's learning curve says.
-- **Overhead.** From the start of one finished trial to the start of the next, less fitting and predicting: asking,
+- **Overhead.** From the start of one finished trial to the start of the next, less trainval and predicting: asking,
   telling, recording, and measuring the size of the model.
 """
 

@@ -104,8 +104,8 @@ class Task:
 
     Attributes
     ----------
-    train, validation, fitting, test : Rows
-        The parts of one split; `fitting` is train and validation rows together.
+    train, validation, trainval, test : Rows
+        The parts of one split; `trainval` is train and validation rows together.
     seed : int
         Seeds the learner.
     budget : float
@@ -114,7 +114,7 @@ class Task:
 
     train: Rows
     validation: Rows
-    fitting: Rows
+    trainval: Rows
     test: Rows
     seed: int
     budget: float
@@ -200,9 +200,9 @@ def predict_lightgbm(task: Task) -> Prediction:
     """Fit LightGBM on pandas categories; it aligns other rows to the categories it was fitted on by itself."""
     from lightgbm import LGBMRegressor, early_stopping
 
-    train, validation, fitting, test = (
+    train, validation, trainval, test = (
         rows.features.astype(dict.fromkeys(CATEGORIES, "category"))
-        for rows in (task.train, task.validation, task.fitting, task.test)
+        for rows in (task.train, task.validation, task.trainval, task.test)
     )
     selected = LGBMRegressor(**LIGHTGBM, random_state=task.seed)
     selected.fit(
@@ -213,7 +213,7 @@ def predict_lightgbm(task: Task) -> Prediction:
     )
     n_trees = int(selected.best_iteration_)
     final = LGBMRegressor(**{**LIGHTGBM, "n_estimators": n_trees}, random_state=task.seed)
-    final.fit(fitting, task.fitting.target)
+    final.fit(trainval, task.trainval.target)
     return Prediction(np.asarray(final.predict(test)), n_trees)
 
 
@@ -230,7 +230,7 @@ def predict_catboost(task: Task) -> Prediction:
     selected.fit(pool(task.train), eval_set=pool(task.validation), early_stopping_rounds=PATIENCE)
     n_trees = int(selected.get_best_iteration()) + 1
     final = CatBoostRegressor(**{**CATBOOST, "iterations": n_trees}, random_seed=task.seed)
-    final.fit(pool(task.fitting))
+    final.fit(pool(task.trainval))
     return Prediction(np.asarray(final.predict(pool(task.test))), n_trees)
 
 
@@ -241,9 +241,9 @@ def predict_flaml(task: Task) -> Prediction:
     """
     from flaml import AutoML
 
-    train, validation, fitting, test = (
+    train, validation, trainval, test = (
         rows.features.astype(dict.fromkeys(CATEGORIES, "category"))
-        for rows in (task.train, task.validation, task.fitting, task.test)
+        for rows in (task.train, task.validation, task.trainval, task.test)
     )
     with tempfile.TemporaryDirectory() as folder:
         trials = str(Path(folder, "trials.log"))
@@ -269,8 +269,8 @@ def predict_flaml(task: Task) -> Prediction:
         final = AutoML()
         final.retrain_from_log(
             log_file_name=trials,
-            X_train=fitting,
-            y_train=task.fitting.target,
+            X_train=trainval,
+            y_train=task.trainval.target,
             task="regression",
             train_full=True,
             n_jobs=joblib.cpu_count(),
@@ -344,11 +344,11 @@ def task_of(tracks: pd.DataFrame, split: Split, seed: int, budget: float) -> Tas
         Seconds that an automatic search may take.
     """
     features, target = raw_columns(tracks), tracks[TARGET].to_numpy(dtype=np.float64)
-    train, validation, fitting, test = (
+    train, validation, trainval, test = (
         Rows(features.iloc[rows].reset_index(drop=True), target[rows])
-        for rows in (split.train, split.validation, split.fitting, split.test)
+        for rows in (split.train, split.validation, split.trainval, split.test)
     )
-    return Task(train, validation, fitting, test, seed, budget)
+    return Task(train, validation, trainval, test, seed, budget)
 
 
 def score_peer(name: str, config: RunConfig, budget: float) -> Score:

@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig, TrackingConfig
 from spotify_ml.data.etl import add_derived_columns, clean
-from spotify_ml.data.held_out import novelty
 from spotify_ml.data.outputs import feature_info
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.labels import family, label
-from spotify_ml.features.parts import Part
+from spotify_ml.data.unseen_rows import novelty
+from spotify_ml.features.display_names import family, label
+from spotify_ml.features.subsets import Subset
 from spotify_ml.reports.runs import compare_runs, run_report
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
@@ -131,7 +131,7 @@ def split_table(tracks: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
-def feature_table(part: Part) -> pd.DataFrame:
+def feature_table(part: Subset) -> pd.DataFrame:
     """Describe the features of a part: what each tells, its family, its values, and how it goes with popularity.
 
     Returns

@@ -11,7 +11,7 @@ from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverag
 from spotify_ml.evaluation.cross_validation import cross_validate
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.result import Result
-from spotify_ml.reports.figures.drawing import FigureData
+from spotify_ml.reports.figures.figure_process import FigureData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
 from spotify_ml.utils.timing import Stopwatch
 

@@ -109,7 +109,7 @@ def _decide(
     version: "Version",
     champion: "Version | None",
 ) -> "Decision":
-    from spotify_ml.tracking.contest import NoFairTracksError, hold_contest
+    from spotify_ml.tracking.judging import NoFairTracksError, hold_contest
     from spotify_ml.tracking.promotion import Decision
 
     if champion is not None and champion.number == version.number:

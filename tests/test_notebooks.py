@@ -136,7 +136,7 @@ def test_tables_say_how_new_test_rows_are_and_what_features_tell():
     from spotify_ml.data.etl import clean
     from spotify_ml.data.sources import read_tracks
     from spotify_ml.data.splits import split_tracks
-    from spotify_ml.features.factory import build_matrices
+    from spotify_ml.features.builder import build_matrices
 
     config = configure("features=audio")
     tracks = clean(read_tracks(config.data).frame, "tracks").frame

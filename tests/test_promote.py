@@ -15,10 +15,10 @@ from mlflow.entities import Run
 
 from spotify_ml.config.check import validate, validate_as
 from spotify_ml.config.commands import PromoteConfig
-from spotify_ml.data.held_out import read_split
+from spotify_ml.data.unseen_rows import read_split
 from spotify_ml.promote import promote
 from spotify_ml.reports.summary import Summary
-from spotify_ml.tracking import contest, promotion
+from spotify_ml.tracking import judging, promotion
 from spotify_ml.tracking.promotion import Decision
 from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_digest
 from spotify_ml.tracking.registry import Version, find_version
@@ -113,7 +113,7 @@ def run(store: Store, name: str, *overrides: str) -> Summary:
 @pytest.fixture
 def store(trained: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The same store with no champion, and no trace of any."""
-    monkeypatch.setattr(contest, "_TIMED_ROUNDS", 1)
+    monkeypatch.setattr(judging, "_TIMED_ROUNDS", 1)
     client = trained.client
     for number in (WEAK, STRONG, ELSEWHERE):
         for side in ("promotion", "champion"):
@@ -225,7 +225,7 @@ def test_what_the_champions_split_keeps_apart_is_kept_apart(store: Store, monkey
         digests = {part: rows_digest(found.sha256, config.cleaning.name, rows) for part, rows in parts.items()}
         return replace(found, config=config, digests=digests)
 
-    monkeypatch.setattr(contest, "read_provenance", fitted_by_artist)
+    monkeypatch.setattr(judging, "read_provenance", fitted_by_artist)
     store.crown(WEAK)
     # 209 are of recordings that neither knows, but mostly by artists that the challenger does.
     refused = store.promote(f"version={STRONG}")
@@ -256,7 +256,7 @@ def test_a_split_made_by_other_code_is_not_taken_for_the_same(store: Store, monk
         found = read_provenance(client, version, uri)
         return type(found)(**{**vars(found), "digests": {**found.digests, "train": "0123abcd"}})
 
-    monkeypatch.setattr(contest, "read_provenance", altered)
+    monkeypatch.setattr(judging, "read_provenance", altered)
     assert "the code that cleaned and split its data was another" in store.promote(f"version={STRONG}").why
 
 
@@ -298,8 +298,8 @@ def test_a_champion_that_changed_meanwhile_is_compared_with_instead(store: Store
         store.crown(STRONG)
         return hold_contest(client, config, version, champion)
 
-    hold_contest = contest.hold_contest
-    monkeypatch.setattr(contest, "hold_contest", while_another_promotes)
+    hold_contest = judging.hold_contest
+    monkeypatch.setattr(judging, "hold_contest", while_another_promotes)
     decision = store.promote(f"version={WEAK}")
     assert rivals == [None, STRONG]
     assert (decision.outcome, store.champion()) == ("refused", STRONG)

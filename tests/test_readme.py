@@ -32,7 +32,7 @@ CHEAP = {
 # What cannot be run here, why, and which test runs it or what it starts.
 _DASK = (
     "starts a cluster",
-    "tests/engine/test_processes.py::test_a_run_is_recorded_and_registered_as_one_in_this_process",
+    "tests/backends/test_processes.py::test_a_run_is_recorded_and_registered_as_one_in_this_process",
 )
 _MACHINES = ("needs further machines", _DASK[1])
 _CI = ("would run this test", ".ci/run")

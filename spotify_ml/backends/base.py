@@ -8,7 +8,7 @@ from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import Evaluation
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators
 
 
@@ -26,7 +26,7 @@ class Fit(NamedTuple):
     `threads` are those of each worker that took part in each of the two fits, on a cluster.
     """
 
-    matrices: Matrices
+    matrices: Subsets
     fitted: FittedEstimators
     evaluation: Evaluation
     threads: Sequence[Sequence[int]] | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.place import check_data
-from spotify_ml.tracking.reach import announce, check_store
+from spotify_ml.tracking.store_address import announce, check_store
 from spotify_ml.utils.errors import ConfigError
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spotify_ml.data.held_out import novelty
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
+from spotify_ml.data.unseen_rows import novelty
 from spotify_ml.utils.errors import DataError
 
 FILE = "test.parquet"
@@ -29,7 +29,7 @@ def scored_rows(
     Parameters
     ----------
     tracks, split, kind
-        As of `spotify_ml.data.held_out.novelty`.
+        As of `spotify_ml.data.unseen_rows.novelty`.
     predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
         Popularity, or the probability of each class.
     classes : tuple of str
@@ -41,8 +41,9 @@ def scored_rows(
     -------
     DataFrame
         One row per test row: ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of
-        the split; ``novelty``, see `spotify_ml.data.held_out.novelty`; ``popularity``; and ``popularity_predicted``, or
-        a ``probability_<class>`` for every class. With bounds also ``lower`` and ``upper``, in points.
+        the split; ``novelty``, see `spotify_ml.data.unseen_rows.novelty`; ``popularity``; and
+        ``popularity_predicted``, or a ``probability_<class>`` for every class. With bounds also ``lower`` and
+        ``upper``, in points.
     """
     rows = tracks.iloc[split.test]
     values = {_PROBABILITY + name: predicted[:, code] for code, name in enumerate(classes)}

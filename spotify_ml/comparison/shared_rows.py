@@ -9,8 +9,8 @@ import pandas as pd
 from spotify_ml.comparison.predictions import predicted_columns
 from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.config.run import RecordedConfig
-from spotify_ml.data.held_out import as_new_as, coarsest
 from spotify_ml.data.schema import LIST_SEPARATOR, TARGET
+from spotify_ml.data.unseen_rows import as_new_as, coarsest
 from spotify_ml.models.targets import Task
 from spotify_ml.utils.errors import DataError
 
@@ -60,7 +60,7 @@ def shared_rows(first: RecordedRun, second: RecordedRun) -> SharedRows:
 
     Runs of the same file and cleaning are compared row by row, others track by track, by the mean of its rows. A row
     counts if it is a test row of both, if neither was fitted on anything of its group (by the larger groups of the two
-    splits, as `spotify_ml.data.held_out.coarsest` explains), and if both know it under the same popularity.
+    splits, as `spotify_ml.data.unseen_rows.coarsest` explains), and if both know it under the same popularity.
 
     Raises
     ------

@@ -78,11 +78,11 @@ def _divided_by_chance(
     if len(raw) < _FEWEST_ROWS:
         return {}, np.nan
     split = split_tracks(raw, SplitConfig(name="random", test_size=test_size, val_size=0.12), seed)
-    known = {kind: np.isin(own[split.test], own[split.fitting]) for kind, own in codes.items()}
+    known = {kind: np.isin(own[split.test], own[split.trainval]) for kind, own in codes.items()}
     both_sides = {_KINDS[kind]: float(rows.mean()) for kind, rows in known.items()}
     popularity = raw[TARGET].to_numpy()
     recordings = codes["recording"]
-    means = pd.Series(popularity[split.fitting]).groupby(recordings[split.fitting]).mean()
+    means = pd.Series(popularity[split.trainval]).groupby(recordings[split.trainval]).mean()
     copied = split.test[known["recording"]]
     actual = popularity[copied]
     total = ((actual - actual.mean()) ** 2).sum() if len(copied) else 0.0

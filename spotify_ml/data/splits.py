@@ -51,7 +51,7 @@ class Split:
     groups: np.ndarray
 
     @property
-    def fitting(self) -> np.ndarray:
+    def trainval(self) -> np.ndarray:
         """Train and validation rows together: what the final model is fitted on."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
@@ -115,7 +115,7 @@ def fold_splits(split: Split, n_folds: int, config: SplitConfig, seed: int) -> I
     DataError
         If there are fewer groups than folds, or a part would be empty.
     """
-    rows = split.fitting
+    rows = split.trainval
     groups = split.groups[rows]
     n_groups = len(np.unique(groups))
     if n_groups < n_folds:

@@ -11,8 +11,8 @@ from spotify_ml.config.models import model_config
 from spotify_ml.config.run import FeatureSet, RunConfig
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.genres import GenreSet
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.transformers.genres import GenreSet
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names, task_target
@@ -85,7 +85,7 @@ def full_baselines(
     for name, (features, model) in _FITTED.items():
         test = matrices[features].test
         fitted = fit_estimators(model_config(model), task, matrices[features], config.seed)
-        predicted = predict_part(fitted.final, test, class_names(task))
+        predicted = predict_part(fitted.refit, test, class_names(task))
         scored = task_metrics(task, test.target, predicted, test.features.shape[1])
         figures |= {f"{name}/{metric}": value for metric, value in scored.items()}
     if kept is not None:
@@ -99,12 +99,12 @@ def predict_mean(target: np.ndarray, n_rows: int) -> np.ndarray:
     return np.full(n_rows, target.mean())
 
 
-def predict_genre_mean(fitting: pd.DataFrame, target: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
+def predict_genre_mean(trainval: pd.DataFrame, target: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
     """Predict the mean target of a track's genres, each as found on the rows the model was fitted on.
 
     Parameters
     ----------
-    fitting : DataFrame
+    trainval : DataFrame
         The tracks that the model was fitted on.
     target : ndarray of float, shape (n_fitting,)
         Their popularity, or whether they are of a class.
@@ -112,8 +112,8 @@ def predict_genre_mean(fitting: pd.DataFrame, target: np.ndarray, tracks: pd.Dat
         The tracks to predict; one without a known genre gets the overall mean.
     """
     # A row per distinct set of genres, of which there are few, says as much as a row per track.
-    totals = pd.Series(target, dtype=np.float64).groupby(fitting["track_genre"].to_numpy()).agg(["sum", "size"])
-    encoder = GenreSet().fit(fitting)
+    totals = pd.Series(target, dtype=np.float64).groupby(trainval["track_genre"].to_numpy()).agg(["sum", "size"])
+    encoder = GenreSet().fit(trainval)
     sums, sizes = totals.to_numpy(dtype=np.float64).T @ _flags(encoder, totals.index)
     wanted_sets, wanted = pd.factorize(tracks["track_genre"])
     flags = _flags(encoder, wanted)

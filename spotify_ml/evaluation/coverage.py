@@ -9,7 +9,7 @@ from xgboost import XGBRegressor
 from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.genres import FEWEST_TRACKS
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals
 from spotify_ml.models.popularity import predict_matrix
@@ -19,8 +19,8 @@ FILE = "interval_coverage.csv"
 LEVELS = (0.8, 0.9, 0.95)
 ALL = "all"
 _COLUMNS = ["level", "genre", "n_rows", "coverage", "width"]
-# Of fewer fitting rows, half are too few: the errors of a fit on these have another shape. Of more, the validation rows
-# tell enough, and features are not built in memory once more.
+# Of fewer trainval rows, half are too few: the errors of a fit on these have another shape. Of more, the validation
+# rows tell enough, and features are not built in memory once more.
 _FEWEST_ROWS, _MOST_ROWS = 20_000, 500_000
 # So many rows know the quantiles of errors to a tenth of a point.
 _CALIBRATING_ROWS = 200_000
@@ -38,12 +38,12 @@ _SMALL_FIT = {
 
 
 def calibrate_intervals(
-    task: Task, fitted: FittedEstimators, matrices: Matrices, groups: np.ndarray
+    task: Task, fitted: FittedEstimators, matrices: Subsets, groups: np.ndarray
 ) -> PredictionIntervals | None:
     """Return how far the predictions of a regression may be off.
 
     The validation rows alone would tell it badly: they are few groups, and the final model, fitted on them as well, is
-    better than the first. So a small fit on half of the train rows tells the errors of all other fitting rows, and the
+    better than the first. So a small fit on half of the train rows tells the errors of all other trainval rows, and the
     validation rows by how much the first fit's are smaller; the final fit's are taken to be so by as much more as it
     has more rows. Of models that are not one XGBoost, and of fewer than 20,000 or more than 500,000 rows, it is the
     first fit's errors of the validation rows, of which 200,000 are drawn where there are more.
@@ -54,7 +54,7 @@ def calibrate_intervals(
         What is predicted; of a classification there are no intervals.
     fitted : FittedEstimators
         The two fits; the first never saw the validation rows.
-    matrices : Matrices
+    matrices : Subsets
         Features and popularity of each part.
     groups : ndarray of int, shape (n_tracks,)
         The group of every clean track.
@@ -62,14 +62,14 @@ def calibrate_intervals(
     if class_names(task):
         return None
     rows, final = _some(matrices.validation), matrices.test.features.columns
-    matrix, predicted = _as_final(rows, final), predict_matrix(fitted.selected, rows.matrix())
-    is_asked = _FEWEST_ROWS <= len(matrices.fitting.target) <= _MOST_ROWS
-    if not is_asked or matrices.train_half is None or not isinstance(fitted.selected, XGBRegressor):
+    matrix, predicted = _as_final(rows, final), predict_matrix(fitted.early_stopped, rows.matrix())
+    is_asked = _FEWEST_ROWS <= len(matrices.trainval.target) <= _MOST_ROWS
+    if not is_asked or matrices.train_half is None or not isinstance(fitted.early_stopped, XGBRegressor):
         return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
     half, others = matrices.train_half()
-    small = XGBRegressor(**_SMALL_FIT, n_jobs=fitted.selected.n_jobs)
+    small = XGBRegressor(**_SMALL_FIT, n_jobs=fitted.early_stopped.n_jobs)
     small.fit(half.features, half.target, sample_weight=sample_weights(task, half.target))
-    n_half, n_first, n_final = (len(part.target) for part in (half, matrices.train, matrices.fitting))
+    n_half, n_first, n_final = (len(part.target) for part in (half, matrices.train, matrices.trainval))
     # The train rows of a single group have no half.
     exponent = np.log(n_final / n_half) / np.log(n_first / n_half) if n_half < n_first else 1.0
     return PredictionIntervals.calibrate(
@@ -81,17 +81,17 @@ def calibrate_intervals(
     )
 
 
-def _some(part: Part) -> Part:
+def _some(part: Subset) -> Subset:
     """Return a part, or rows of it that are drawn where there are very many."""
     n_rows = len(part.target)
     if n_rows <= _CALIBRATING_ROWS:
         return part
     rows = np.sort(np.random.default_rng(0).permutation(n_rows)[:_CALIBRATING_ROWS])
     features = pd.DataFrame(part.take(rows), index=part.features.index[rows], columns=part.features.columns, copy=False)
-    return Part(features, part.target[rows])
+    return Subset(features, part.target[rows])
 
 
-def _as_final(part: Part, columns: pd.Index) -> np.ndarray:
+def _as_final(part: Subset, columns: pd.Index) -> np.ndarray:
     """Return the features of a part as columns of the final ones, by which intervals are asked for.
 
     The final ones also know the genres of rows that were not fitted on here.
@@ -101,7 +101,7 @@ def _as_final(part: Part, columns: pd.Index) -> np.ndarray:
 
 
 def interval_coverage(
-    intervals: PredictionIntervals | None, part: Part, predicted: np.ndarray, tracks: pd.DataFrame
+    intervals: PredictionIntervals | None, part: Subset, predicted: np.ndarray, tracks: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the share of rows within their interval, and the mean width, of all rows and by genre.
 
@@ -109,7 +109,7 @@ def interval_coverage(
     ----------
     intervals : PredictionIntervals or None
         None gives a table without rows.
-    part : Part
+    part : Subset
         Features and popularity of the rows.
     predicted : ndarray of float, shape (n_rows,)
         Their predicted popularity.
@@ -147,7 +147,7 @@ def interval_coverage(
 
 
 def part_bounds(
-    intervals: PredictionIntervals, part: Part, predicted: np.ndarray, confidence: float
+    intervals: PredictionIntervals, part: Subset, predicted: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the bounds of the intervals of all rows of a part, each of shape (n_rows,), a batch at a time.
 
@@ -155,7 +155,7 @@ def part_bounds(
     ----------
     intervals : PredictionIntervals
         Of the model.
-    part : Part
+    part : Subset
         The features.
     predicted : ndarray of float, shape (n_rows,)
         What it predicts.

@@ -5,7 +5,7 @@ import pandas as pd
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.splits import Split, fold_splits
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
@@ -41,6 +41,6 @@ def cross_validate(config: RunConfig, n_folds: int, tracks: pd.DataFrame, split:
         matrices = build_matrices(config.features.name, tracks, fold, config.seed)
         fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         held_out = matrices.test
-        predicted = predict_part(fitted.final, held_out, class_names(config.task))
+        predicted = predict_part(fitted.refit, held_out, class_names(config.task))
         figures.append(task_metrics(config.task, held_out.target, predicted, held_out.features.shape[1]))
     return figures

@@ -9,7 +9,7 @@ import pandas as pd
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names
@@ -50,7 +50,7 @@ class Predicted:
     values: np.ndarray
 
 
-def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame, task: Task) -> Evaluation:
+def evaluate(fitted: FittedEstimators, matrices: Subsets, tracks: pd.DataFrame, task: Task) -> Evaluation:
     """Score every part of a run.
 
     ``val`` is scored by the fit that never saw the validation rows; ``train`` (train and validation rows) and
@@ -60,7 +60,7 @@ def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame,
     ----------
     fitted : FittedEstimators
         The two fits.
-    matrices : Matrices
+    matrices : Subsets
         Features and popularity of each part.
     tracks : DataFrame
         The clean tracks that the parts are indexed by.
@@ -68,11 +68,11 @@ def evaluate(fitted: FittedEstimators, matrices: Matrices, tracks: pd.DataFrame,
         What is predicted.
     """
     scored = (
-        _predicted(fitted.final, matrices.fitting, task),
-        _predicted(fitted.selected, matrices.validation, task),
-        _predicted(fitted.final, matrices.test, task),
+        _predicted(fitted.refit, matrices.trainval, task),
+        _predicted(fitted.early_stopped, matrices.validation, task),
+        _predicted(fitted.refit, matrices.test, task),
     )
-    return evaluate_predictions(*scored, matrices.fitting.features.shape[1], tracks, task)
+    return evaluate_predictions(*scored, matrices.trainval.features.shape[1], tracks, task)
 
 
 def evaluate_predictions(
@@ -111,5 +111,5 @@ def evaluate_predictions(
     return Evaluation(metrics, actual, test.values)
 
 
-def _predicted(estimator: Any, part: Part, task: Task) -> Predicted:
+def _predicted(estimator: Any, part: Subset, task: Task) -> Predicted:
     return Predicted(part.features.index.to_numpy(), predict_part(estimator, part, class_names(task)))

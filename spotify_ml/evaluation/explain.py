@@ -8,7 +8,7 @@ import pandas as pd
 from xgboost import XGBModel
 
 from spotify_ml.evaluation.importance import family_importance, feature_importance
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.explanation import contributions, is_explainable
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, class_names
@@ -50,14 +50,14 @@ class Explanation:
         }
 
 
-def explain(fitted: FittedEstimators, matrices: Matrices, task: Task, seed: int) -> Explanation:
+def explain(fitted: FittedEstimators, matrices: Subsets, task: Task, seed: int) -> Explanation:
     """Say what the predictions of a run's test rows come from.
 
     Parameters
     ----------
     fitted : FittedEstimators
         The two fits.
-    matrices : Matrices
+    matrices : Subsets
         Features and popularity of each part.
     task : RegressionConfig or ClassificationConfig
         What is predicted.
@@ -65,16 +65,16 @@ def explain(fitted: FittedEstimators, matrices: Matrices, task: Task, seed: int)
         Decides which test rows are looked at.
     """
     importance = feature_importance(fitted, matrices.validation, task)
-    families = family_importance(fitted.final, matrices.test, task, seed)
-    if class_names(task) or not is_explainable(fitted.final):
+    families = family_importance(fitted.refit, matrices.test, task, seed)
+    if class_names(task) or not is_explainable(fitted.refit):
         return Explanation(importance, families, None)
-    added = _contributions(fitted.final, matrices.test, _n_rows(fitted.final, importance), seed)
+    added = _contributions(fitted.refit, matrices.test, _n_rows(fitted.refit, importance), seed)
     sizes = added.abs().mean()
     importance = importance.assign(contribution=sizes[importance["feature"]].to_numpy())
     return Explanation(importance, families, added)
 
 
-def _contributions(estimator: Any, test: Part, n_rows: int, seed: int) -> pd.DataFrame:
+def _contributions(estimator: Any, test: Subset, n_rows: int, seed: int) -> pd.DataFrame:
     rows = np.random.default_rng(seed).permutation(len(test.target))[:n_rows]
     added = contributions(estimator, test.take(rows))[:, :-1]
     return pd.DataFrame(added, index=test.features.index[rows], columns=test.features.columns)

@@ -9,8 +9,8 @@ from sklearn.metrics import log_loss, r2_score
 from sklearn.pipeline import Pipeline
 from xgboost import XGBModel
 
-from spotify_ml.features.labels import FAMILIES, family
-from spotify_ml.features.parts import Part
+from spotify_ml.features.display_names import FAMILIES, family
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names, task_target
@@ -20,14 +20,14 @@ _REPEATS = 5
 _SHUFFLED_ROWS = 2000
 
 
-def feature_importance(fitted: FittedEstimators, validation: Part, task: Task) -> pd.DataFrame:
+def feature_importance(fitted: FittedEstimators, validation: Subset, task: Task) -> pd.DataFrame:
     """Return what each feature is worth to the estimator.
 
     Parameters
     ----------
     fitted : FittedEstimators
         The two fits.
-    validation : Part
+    validation : Subset
         The rows by which features of an estimator that knows nothing of their importance are judged.
     task : RegressionConfig or ClassificationConfig
         What is predicted.
@@ -38,19 +38,19 @@ def feature_importance(fitted: FittedEstimators, validation: Part, task: Task) -
         One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
         also ``gain``, ``weight`` and ``cover``.
     """
-    final = fitted.final
+    final = fitted.refit
     if isinstance(final, XGBModel):
         booster = final.get_booster()
         scores = {kind: booster.get_score(importance_type=kind) for kind in ("gain", "weight", "cover")}
         table = pd.DataFrame(scores, index=booster.feature_names).fillna(0.0)
         table.insert(0, "importance", final.feature_importances_)
     else:
-        raw = _raw_importance(fitted.selected, final, validation, task)
+        raw = _raw_importance(fitted.early_stopped, final, validation, task)
         table = pd.DataFrame({"importance": raw / (raw.sum() or 1.0)}, index=validation.features.columns)
     return table.sort_values("importance", ascending=False, kind="stable").rename_axis("feature").reset_index()
 
 
-def family_importance(estimator: Any, test: Part, task: Task, seed: int) -> pd.DataFrame:
+def family_importance(estimator: Any, test: Subset, task: Task, seed: int) -> pd.DataFrame:
     """Return how much worse rows are predicted when the columns of a family are those of other rows.
 
     All columns of a family change places together, so that what they say of each other stays true, and none of them
@@ -60,7 +60,7 @@ def family_importance(estimator: Any, test: Part, task: Task, seed: int) -> pd.D
     ----------
     estimator : estimator
         Never fitted on `test`.
-    test : Part
+    test : Subset
         The rows; of more than 2,000, so many are drawn.
     task : RegressionConfig or ClassificationConfig
         What is predicted.
@@ -100,7 +100,7 @@ def _score(predicted: np.ndarray, target: np.ndarray, task: Task) -> float:
     return float(-log_loss(target, predicted, labels=labels) if labels else r2_score(target, predicted))
 
 
-def _raw_importance(selected: Any, final: Any, validation: Part, task: Task) -> np.ndarray:
+def _raw_importance(selected: Any, final: Any, validation: Subset, task: Task) -> np.ndarray:
     """Return what an estimator knows of its features' importance, or how much worse it gets without each of them."""
     known = getattr(final, "feature_importances_", None)
     if known is not None:

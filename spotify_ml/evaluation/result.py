@@ -14,7 +14,7 @@ from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
 
@@ -46,7 +46,7 @@ class Result:
     tracks: CleanTracks
     quality: QualityReport
     split: Split
-    matrices: Matrices
+    matrices: Subsets
     fitted: FittedEstimators
     evaluation: Evaluation
     folds: list[dict[str, float]]
@@ -85,10 +85,10 @@ class Result:
         return {
             "rows/raw": self.quality.raw_rows,
             "rows/clean": len(self.tracks.frame),
-            "rows/train": len(self.split.fitting),
+            "rows/train": len(self.split.trainval),
             "rows/val": len(self.split.validation),
             "rows/test": len(self.split.test),
             "groups/count": int(self.split.groups.max()) + 1,
-            "features/count": self.matrices.fitting.features.shape[1],
+            "features/count": self.matrices.trainval.features.shape[1],
             **trees,
         }

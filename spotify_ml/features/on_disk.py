@@ -15,10 +15,10 @@ from sklearn.compose import ColumnTransformer
 from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
-from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.columns import transform_columns
-from spotify_ml.features.factory import build_features
-from spotify_ml.features.parts import BATCH_ROWS
+from spotify_ml.features.builder import build_features
+from spotify_ml.features.subsets import BATCH_ROWS
+from spotify_ml.features.transformers.catalogue import CatalogueStatistics
+from spotify_ml.features.transformers.columns import transform_columns
 
 TRANSFORMER_FILE = "transformer.skops"
 # Half of the work is Arrow's, which releases the interpreter: more of them would only wait.
@@ -26,18 +26,18 @@ _THREADS = 2
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:
-    """Write what `spotify_ml.features.factory.build_matrices` returns, holding no matrix in memory.
+    """Write what `spotify_ml.features.builder.build_matrices` returns, holding no matrix in memory.
 
     Parameters
     ----------
-    name, tracks, split, seed : as of `spotify_ml.features.factory.build_matrices`
+    name, tracks, split, seed : as of `spotify_ml.features.builder.build_matrices`
     folder : Path
         An empty folder. Of each part it gets the features as ``<part>.npy`` and the names of their columns as
         ``<part>.json``; of the final features the transformers.
     """
     # Of the first, nothing is needed but the files.
     _write_pair(name, tracks, split, seed, folder, "train", "validation")
-    features = _write_pair(name, tracks, split, seed, folder, "fitting", "test")
+    features = _write_pair(name, tracks, split, seed, folder, "trainval", "test")
     skops.io.dump(features, folder / TRANSFORMER_FILE)
 
 
@@ -60,7 +60,7 @@ def fit_apart(
 
     Parameters
     ----------
-    name, tracks, groups, seen, seed : as of `spotify_ml.features.factory.fit_features`
+    name, tracks, groups, seen, seed : as of `spotify_ml.features.builder.fit_features`
 
     Returns
     -------

@@ -17,14 +17,14 @@ from spotify_ml.data.prepare import split_origin
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
-from spotify_ml.features.factory import build_matrices, train_folds, train_half
+from spotify_ml.features.builder import build_matrices, train_folds, train_half
 from spotify_ml.features.on_disk import TRANSFORMER_FILE, matrix_path, read_columns, write_columns, write_matrices
-from spotify_ml.features.parts import Matrices, Part, Storage
+from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.utils.memory import return_freed
 
 log = logging.getLogger(__name__)
 
-_PARTS = ("train", "validation", "fitting", "test")
+_PARTS = ("train", "validation", "trainval", "test")
 # What the package's own transformers consist of, beside what skops trusts anyway.
 _TRUSTED = ("spotify_ml.features.", "numpy.")
 # What a run takes for a track in memory, by its feature set, and what share of the machine's may be taken.
@@ -32,9 +32,7 @@ _TRACK_BYTES = {"full": 6000, "audio": 1500, "reference": 2000}
 _MEMORY_SHARE = 0.5
 
 
-def prepare_matrices(
-    config: RunConfig, raw: RawFile, tracks: pd.DataFrame, split: Split, cache: StageCache
-) -> Matrices:
+def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, split: Split, cache: StageCache) -> Subsets:
     """Build the features of a run, or map those that were built of equal tracks before.
 
     Parameters
@@ -101,7 +99,7 @@ def _memory_bytes() -> float:
         return own
 
 
-def _write(matrices: Matrices, folder: Path) -> None:
+def _write(matrices: Subsets, folder: Path) -> None:
     for name in _PARTS:
         features = getattr(matrices, name).features
         np.save(matrix_path(folder, name), features.to_numpy())
@@ -109,19 +107,19 @@ def _write(matrices: Matrices, folder: Path) -> None:
     skops.io.dump(matrices.transformer, folder / TRANSFORMER_FILE)
 
 
-def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storage, folder: Path) -> Matrices:
+def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storage, folder: Path) -> Subsets:
     target = tracks[TARGET].to_numpy(dtype=np.float64)
 
-    def part(name: str) -> Part:
+    def part(name: str) -> Subset:
         matrix = np.load(matrix_path(folder, name), mmap_mode="r").view(np.ndarray)
         rows = getattr(split, name)
         features = pd.DataFrame(matrix, index=rows, columns=read_columns(folder, name), copy=False)
-        return Part(features, target[rows], storage)
+        return Subset(features, target[rows], storage)
 
     types = skops.io.get_untrusted_types(file=folder / TRANSFORMER_FILE)
     trusted = [name for name in types if name.startswith(_TRUSTED)]
     again = config.features.name, tracks, split, config.seed
-    return Matrices(
+    return Subsets(
         **{name: part(name) for name in _PARTS},
         transformer=skops.io.load(folder / TRANSFORMER_FILE, trusted=trusted),
         train_folds=partial(train_folds, *again),

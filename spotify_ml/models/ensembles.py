@@ -6,33 +6,33 @@ import numpy as np
 from scipy.optimize import nnls
 
 from spotify_ml.config.models import ClassificationConfig, EnsembleConfig, RegressionConfig, TwoPartConfig
-from spotify_ml.features.parts import Matrices
-from spotify_ml.features.totals import DEAD
+from spotify_ml.features.subsets import Subsets
+from spotify_ml.features.target_sums import DEAD
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
 from spotify_ml.models.fit import FittedEstimators, fit_single, refit
 from spotify_ml.models.targets import Task, class_names, task_target
 from spotify_ml.utils.errors import ConfigError, DataError
 
 
-def fit_average(config: EnsembleConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:
+def fit_average(config: EnsembleConfig, task: Task, matrices: Subsets, seed: int) -> FittedEstimators:
     """Fit every member, and average them plainly (blend) or as their out-of-fold predictions ask for (stack).
 
     Parameters and errors are those of `spotify_ml.models.estimators.fit_estimators`.
     """
-    parts = (matrices.train, matrices.validation, matrices.fitting)
+    parts = (matrices.train, matrices.validation, matrices.trainval)
     fitted = {name: fit_single(member, task, *parts, seed) for name, member in config.members.items()}
     weights = np.full(len(fitted), 1 / len(fitted))
     if config.name == "stack":
         weights = _stacked_weights(config, task, matrices, seed, fitted)
     average = AverageRegressor if isinstance(task, RegressionConfig) else AverageClassifier
     return FittedEstimators(
-        average({name: each.selected for name, each in fitted.items()}, weights),
-        average({name: each.final for name, each in fitted.items()}, weights),
+        average({name: each.early_stopped for name, each in fitted.items()}, weights),
+        average({name: each.refit for name, each in fitted.items()}, weights),
     )
 
 
 def _stacked_weights(
-    config: EnsembleConfig, task: Task, matrices: Matrices, seed: int, fitted: dict[str, FittedEstimators]
+    config: EnsembleConfig, task: Task, matrices: Subsets, seed: int, fitted: dict[str, FittedEstimators]
 ) -> np.ndarray:
     """Return the weights that predict each fold of train best, its members fitted on the other folds.
 
@@ -58,14 +58,14 @@ def _stacked_weights(
     return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
 
 
-def fit_two_part(config: TwoPartConfig, task: Task, matrices: Matrices, seed: int) -> FittedEstimators:
+def fit_two_part(config: TwoPartConfig, task: Task, matrices: Subsets, seed: int) -> FittedEstimators:
     """Fit a classifier of dead tracks, and a regressor of the others.
 
     Parameters and errors are those of `spotify_ml.models.estimators.fit_estimators`.
     """
     if not isinstance(task, RegressionConfig):
         raise ConfigError("config: model=two_part predicts popularity itself; use it with task=regression")
-    parts = (matrices.train, matrices.validation, matrices.fitting)
+    parts = (matrices.train, matrices.validation, matrices.trainval)
     living = [part.target > DEAD for part in parts]
     if not all(0 < alive.sum() < len(alive) for alive in living):
         raise DataError(f"model=two_part needs tracks above and up to popularity {DEAD:g} in every part of the split")
@@ -82,6 +82,6 @@ def fit_two_part(config: TwoPartConfig, task: Task, matrices: Matrices, seed: in
     alive = fit_single(config.alive, task, only_alive[0], only_alive[1], only_alive[2], seed)
     means = [part.target[~there].mean() for part, there in ((parts[0], living[0]), (parts[2], living[2]))]
     return FittedEstimators(
-        TwoPartRegressor(dead.selected, alive.selected, float(means[0])),
-        TwoPartRegressor(dead.final, alive.final, float(means[1])),
+        TwoPartRegressor(dead.early_stopped, alive.early_stopped, float(means[0])),
+        TwoPartRegressor(dead.refit, alive.refit, float(means[1])),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from xgboost import Booster, XGBModel
 
-from spotify_ml.features.labels import label
+from spotify_ml.features.display_names import label
 from spotify_ml.models.tree_shap import TreeShap
 from spotify_ml.utils.errors import ConfigError, shown
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spotify_ml.config.models import ClassificationConfig, HistGradientBoostingConfig, SingleConfig, XGBoostConfig
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.families import FAMILIES
 from spotify_ml.models.families.base import Curve, Rows
 from spotify_ml.models.targets import Task, class_names, sample_weights, task_target
@@ -21,9 +21,9 @@ class FittedEstimators:
 
     Attributes
     ----------
-    selected : estimator
+    early_stopped : estimator
         Fitted on the train rows, with the number of trees that the validation rows chose.
-    final : estimator
+    refit : estimator
         Fitted on train and validation rows with that number of trees.
     n_trees : int or None
         The chosen number of trees, for boosting.
@@ -31,24 +31,24 @@ class FittedEstimators:
         Error after every tree of the first fit, for ``train`` and ``val``; empty where there is none.
     """
 
-    selected: Any
-    final: Any
+    early_stopped: Any
+    refit: Any
     n_trees: int | None = None
     learning_curve: Curve = field(default_factory=dict)
 
 
 def fit_single(
-    config: SingleConfig, task: Task, train: Part, validation: Part, fitting: Part, seed: int
+    config: SingleConfig, task: Task, train: Subset, validation: Subset, trainval: Subset, seed: int
 ) -> FittedEstimators:
     """Fit one estimator twice; parameters and errors as of `spotify_ml.models.estimators.fit_estimators`."""
     selected, n_trees, curve = fit_selected(config, task, train, validation, seed)
     with library_refusals(config.name):
-        final = refit(config, task, fitting, n_trees, seed)
+        final = refit(config, task, trainval, n_trees, seed)
     return FittedEstimators(selected, final, n_trees, curve)
 
 
 def fit_selected(
-    config: SingleConfig, task: Task, train: Part, validation: Part, seed: int
+    config: SingleConfig, task: Task, train: Subset, validation: Subset, seed: int
 ) -> tuple[Any, int | None, Curve]:
     """Fit one estimator on the train rows; return it, its number of trees, and its learning curve.
 
@@ -69,7 +69,7 @@ def build_estimator(config: SingleConfig, task: Task, seed: int) -> Any:
     return FAMILIES[type(config)].build(config, task, seed)
 
 
-def refit(config: SingleConfig, task: Task, part: Part, n_trees: int | None, seed: int) -> Any:
+def refit(config: SingleConfig, task: Task, part: Subset, n_trees: int | None, seed: int) -> Any:
     """Fit one estimator on other rows, with a number of trees chosen before."""
     family = FAMILIES[type(config)]
     estimator = build_estimator(config, task, seed)
@@ -79,7 +79,7 @@ def refit(config: SingleConfig, task: Task, part: Part, n_trees: int | None, see
     return estimator
 
 
-def estimator_rows(config: SingleConfig, task: Task, part: Part) -> Rows:
+def estimator_rows(config: SingleConfig, task: Task, part: Subset) -> Rows:
     """Return a part as an estimator takes it."""
     features: Any
     if part.storage.kind != "memory":
@@ -95,7 +95,7 @@ def estimator_rows(config: SingleConfig, task: Task, part: Part) -> Rows:
     return Rows(features, task_target(task, part.target), sample_weights(task, part.target))
 
 
-def _rows_to_fit(config: SingleConfig, task: Task, part: Part) -> Rows:
+def _rows_to_fit(config: SingleConfig, task: Task, part: Subset) -> Rows:
     rows = estimator_rows(config, task, part)
     check_classes(task, rows.y)
     return rows

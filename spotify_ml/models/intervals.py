@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from xgboost import Booster, QuantileDMatrix, train
 
-from spotify_ml.features.statistics import assign_folds
+from spotify_ml.features.transformers.statistics import assign_folds
 from spotify_ml.utils.errors import ConfigError, shown
 
 LOWEST, HIGHEST = 0.0, 100.0

@@ -14,8 +14,8 @@ from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
-from spotify_ml.features.columns import transform_columns
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
+from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
 from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
 from spotify_ml.models.tree_shap import TreeShap
@@ -35,14 +35,14 @@ _TRUSTED_TYPES = frozenset(
         "numpy.dtype",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
-        "spotify_ml.features.catalogue.CatalogueStatistics",
-        "spotify_ml.features.columns.Interactions",
-        "spotify_ml.features.columns.NumericColumns",
-        "spotify_ml.features.columns.OneHotLevels",
-        "spotify_ml.features.genres.FirstGenreCode",
-        "spotify_ml.features.genres.GenreSet",
-        "spotify_ml.features.names.NameFeatures",
-        "spotify_ml.features.statistics.TargetStatistics",
+        "spotify_ml.features.transformers.catalogue.CatalogueStatistics",
+        "spotify_ml.features.transformers.columns.Interactions",
+        "spotify_ml.features.transformers.columns.NumericColumns",
+        "spotify_ml.features.transformers.columns.OneHotLevels",
+        "spotify_ml.features.transformers.genres.FirstGenreCode",
+        "spotify_ml.features.transformers.genres.GenreSet",
+        "spotify_ml.features.transformers.names.NameFeatures",
+        "spotify_ml.features.transformers.statistics.TargetStatistics",
         "spotify_ml.models.combined.AverageClassifier",
         "spotify_ml.models.combined.AverageRegressor",
         "spotify_ml.models.combined.TwoPartRegressor",
@@ -229,7 +229,7 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def predict_part(estimator: Any, part: Part, classes: tuple[str, ...] = ()) -> np.ndarray:
+def predict_part(estimator: Any, part: Subset, classes: tuple[str, ...] = ()) -> np.ndarray:
     """Return what `predict_matrix` does, of the rows of a part, a batch at a time."""
     return np.concatenate([predict_matrix(estimator, batch, classes) for batch in part.batches()])
 

@@ -246,8 +246,8 @@ def _intended(config: RunConfig) -> str:
 
 
 def _limits(config: RunConfig, result: Result) -> str:
-    fitting = result.tracks.frame["track_genre"].loc[result.matrices.fitting.features.index]
-    n_genres = fitting.str.split(LIST_SEPARATOR).explode().nunique()
+    trainval = result.tracks.frame["track_genre"].loc[result.matrices.trainval.features.index]
+    n_genres = trainval.str.split(LIST_SEPARATOR).explode().nunique()
     limits = [f"It was fitted on tracks of {n_genres} genres; what is of none of them, it knows by the other columns."]
     if config.data.name != "file":
         limits.append("The data is one snapshot of 2022, and each genre in it a list that somebody drew.")
@@ -260,7 +260,7 @@ def _limits(config: RunConfig, result: Result) -> str:
 
 
 def _load(origin: Origin, result: Result) -> str:
-    final, estimator = result.fitted.final, ""
+    final, estimator = result.fitted.refit, ""
     if isinstance(final, XGBModel):
         estimator = f"\n\n`xgboost_popularity_model.json` is for `{json_readers(final)}`; older ones misread it."
     return f"""```python
@@ -288,7 +288,7 @@ def _split(config: RunConfig, result: Result) -> str:
 
 
 def _training(config: RunConfig, result: Result) -> str:
-    trees, n_columns = result.fitted.n_trees, result.matrices.fitting.features.shape[1]
+    trees, n_columns = result.fitted.n_trees, result.matrices.trainval.features.shape[1]
     fits = "It was fitted on the train rows, to be judged on the validation rows, and once more on both together."
     if trees is not None:
         fits = (

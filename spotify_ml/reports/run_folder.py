@@ -24,9 +24,9 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         file.write_text(json.dumps(config.recorded(), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
         data.mkdir()
-        write_reports(data, result.quality, matrices.fitting.blocks())
+        write_reports(data, result.quality, matrices.trainval.blocks())
         if config.outputs.data:
-            parts = {"train": matrices.fitting.features, "test": matrices.test.features}
+            parts = {"train": matrices.trainval.features, "test": matrices.test.features}
             write_data(data, result.tracks.frame, parts)
     with staged(folder / "predictions") as predictions:
         predictions.mkdir()
@@ -37,7 +37,7 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
         importance = result.explanation.importance
-        write_model(models, name, fitted.final, matrices.transformer, importance, metadata, result.prediction_intervals)
+        write_model(models, name, fitted.refit, matrices.transformer, importance, metadata, result.prediction_intervals)
         if result.prediction_intervals is not None:
             write_coverage(models, result.coverage)
 
@@ -54,7 +54,7 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
     kind = "the probability of each class" if classes else "popularity; the registered model clips it to 0 to 100"
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": type(result.fitted.final).__name__,
+        "model": type(result.fitted.refit).__name__,
         "parameters": config.model.model_dump(exclude={"name"}),
         "n_trees": result.fitted.n_trees,
         "seed": config.seed,
@@ -63,7 +63,7 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "split": config.split.model_dump(),
         "task": config.task.model_dump(),
         "classes": list(classes),
-        "features": list(result.matrices.fitting.features.columns),
+        "features": list(result.matrices.trainval.features.columns),
         "prediction": kind,
         "metrics": result.evaluation.metrics,
     }

@@ -8,7 +8,7 @@ from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.comparison.verdict import PairVerdict, judge_pair
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
 from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, title
-from spotify_ml.features.labels import FAMILIES
+from spotify_ml.features.display_names import FAMILIES
 from spotify_ml.utils.markdown import code, inlined, named, table
 
 MOST_RUNS = len(ascii_uppercase)

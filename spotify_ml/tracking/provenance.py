@@ -14,7 +14,7 @@ from mlflow.models import ModelSignature
 from pydantic import ValidationError
 
 from spotify_ml.config.run import DataConfig, RecordedConfig
-from spotify_ml.data.held_out import SplitTracks, read_split, same_data
+from spotify_ml.data.unseen_rows import SplitTracks, read_split, same_data
 from spotify_ml.tracking.abandoned import FOLDER_TAG
 from spotify_ml.tracking.registry import Version
 from spotify_ml.utils.errors import DataError, TrackingError

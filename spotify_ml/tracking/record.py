@@ -23,7 +23,7 @@ from spotify_ml.evaluation.metric_names import unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
-from spotify_ml.reports.figures.drawing import FigureProcess
+from spotify_ml.reports.figures.figure_process import FigureProcess
 from spotify_ml.reports.model_card import Origin, model_card, write_model_card
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags

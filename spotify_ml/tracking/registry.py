@@ -22,8 +22,8 @@ from mlflow.utils.uri import is_local_uri
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.tables import as_frame
 from spotify_ml.models.integrity import check_files
-from spotify_ml.tracking.reach import named
 from spotify_ml.tracking.store import open_store, store_errors
+from spotify_ml.tracking.store_address import named
 from spotify_ml.tracking.versions import SUMS_TAG
 from spotify_ml.utils.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
 from spotify_ml.utils.files import lasting_folder

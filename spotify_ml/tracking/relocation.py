@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotify_ml.config.run import TrackingConfig
-from spotify_ml.tracking.reach import named
 from spotify_ml.tracking.store import artifacts_of, open_store, store_errors
+from spotify_ml.tracking.store_address import named
 from spotify_ml.utils.errors import TrackingError
 from spotify_ml.utils.paths import database_path
 

@@ -19,7 +19,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from spotify_ml.config.run import TrackingConfig
-from spotify_ml.tracking.reach import check_store, named
+from spotify_ml.tracking.store_address import check_store, named
 from spotify_ml.utils.errors import StoreError, TrackingError, without_passwords
 from spotify_ml.utils.files import reason_of, remove_abandoned, temporary_folder
 from spotify_ml.utils.paths import STORE_VARIABLE, database_path

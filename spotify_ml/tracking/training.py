@@ -34,7 +34,7 @@ def train(config: RunConfig, folder: Path, overrides: list[str], parent: "Parent
     """
     # Imported here: the process that draws goes first, to import its own meanwhile; then skops, whose import looks
     # through every module that is already there.
-    from spotify_ml.reports.figures.drawing import FigureProcess
+    from spotify_ml.reports.figures.figure_process import FigureProcess
 
     drawing = FigureProcess(folder / "figures")
     import skops.io  # noqa: F401

@@ -41,7 +41,7 @@ from spotify_ml.config.tuning import (
     TPEConfig,
     WilcoxonConfig,
 )
-from spotify_ml.tracking.reach import use_psycopg2
+from spotify_ml.tracking.store_address import use_psycopg2
 from spotify_ml.tuning.journal import Journal
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.utils.errors import ConfigError, TrackingError, without_passwords

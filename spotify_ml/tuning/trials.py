@@ -23,8 +23,8 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.factory import fit_features, train_folds, with_categories
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.builder import fit_features, train_folds, with_categories
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
 from spotify_ml.models.popularity import predict_part
@@ -66,7 +66,7 @@ class Curve:
 class _Fold:
     """The parts of one fit, of which `test` is judged, and their quantised matrices by what these depend on."""
 
-    parts: Matrices
+    parts: Subsets
     binned: dict[str, tuple[QuantileDMatrix, DMatrix]] = field(default_factory=dict)
 
 
@@ -166,13 +166,11 @@ class TrialData:
         validation = _rows(others, slice(n_validation))
         test = _rows(others, slice(n_validation, None)) if self._n_folds else validation
         # No trial is fitted a second time, so that train rows are all there is to fit on.
-        return _Fold(
-            Matrices(train, validation, train, test, features, partial(train_folds, name, tracks, split, seed))
-        )
+        return _Fold(Subsets(train, validation, train, test, features, partial(train_folds, name, tracks, split, seed)))
 
 
-def _rows(part: Part, rows: slice) -> Part:
-    return Part(part.features.iloc[rows], part.target[rows])
+def _rows(part: Subset, rows: slice) -> Subset:
+    return Subset(part.features.iloc[rows], part.target[rows])
 
 
 def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) -> dict[str, float]:
@@ -197,7 +195,7 @@ def _fit(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) ->
     if isinstance(model, XGBoostConfig):
         return _fit_xgboost(config, model, fold, report, curve)
     if isinstance(model, EnsembleConfig | TwoPartConfig):
-        return fit_estimators(model, config.task, fold.parts, config.seed).selected, None
+        return fit_estimators(model, config.task, fold.parts, config.seed).early_stopped, None
     estimator, n_trees, errors = fit_selected(model, config.task, fold.parts.train, fold.parts.validation, config.seed)
     curve.errors.extend(errors.get("val", []))
     return estimator, n_trees

@@ -15,11 +15,11 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.evaluate import evaluate
-from spotify_ml.features import statistics
-from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.factory import build_features, build_matrices
-from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.features.statistics import assign_folds
+from spotify_ml.features.builder import build_features, build_matrices
+from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.transformers import statistics
+from spotify_ml.features.transformers.catalogue import CatalogueStatistics
+from spotify_ml.features.transformers.statistics import assign_folds
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
@@ -34,7 +34,7 @@ HIGHEST_R2 = 0.01
 HIGHEST_CORRELATION = 0.1
 MEANS = ["artist_mean", "any_artist_mean", "artists_mean", "album_mean", "artist_album_mean"]
 
-Build = Callable[[str, pd.DataFrame, Split, int], Matrices]
+Build = Callable[[str, pd.DataFrame, Split, int], Subsets]
 
 
 def configured(split: str) -> RunConfig:
@@ -44,7 +44,7 @@ def configured(split: str) -> RunConfig:
         return validate(compose("train", overrides))
 
 
-def fit(config: RunConfig, matrices: Matrices) -> FittedEstimators:
+def fit(config: RunConfig, matrices: Subsets) -> FittedEstimators:
     return fit_estimators(config.model, config.task, matrices, config.seed)
 
 
@@ -95,17 +95,17 @@ def assert_train_is_not_told_its_target(build: Build, tracks: pd.DataFrame, spli
     assert told.max() <= HIGHEST_CORRELATION, f"told of noise: {told.round(2).to_dict()}"
 
 
-def fitted_on_everything(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
+def fitted_on_everything(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
     """Build matrices the wrong way: learn the features on all rows, test included."""
     target = tracks[TARGET].to_numpy()
     features = build_features(name, seed).fit(tracks, target)
     matrix = pd.DataFrame(features.transform(tracks), columns=features.get_feature_names_out())
 
-    def part(rows: np.ndarray) -> Part:
-        return Part(matrix.iloc[rows], target[rows])
+    def part(rows: np.ndarray) -> Subset:
+        return Subset(matrix.iloc[rows], target[rows])
 
-    parts = map(part, (split.train, split.validation, split.fitting, split.test))
-    return Matrices(*parts, features, lambda n_folds: iter(()))
+    parts = map(part, (split.train, split.validation, split.trainval, split.test))
+    return Subsets(*parts, features, lambda n_folds: iter(()))
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_folds_that_ignore_the_groups_are_found_out(split, tracks, monkeypatch):
 
 def model_bytes(build: Build, tracks: pd.DataFrame, split: Split, config: RunConfig) -> list[bytes]:
     fitted = fit(config, build("full", tracks, split, config.seed))
-    return [bytes(estimator.get_booster().save_raw("json")) for estimator in (fitted.selected, fitted.final)]
+    return [bytes(estimator.get_booster().save_raw("json")) for estimator in (fitted.early_stopped, fitted.refit)]
 
 
 def other_test_target(tracks: pd.DataFrame, split: Split) -> tuple[pd.DataFrame, Split]:
@@ -224,7 +224,7 @@ def scored(tracks: pd.DataFrame) -> tuple[PopularityModel, pd.DataFrame, np.ndar
     config = configured("recording")
     parts = split_tracks(tracks, config.split, config.seed)
     matrices = build_matrices("full", tracks, parts, config.seed)
-    model = PopularityModel(matrices.transformer, fit(config, matrices).final.get_booster())
+    model = PopularityModel(matrices.transformer, fit(config, matrices).refit.get_booster())
     rows = tracks.iloc[parts.test]
     return model, rows, model.predict(rows)
 

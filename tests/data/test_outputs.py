@@ -14,8 +14,8 @@ from spotify_ml.data.outputs import REPORTS, feature_info, write_data, write_rep
 from spotify_ml.data.quality import QualityReport, quality_report
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Subsets
 
 PARQUET = [
     "cleaned_spotify_data.parquet",
@@ -33,7 +33,7 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame) -> Matrices:
+def matrices(tracks: pd.DataFrame) -> Subsets:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
     return build_matrices("reference", tracks, split, 42)
 
@@ -44,16 +44,16 @@ def quality(sample: RawTracks) -> QualityReport:
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory, quality: QualityReport, matrices: Matrices) -> Path:
+def reports(tmp_path_factory: pytest.TempPathFactory, quality: QualityReport, matrices: Subsets) -> Path:
     folder = tmp_path_factory.mktemp("reports")
-    write_reports(folder, quality, matrices.fitting.blocks())
+    write_reports(folder, quality, matrices.trainval.blocks())
     return folder
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, tracks: pd.DataFrame, matrices: Matrices) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, tracks: pd.DataFrame, matrices: Subsets) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_data(folder, tracks, {"train": matrices.fitting.features, "test": matrices.test.features})
+    write_data(folder, tracks, {"train": matrices.trainval.features, "test": matrices.test.features})
     return folder
 
 
@@ -70,7 +70,7 @@ def test_quality_report_is_written_as_text_and_json(reports, quality):
 def test_feature_info_has_the_documented_columns_and_a_row_per_feature(reports, matrices):
     info = pd.read_csv(reports / "feature_info.csv")
     assert info.columns.tolist() == ["feature", "dtype", "missing", "unique", "mean", "std"]
-    assert info["feature"].tolist() == matrices.fitting.features.columns.tolist()
+    assert info["feature"].tolist() == matrices.trainval.features.columns.tolist()
 
 
 def test_feature_info_describes_the_values():
@@ -116,13 +116,13 @@ def test_cleaned_csv_equals_the_parquet(data):
     pd.testing.assert_frame_equal(csv, parquet.astype(categories))
 
 
-@pytest.mark.parametrize(("file", "part"), [("train", "fitting"), ("test", "test")])
+@pytest.mark.parametrize(("file", "part"), [("train", "trainval"), ("test", "test")])
 def test_features_of_each_part_survive(data, matrices, file, part):
     expected = getattr(matrices, part).features.reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(data / f"X_{file}.parquet"), expected)
 
 
-@pytest.mark.parametrize(("file", "part"), [("train", "fitting"), ("test", "test")])
+@pytest.mark.parametrize(("file", "part"), [("train", "trainval"), ("test", "test")])
 def test_target_of_each_part_survives(data, matrices, file, part):
     expected = pd.DataFrame({"popularity": getattr(matrices, part).target})
     pd.testing.assert_frame_equal(pd.read_parquet(data / f"y_{file}.parquet"), expected)
@@ -130,14 +130,14 @@ def test_target_of_each_part_survives(data, matrices, file, part):
 
 def test_ml_ready_data_is_features_and_target_in_the_order_of_tracks(data, matrices, tracks):
     ready = pd.read_parquet(data / "ml_ready_data.parquet")
-    assert ready.columns.tolist() == [*matrices.fitting.features.columns, "popularity"]
+    assert ready.columns.tolist() == [*matrices.trainval.features.columns, "popularity"]
     assert len(ready) == len(tracks)
-    for part in (matrices.fitting, matrices.test):
+    for part in (matrices.trainval, matrices.test):
         rows = part.features.index
         pd.testing.assert_frame_equal(ready.loc[rows, part.features.columns], part.features)
         assert ready.loc[rows, "popularity"].tolist() == part.target.tolist()
 
 
 def test_writing_again_replaces_the_files(data, tracks, matrices):
-    write_data(data, tracks, {"train": matrices.fitting.features, "test": matrices.test.features})
+    write_data(data, tracks, {"train": matrices.trainval.features, "test": matrices.test.features})
     assert len(pd.read_parquet(data / "ml_ready_data.parquet")) == len(tracks)

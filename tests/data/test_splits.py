@@ -139,13 +139,13 @@ def test_every_row_stands_in_exactly_one_part(tracks, name):
 @pytest.mark.parametrize("name", SPLITS)
 def test_rows_of_every_part_ascend(tracks, name):
     split = split_tracks(tracks, config(name), 42)
-    assert all((np.diff(rows) > 0).all() for rows in (split.train, split.validation, split.test, split.fitting))
+    assert all((np.diff(rows) > 0).all() for rows in (split.train, split.validation, split.test, split.trainval))
 
 
 def test_fitting_rows_are_train_and_validation(tracks):
     split = split_tracks(tracks, config("recording"), 42)
-    assert set(split.fitting) == {*split.train, *split.validation}
-    assert len(split.fitting) == len(split.train) + len(split.validation)
+    assert set(split.trainval) == {*split.train, *split.validation}
+    assert len(split.trainval) == len(split.train) + len(split.validation)
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -253,7 +253,7 @@ def test_full_tracks_make_the_documented_groups(full_tracks, name, count, larges
 @pytest.mark.full
 def test_random_split_of_all_rows_is_as_large_as_the_reference_split(full):
     split = split_tracks(clean(full.frame, "rows").frame, config("random"), 42)
-    assert (len(split.fitting), len(split.test)) == (91_200, 22_800)
+    assert (len(split.trainval), len(split.test)) == (91_200, 22_800)
 
 
 # --- too little to split -----------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverag
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.result import Result
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData
+from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
 from spotify_ml.utils.paths import CONF
 

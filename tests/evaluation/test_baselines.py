@@ -23,7 +23,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.baselines import full_baselines, predict_genre_mean, predict_mean, quick_baselines
 from spotify_ml.evaluation.metrics import regression_metrics
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.paths import CONF
 
@@ -32,10 +32,10 @@ def tracks(*genres: str | None) -> pd.DataFrame:
     return pd.DataFrame({"track_genre": pd.array(genres, dtype="str")})
 
 
-def plain_genre_mean(fitting: pd.DataFrame, popularity: np.ndarray, wanted: pd.DataFrame) -> list[float]:
+def plain_genre_mean(trainval: pd.DataFrame, popularity: np.ndarray, wanted: pd.DataFrame) -> list[float]:
     """Mean of the means of a track's known genres; the overall mean where none is known."""
     known: dict[str, list[float]] = {}
-    for genres, value in zip(fitting["track_genre"], popularity, strict=True):
+    for genres, value in zip(trainval["track_genre"], popularity, strict=True):
         for genre in genres.split(";"):
             known.setdefault(genre, []).append(value)
     return [
@@ -65,10 +65,10 @@ def test_mean_is_that_of_the_fitting_rows():
     ],
 )
 def test_values_worked_out_by_hand(genre: str | None, expected: float):
-    fitting = tracks("pop", "pop;rock", "rock", "jazz")
+    trainval = tracks("pop", "pop;rock", "rock", "jazz")
     # pop: 0 and 60; rock: 60 and 80; jazz: 5.
     popularity = np.array([0.0, 60.0, 80.0, 5.0])
-    assert predict_genre_mean(fitting, popularity, tracks(genre)).tolist() == [pytest.approx(expected)]
+    assert predict_genre_mean(trainval, popularity, tracks(genre)).tolist() == [pytest.approx(expected)]
 
 
 @pytest.mark.parametrize("cleaning", ["tracks", "rows"])
@@ -77,20 +77,20 @@ def test_agrees_with_the_plain_implementation_on_the_sample(sample: RawTracks, c
     shuffled = frame.sample(frac=1, random_state=0)
     # One genre is never seen in fitting.
     missing = frame["track_genre"].iloc[0].split(";")[0]
-    fitting = shuffled[~shuffled["track_genre"].str.contains(missing, regex=False)].head(3000)
+    trainval = shuffled[~shuffled["track_genre"].str.contains(missing, regex=False)].head(3000)
     wanted = shuffled.tail(1500)
     assert wanted["track_genre"].str.contains(missing, regex=False).any()
-    popularity = fitting["popularity"].to_numpy(dtype=float)
-    expected = plain_genre_mean(fitting, popularity, wanted)
-    np.testing.assert_allclose(predict_genre_mean(fitting, popularity, wanted), expected)
+    popularity = trainval["popularity"].to_numpy(dtype=float)
+    expected = plain_genre_mean(trainval, popularity, wanted)
+    np.testing.assert_allclose(predict_genre_mean(trainval, popularity, wanted), expected)
 
 
 def test_wanted_popularity_is_not_looked_at(sample: RawTracks):
     frame = clean(sample.frame, "tracks").frame
-    fitting, wanted = frame.iloc[:4000], frame.iloc[4000:]
-    popularity = fitting["popularity"].to_numpy(dtype=float)
-    blind = predict_genre_mean(fitting, popularity, wanted.drop(columns="popularity"))
-    np.testing.assert_array_equal(blind, predict_genre_mean(fitting, popularity, wanted))
+    trainval, wanted = frame.iloc[:4000], frame.iloc[4000:]
+    popularity = trainval["popularity"].to_numpy(dtype=float)
+    blind = predict_genre_mean(trainval, popularity, wanted.drop(columns="popularity"))
+    np.testing.assert_array_equal(blind, predict_genre_mean(trainval, popularity, wanted))
 
 
 @cache
@@ -103,8 +103,8 @@ POPULAR = ("task=classification", "task.label=popular", "task.threshold=60")
 
 
 def test_quick_baselines_of_popularity_are_its_means():
-    fitting, popularity = tracks("pop", "pop", "rock"), np.array([10.0, 20.0, 90.0])
-    found = quick_baselines(configuration().task, fitting, popularity, tracks("rock", "pop", "unheard"))
+    trainval, popularity = tracks("pop", "pop", "rock"), np.array([10.0, 20.0, 90.0])
+    found = quick_baselines(configuration().task, trainval, popularity, tracks("rock", "pop", "unheard"))
     assert list(found) == ["baseline_mean", "baseline_genre"]
     np.testing.assert_allclose(found["baseline_mean"], [40, 40, 40])
     np.testing.assert_allclose(found["baseline_genre"], [90, 15, 40])
@@ -112,14 +112,14 @@ def test_quick_baselines_of_popularity_are_its_means():
 
 def test_quick_baselines_of_classes_are_their_shares():
     # Low, Medium, High and High; pop: Low and Medium; rock: both High.
-    fitting, popularity = tracks("pop", "pop", "rock", "rock"), np.array([33.0, 66.0, 67.0, 100.0])
+    trainval, popularity = tracks("pop", "pop", "rock", "rock"), np.array([33.0, 66.0, 67.0, 100.0])
     task = configuration("task=classification").task
-    found = quick_baselines(task, fitting, popularity, tracks("rock", "pop", "pop;rock", "unheard"))
+    found = quick_baselines(task, trainval, popularity, tracks("rock", "pop", "pop;rock", "unheard"))
     np.testing.assert_allclose(found["baseline_mean"], [[0.25, 0.25, 0.5]] * 4)
     np.testing.assert_allclose(
         found["baseline_genre"], [[0, 0, 1], [0.5, 0.5, 0], [0.25, 0.25, 0.5], [0.25, 0.25, 0.5]]
     )
-    found = quick_baselines(configuration(*POPULAR).task, fitting, popularity, tracks("rock", "pop", "unheard"))
+    found = quick_baselines(configuration(*POPULAR).task, trainval, popularity, tracks("rock", "pop", "unheard"))
     np.testing.assert_allclose(found["baseline_mean"], [[0.25, 0.75]] * 3)
     np.testing.assert_allclose(found["baseline_genre"], [[0, 1], [0.5, 0.5], [0.25, 0.75]])
 
@@ -127,9 +127,9 @@ def test_quick_baselines_of_classes_are_their_shares():
 @pytest.mark.parametrize("overrides", [("task=classification",), POPULAR], ids=["category", "popular"])
 def test_quick_baselines_of_classes_sum_to_one_on_the_sample(sample: RawTracks, overrides: tuple[str, ...]):
     frame = clean(sample.frame, "tracks").frame
-    fitting, wanted = frame.iloc[::2], frame.iloc[1::2]
+    trainval, wanted = frame.iloc[::2], frame.iloc[1::2]
     task = configuration(*overrides).task
-    for predicted in quick_baselines(task, fitting, fitting["popularity"].to_numpy(dtype=float), wanted).values():
+    for predicted in quick_baselines(task, trainval, trainval["popularity"].to_numpy(dtype=float), wanted).values():
         assert predicted.shape == (len(wanted), len(class_names(task)))
         assert (predicted >= 0).all()
         np.testing.assert_allclose(predicted.sum(axis=1), 1)
@@ -171,7 +171,7 @@ def test_ridge_baseline_is_a_ridge_on_the_reference_features(
     figures: dict[str, float], some: pd.DataFrame, split: Split
 ):
     matrices = build_matrices("reference", some, split, 42)
-    ridge = make_pipeline(StandardScaler(), Ridge(alpha=10.0)).fit(matrices.fitting.features, matrices.fitting.target)
+    ridge = make_pipeline(StandardScaler(), Ridge(alpha=10.0)).fit(matrices.trainval.features, matrices.trainval.target)
     predicted = ridge.predict(matrices.test.features).clip(0, 100)
     expected = regression_metrics(matrices.test.target, predicted, 37)
     found = {name: figures[f"baseline_ridge/{name}"] for name in expected}

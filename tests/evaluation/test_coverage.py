@@ -9,8 +9,8 @@ import pytest
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation import coverage as module
 from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Part
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Subset
 from tests.evaluation.conftest import ResultOf
 
 TRACKS = pd.DataFrame({"track_genre": ["rock;soul", "rock", "soul", "rare"]})
@@ -32,7 +32,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     # Rows are found by their position in the tracks.
     rows = np.array([3, 1, 2, 0])
     actual = PREDICTED + np.array([10.0, -11.0, 30.0, 11.5])
-    part = Part(pd.DataFrame({"energy": np.zeros(4)}, index=rows), actual[rows])
+    part = Subset(pd.DataFrame({"energy": np.zeros(4)}, index=rows), actual[rows])
     return interval_coverage(Reach(), part, PREDICTED[rows], TRACKS)
 
 
@@ -55,7 +55,7 @@ def test_the_ends_belong_to_the_interval_and_all_rows_are_metrics(table: pd.Data
 
 
 def test_classes_have_no_intervals():
-    none = interval_coverage(None, Part(pd.DataFrame(), np.empty(0)), np.empty((0, 3)), TRACKS)
+    none = interval_coverage(None, Subset(pd.DataFrame(), np.empty(0)), np.empty((0, 3)), TRACKS)
     assert none.empty
     assert list(none) == ["level", "genre", "n_rows", "coverage", "width"]
     assert coverage_metrics(none) == {}
@@ -66,7 +66,7 @@ def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(r
     matrices, groups = result.matrices, result.split.groups
     wider = matrices.test.features.copy()
     wider.insert(0, "genre_met_in_validation_rows_alone", np.float32(0))
-    test = Part(wider, matrices.test.target)
+    test = Subset(wider, matrices.test.target)
     known, more = (
         calibrate_intervals(config.task, result.fitted, each, groups)
         for each in (matrices, replace(matrices, test=test))
@@ -89,7 +89,7 @@ def test_all_fitting_rows_calibrate_but_those_of_the_small_fit(result_of: Result
     matrices, split = result.matrices, result.split
     intervals = calibrate_intervals(config.task, result.fitted, matrices, split.groups)
     half, others = matrices.train_half()
-    assert set(half.features.index) | set(others.features.index) == set(split.fitting)
+    assert set(half.features.index) | set(others.features.index) == set(split.trainval)
     assert not set(split.groups[half.features.index]) & set(split.groups[others.features.index])
     assert list(others.features.index[: len(split.validation)]) == list(split.validation)
     assert len(half.target) == pytest.approx(len(split.train) / 2, rel=0.1)
@@ -101,7 +101,7 @@ def test_of_few_and_of_very_many_rows_the_validation_rows_calibrate(
 ):
     config, result = result_of()
     split = result.split
-    n_fitting, n_validation = len(split.fitting), len(split.validation)
+    n_fitting, n_validation = len(split.trainval), len(split.validation)
     assert len(result.prediction_intervals.scores) == n_validation
     for fewest, most, few in ((0, n_fitting, False), (0, n_fitting - 1, True), (n_fitting + 1, 10**9, True)):
         monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
@@ -129,6 +129,6 @@ def test_the_popularity_of_test_rows_does_not_matter(fewest: int, result_of: Res
     config, result = result_of()
     matrices = result.matrices
     expected = calibrate_intervals(config.task, result.fitted, matrices, result.split.groups)
-    test = Part(matrices.test.features, 100 - matrices.test.target)
+    test = Subset(matrices.test.features, 100 - matrices.test.target)
     again = calibrate_intervals(config.task, result.fitted, replace(matrices, test=test), result.split.groups)
     np.testing.assert_array_equal(again.scores, expected.scores)

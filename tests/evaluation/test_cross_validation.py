@@ -13,7 +13,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.cross_validation import cross_validate
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.utils.errors import DataError
 from spotify_ml.utils.paths import CONF
@@ -61,9 +61,9 @@ def test_folds_divide_the_fitting_rows_by_groups(name: str, n_folds: int, tracks
     split = split_tracks(tracks, rule(name), SEED)
     folds = list(fold_splits(split, n_folds, rule(name), SEED))
     assert len(folds) == n_folds
-    np.testing.assert_array_equal(np.sort(np.concatenate([fold.test for fold in folds])), split.fitting)
+    np.testing.assert_array_equal(np.sort(np.concatenate([fold.test for fold in folds])), split.trainval)
     for fold in folds:
-        np.testing.assert_array_equal(np.sort(np.concatenate([fold.fitting, fold.test])), split.fitting)
+        np.testing.assert_array_equal(np.sort(np.concatenate([fold.trainval, fold.test])), split.trainval)
         parts = (fold.train, fold.validation, fold.test)
         groups = [set(split.groups[rows]) for rows in parts]
         assert all(groups)
@@ -78,8 +78,8 @@ def test_folds_divide_the_fitting_rows_by_groups(name: str, n_folds: int, tracks
 def test_validation_rows_of_a_fold_are_as_many_as_the_split_says(val_size: float, tracks: pd.DataFrame):
     split = split_tracks(tracks, rule("random"), SEED)
     for fold in fold_splits(split, 4, rule("random", val_size), SEED):
-        assert len(fold.validation) == pytest.approx(val_size * len(fold.fitting), abs=1)
-        assert len(fold.test) == pytest.approx(len(split.fitting) / 4, abs=1)
+        assert len(fold.validation) == pytest.approx(val_size * len(fold.trainval), abs=1)
+        assert len(fold.test) == pytest.approx(len(split.trainval) / 4, abs=1)
 
 
 def test_folds_are_the_same_for_a_seed_and_others_for_another(split: Split):
@@ -136,7 +136,7 @@ def test_a_fold_is_scored_by_a_model_of_the_other_folds(tracks: pd.DataFrame, sp
     expected = []
     for fold in fold_splits(split, 3, config.split, SEED):
         matrices = build_matrices("reference", tracks, fold, SEED)
-        final = fit_estimators(config.model, config.task, matrices, SEED).final
+        final = fit_estimators(config.model, config.task, matrices, SEED).refit
         error = final.predict(matrices.test.features).clip(0, 100) - tracks["popularity"].to_numpy()[fold.test]
         expected.append(np.abs(error).mean())
     assert [fold["mae"] for fold in cross_validate(config, 3, tracks, split)] == pytest.approx(expected, rel=1e-5)
@@ -158,7 +158,7 @@ def test_folds_are_deterministic_and_test_rows_irrelevant(features: str, tracks:
 
 def test_fitting_rows_are_not_irrelevant(tracks: pd.DataFrame, split: Split):
     popularity = tracks["popularity"].to_numpy(copy=True)
-    popularity[split.fitting] = popularity[split.fitting][::-1]
+    popularity[split.trainval] = popularity[split.trainval][::-1]
     folds = cross_validate(configuration(), 2, tracks, split)
     assert cross_validate(configuration(), 2, tracks.assign(popularity=popularity), split) != folds
 

@@ -21,8 +21,8 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate
 from spotify_ml.evaluation.importance import feature_importance
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import class_names, task_target
@@ -77,13 +77,13 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame) -> Matrices:
+def matrices(tracks: pd.DataFrame) -> Subsets:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
     return build_matrices("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def evaluated(tracks: pd.DataFrame, matrices: Matrices) -> Evaluated:
+def evaluated(tracks: pd.DataFrame, matrices: Subsets) -> Evaluated:
     results = {}
     for model, task in KINDS:
         config = configuration(model, task)
@@ -92,7 +92,7 @@ def evaluated(tracks: pd.DataFrame, matrices: Matrices) -> Evaluated:
     return results
 
 
-def constants(matrices: Matrices, task: str) -> tuple[Any, Any]:
+def constants(matrices: Subsets, task: str) -> tuple[Any, Any]:
     """Two estimators that nobody mistakes for each other: always 20, or Low; always 60, or High."""
     X = matrices.train.features[:3]
     if task == "regression":
@@ -103,7 +103,7 @@ def constants(matrices: Matrices, task: str) -> tuple[Any, Any]:
 
 
 def test_validation_rows_are_scored_by_the_first_fit_and_the_others_by_the_final_one(
-    tracks: pd.DataFrame, matrices: Matrices
+    tracks: pd.DataFrame, matrices: Subsets
 ):
     metrics = evaluate(
         FittedEstimators(*constants(matrices, "regression")),
@@ -112,7 +112,7 @@ def test_validation_rows_are_scored_by_the_first_fit_and_the_others_by_the_final
         configuration("linear", "regression").task,
     ).metrics
     for name, part, constant in (
-        ("train", matrices.fitting, 60),
+        ("train", matrices.trainval, 60),
         ("val", matrices.validation, 20),
         ("test", matrices.test, 60),
     ):
@@ -125,11 +125,11 @@ def test_validation_rows_are_scored_by_the_first_fit_and_the_others_by_the_final
     assert metrics["test_low/bias"] == pytest.approx(60 - low.mean())
 
 
-def test_validation_rows_of_classes_are_scored_by_the_first_fit_too(tracks: pd.DataFrame, matrices: Matrices):
+def test_validation_rows_of_classes_are_scored_by_the_first_fit_too(tracks: pd.DataFrame, matrices: Subsets):
     task = configuration("linear", "category").task
     metrics = evaluate(FittedEstimators(*constants(matrices, "category")), matrices, tracks, task).metrics
     for name, part, likeliest in (
-        ("train", matrices.fitting, 2),
+        ("train", matrices.trainval, 2),
         ("val", matrices.validation, 0),
         ("test", matrices.test, 2),
     ):
@@ -159,9 +159,9 @@ def test_classification_has_its_figures_for_every_part_and_no_bands(model: str, 
 
 
 @pytest.mark.parametrize("model", SETTINGS)
-def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluated, matrices: Matrices):
+def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluated, matrices: Subsets):
     fitted, evaluation = evaluated[model, "regression"]
-    predicted = fitted.final.predict(matrices.test.matrix()).clip(0, 100)
+    predicted = fitted.refit.predict(matrices.test.matrix()).clip(0, 100)
     np.testing.assert_allclose(evaluation.predicted, predicted, rtol=1e-6)
     np.testing.assert_array_equal(evaluation.actual, matrices.test.target)
     n_features = matrices.test.features.shape[1]
@@ -171,7 +171,7 @@ def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluat
     }
     expected |= {f"test_{name}": value for name, value in band_metrics(evaluation.actual, evaluation.predicted).items()}
     assert {name: evaluation.metrics[name] for name in expected} == pytest.approx(expected)
-    validation = fitted.selected.predict(matrices.validation.matrix()).clip(0, 100)
+    validation = fitted.early_stopped.predict(matrices.validation.matrix()).clip(0, 100)
     assert evaluation.metrics["val/rmse"] == pytest.approx(
         root_mean_squared_error(matrices.validation.target, validation)
     )
@@ -183,7 +183,7 @@ def test_probabilities_sum_to_one(
     model: str,
     task: str,
     evaluated: Evaluated,
-    matrices: Matrices,
+    matrices: Subsets,
 ):
     fitted, evaluation = evaluated[model, task]
     config = configuration(model, task).task
@@ -191,7 +191,7 @@ def test_probabilities_sum_to_one(
     assert evaluation.predicted.shape == (len(matrices.test.target), len(class_names(config)))
     assert (evaluation.predicted >= 0).all()
     np.testing.assert_allclose(evaluation.predicted.sum(axis=1), 1, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(evaluation.predicted, fitted.final.predict_proba(matrices.test.matrix()), atol=1e-6)
+    np.testing.assert_allclose(evaluation.predicted, fitted.refit.predict_proba(matrices.test.matrix()), atol=1e-6)
     codes = task_target(config, matrices.test.target)
     assert evaluation.metrics["test/log_loss"] == pytest.approx(log_loss(codes, evaluation.predicted))
 
@@ -200,13 +200,13 @@ def test_probabilities_sum_to_one(
 def test_baselines_are_scored_on_the_test_rows(
     task: str,
     evaluated: Evaluated,
-    matrices: Matrices,
+    matrices: Subsets,
     tracks: pd.DataFrame,
 ):
     _, evaluation = evaluated["linear", task]
     config = configuration("linear", task).task
-    fitting, test = (tracks.iloc[part.features.index] for part in (matrices.fitting, matrices.test))
-    for name, predicted in quick_baselines(config, fitting, matrices.fitting.target, test).items():
+    trainval, test = (tracks.iloc[part.features.index] for part in (matrices.trainval, matrices.test))
+    for name, predicted in quick_baselines(config, trainval, matrices.trainval.target, test).items():
         if task == "regression":
             width = {"baseline_mean": 0, "baseline_genre": 1}[name]
             expected = regression_metrics(matrices.test.target, predicted, width)
@@ -216,10 +216,10 @@ def test_baselines_are_scored_on_the_test_rows(
         assert {key: evaluation.metrics[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
 
 
-def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: Matrices):
+def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: Subsets):
     for (model, task), (fitted, _) in evaluated.items():
         table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
-        assert sorted(table["feature"]) == sorted(matrices.fitting.features.columns)
+        assert sorted(table["feature"]) == sorted(matrices.trainval.features.columns)
         assert table["importance"].sum() == pytest.approx(1, abs=1e-5)
         assert (table["importance"] >= 0).all()
         assert table["importance"].is_monotonic_decreasing
@@ -228,32 +228,32 @@ def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, matrices: Matrices):
-    names = matrices.fitting.features.columns
+def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, matrices: Subsets):
+    names = matrices.trainval.features.columns
     for model in ("xgboost", "random_forest", "linear"):
         fitted, _ = evaluated[model, task]
         if model == "linear":
-            coefficients = np.abs(np.atleast_2d(fitted.final[-1].coef_)).mean(axis=0)
+            coefficients = np.abs(np.atleast_2d(fitted.refit[-1].coef_)).mean(axis=0)
             expected = coefficients / coefficients.sum()
         else:
-            expected = fitted.final.feature_importances_
+            expected = fitted.refit.feature_importances_
         table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
         found = table.set_index("feature")["importance"]
         np.testing.assert_allclose(found[names], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "task"), [kind for kind in KINDS if kind[1] != "popular"])
-def test_the_feature_that_says_everything_is_the_most_important(model: str, task: str, matrices: Matrices):
+def test_the_feature_that_says_everything_is_the_most_important(model: str, task: str, matrices: Subsets):
     parts = {
         name: type(part)(part.features.iloc[:, :4].assign(tell=part.target.astype(np.float32)), part.target)
         for name, part in (
             ("train", matrices.train),
             ("validation", matrices.validation),
-            ("fitting", matrices.fitting),
+            ("trainval", matrices.trainval),
             ("test", matrices.test),
         )
     }
-    telling = Matrices(**parts, transformer=matrices.transformer, train_folds=matrices.train_folds)
+    telling = Subsets(**parts, transformer=matrices.transformer, train_folds=matrices.train_folds)
     config = configuration(model, task)
     fitted = fit_estimators(config.model, config.task, telling, SEED)
     table = feature_importance(fitted, telling.validation, config.task)
@@ -261,12 +261,12 @@ def test_the_feature_that_says_everything_is_the_most_important(model: str, task
     assert table["importance"].iloc[0] > 0.5
 
 
-def test_permuted_importance_is_measured_with_the_first_fit(matrices: Matrices):
+def test_permuted_importance_is_measured_with_the_first_fit(matrices: Subsets):
     """The final fit knows the validation rows; one that never looks at a feature finds none important."""
     config = configuration("hist_gradient_boosting", "regression")
     fitted = fit_estimators(config.model, config.task, matrices, SEED)
     blind, _ = constants(matrices, "regression")
-    table = feature_importance(FittedEstimators(blind, fitted.final), matrices.validation, config.task)
+    table = feature_importance(FittedEstimators(blind, fitted.refit), matrices.validation, config.task)
     assert (table["importance"] == 0).all()
-    table = feature_importance(FittedEstimators(fitted.selected, blind), matrices.validation, config.task)
+    table = feature_importance(FittedEstimators(fitted.early_stopped, blind), matrices.validation, config.task)
     assert table["importance"].sum() == pytest.approx(1)

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.importance import family_importance
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
 from tests.evaluation.conftest import ResultOf
 
@@ -37,15 +37,15 @@ class Reader:
 
 
 @pytest.fixture
-def telling() -> Part:
+def telling() -> Subset:
     """Rows whose album says everything, in both of its columns."""
     rng = np.random.default_rng(0)
     popularity = rng.uniform(0, 100, 500)
     features = pd.DataFrame(rng.uniform(0, 100, (500, len(COLUMNS))), columns=COLUMNS)
-    return Part(features.assign(album_mean=popularity, album_max=popularity), popularity)
+    return Subset(features.assign(album_mean=popularity, album_max=popularity), popularity)
 
 
-def test_families_that_are_not_used_are_worth_nothing_and_the_used_one_its_loss(telling: Part):
+def test_families_that_are_not_used_are_worth_nothing_and_the_used_one_its_loss(telling: Subset):
     table = family_importance(Reader("album_mean", "album_max"), telling, REGRESSION, seed=1)
     assert table.index.tolist() == ["audio", "genre", "artist", "album", "text"]
     others = table.drop("album")
@@ -55,7 +55,7 @@ def test_families_that_are_not_used_are_worth_nothing_and_the_used_one_its_loss(
     assert 0 < table["std"]["album"] < 0.2
 
 
-def test_columns_of_a_family_change_places_together(telling: Part):
+def test_columns_of_a_family_change_places_together(telling: Subset):
     """Two columns of equal values stay equal, so their difference still says nothing."""
 
     class Difference(Reader):
@@ -67,7 +67,7 @@ def test_columns_of_a_family_change_places_together(telling: Part):
     assert (table == 0).all(axis=None)
 
 
-def test_of_classes_the_loss_is_that_of_the_log_loss(telling: Part):
+def test_of_classes_the_loss_is_that_of_the_log_loss(telling: Subset):
     table = family_importance(Reader("album_mean"), telling, POPULAR, seed=1)
     assert (table.drop("album") == 0).all(axis=None)
     rows = np.random.default_rng(5).permutation(500)
@@ -77,13 +77,13 @@ def test_of_classes_the_loss_is_that_of_the_log_loss(telling: Part):
     assert table["importance"]["album"] == pytest.approx(shuffled - right, rel=0.2)
 
 
-def test_equal_seeds_shuffle_equally_and_others_otherwise(telling: Part):
+def test_equal_seeds_shuffle_equally_and_others_otherwise(telling: Subset):
     tables = [family_importance(Reader("album_mean"), telling, REGRESSION, seed) for seed in (1, 1, 2)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert tables[0]["importance"]["album"] != tables[2]["importance"]["album"]
 
 
-def test_rows_without_any_variance_have_no_importance(telling: Part):
+def test_rows_without_any_variance_have_no_importance(telling: Subset):
     assert family_importance(Reader("energy"), replace(telling, target=np.full(500, 3.0)), REGRESSION, 1).empty
 
 
@@ -94,7 +94,7 @@ def test_contributions_are_those_of_test_rows_and_add_up(result_of: ResultOf):
     assert set(added.index) <= set(test.features.index)
     assert added.index.is_unique
     assert added.columns.tolist() == test.features.columns.tolist()
-    predicted = result.fitted.final.predict(test.features.loc[added.index])
+    predicted = result.fitted.refit.predict(test.features.loc[added.index])
     base = predicted - added.sum(axis=1).to_numpy()
     assert np.ptp(base) < 1e-3
     table = result.explanation.importance.set_index("feature")
@@ -131,5 +131,5 @@ def test_a_larger_model_is_explained_on_fewer_rows(result_of: ResultOf, monkeypa
     monkeypatch.setattr("spotify_ml.evaluation.explain.contributions", counting)
     for work in (1e4, 1e7, 1e12):
         monkeypatch.setattr("spotify_ml.evaluation.explain._WORK", work)
-        explain(FittedEstimators(None, result.fitted.final), result.matrices, config.task, 0)
+        explain(FittedEstimators(None, result.fitted.refit), result.matrices, config.task, 0)
     assert counts[0] < counts[1] <= counts[2] <= len(result.split.test)

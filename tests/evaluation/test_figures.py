@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.evaluation.calibration import calibration_table
+from spotify_ml.reports.figures.draw_all import figures, save_figures
 from spotify_ml.reports.figures.draw_errors import (
     draw_calibration,
     draw_learning_curve,
@@ -20,14 +21,13 @@ from spotify_ml.reports.figures.draw_errors import (
     draw_residuals_qq,
 )
 from spotify_ml.reports.figures.draw_explanations import draw_family_importance, draw_importance, draw_shap_dependence
-from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData, FigureData, FigureProcess
-from spotify_ml.reports.figures.figures import figures, save_figures
-from spotify_ml.reports.figures.shapes import (
+from spotify_ml.reports.figures.draw_groups import (
     draw_coverage,
     draw_errors_by_band,
     draw_errors_by_genre,
     draw_errors_by_known_tracks,
 )
+from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData, FigureData, FigureProcess
 from spotify_ml.utils.errors import OutputError
 from tests.evaluation.conftest import ResultOf, figure_data
 

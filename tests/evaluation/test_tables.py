@@ -22,7 +22,7 @@ def test_every_test_row_is_of_one_band_and_one_number_of_known_tracks(result_of:
     config, result = result_of()
     (data, _), n_rows = figure_data(config, result), len(result.split.test)
     assert data.bands["tracks"].sum() == data.known_tracks["tracks"].sum() == data.calibration["tracks"].sum() == n_rows
-    known = set(result.tracks.frame["artists"].iloc[result.split.fitting].str.partition(";")[0])
+    known = set(result.tracks.frame["artists"].iloc[result.split.trainval].str.partition(";")[0])
     unknown = ~result.tracks.frame["artists"].iloc[result.split.test].str.partition(";")[0].isin(known)
     assert data.known_tracks["tracks"]["0"] == unknown.sum() > 0
 

@@ -14,9 +14,9 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import group_codes, split_tracks
-from spotify_ml.features.catalogue import COLUMNS, CatalogueStatistics
-from spotify_ml.features.factory import build_features, fit_features, with_categories
-from spotify_ml.features.statistics import TargetStatistics, assign_folds
+from spotify_ml.features.builder import build_features, fit_features, with_categories
+from spotify_ml.features.transformers.catalogue import COLUMNS, CatalogueStatistics
+from spotify_ml.features.transformers.statistics import TargetStatistics, assign_folds
 
 SPLITS = ["recording", "album", "artist", "random"]
 LISTING = [
@@ -305,7 +305,7 @@ def assert_blind_to_own_group(encode: Encode, X: pd.DataFrame, y: np.ndarray, gr
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_real_tracks_are_told_nothing_of_their_own_group(tracks, popularity, split):
-    rows = split_tracks(tracks, SplitConfig(name=split, test_size=0.2, val_size=0.12), 42).fitting
+    rows = split_tracks(tracks, SplitConfig(name=split, test_size=0.2, val_size=0.12), 42).trainval
     groups = np.unique(group_codes(tracks, split)[rows], return_inverse=True)[1]
     assert_blind_to_own_group(by_groups, with_categories(tracks)[COLUMNS].iloc[rows], popularity[rows], groups)
 
@@ -341,18 +341,18 @@ def test_no_track_of_an_unheard_artist_is_told_of_its_artist(tracks, popularity)
 @pytest.mark.parametrize("split", SPLITS)
 def test_groups_of_the_split_reach_it_through_the_feature_set(tracks, popularity, split):
     parts = split_tracks(tracks, SplitConfig(name=split, test_size=0.2, val_size=0.12), 42)
-    rows, X = parts.fitting, tracks[COLUMNS].iloc[parts.fitting]
-    fitting, test, _ = fit_features("full", tracks, parts.groups, rows, parts.test, 5)
+    rows, X = parts.trainval, tracks[COLUMNS].iloc[parts.trainval]
+    trainval, test, _ = fit_features("full", tracks, parts.groups, rows, parts.test, 5)
     encoder = CatalogueStatistics(random_state=5)
     np.testing.assert_array_equal(
-        fitting.features[LISTING], encoder.fit_transform(X, popularity[rows], parts.groups[rows])
+        trainval.features[LISTING], encoder.fit_transform(X, popularity[rows], parts.groups[rows])
     )
     np.testing.assert_array_equal(test.features[LISTING], encoder.transform(tracks[COLUMNS].iloc[parts.test]))
     features = build_features("full", 5)
     without = features.fit_transform(tracks.iloc[rows], popularity[rows])
     told = pd.DataFrame(without, columns=features.get_feature_names_out())[LISTING]
     # Where every row is a group there is nothing else to hand on.
-    same = np.array_equal(told, fitting.features[LISTING], equal_nan=True)
+    same = np.array_equal(told, trainval.features[LISTING], equal_nan=True)
     assert same == (split == "random")
 
 

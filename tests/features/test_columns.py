@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.features.columns import INTERACTIONS, Interactions, NumericColumns, OneHotLevels
+from spotify_ml.features.transformers.columns import INTERACTIONS, Interactions, NumericColumns, OneHotLevels
 
 INPUTS = ["energy", "danceability", "valence", "acousticness", "duration_min"]
 LEVELS = {"mode": [0, 1], "mood": ["Happy", "Sad", "Angry"]}

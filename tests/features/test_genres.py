@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.features.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.transformers.genres import FirstGenreCode, GenreSet
 
 ENCODERS = [pytest.param(GenreSet(), id="set"), pytest.param(FirstGenreCode(), id="first")]
 LISTS = st.lists(st.sampled_from(["pop", "k-pop", "rock", "metal", "unheard"]), max_size=4)

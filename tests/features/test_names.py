@@ -12,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.features.factory import with_categories
-from spotify_ml.features.names import COLUMNS, WORDS, NameFeatures
+from spotify_ml.features.builder import with_categories
+from spotify_ml.features.transformers.names import COLUMNS, WORDS, NameFeatures
 
 DESCRIPTIONS = """
 length words remix live remaster christmas featured acoustic compilation soundtrack year not_latin

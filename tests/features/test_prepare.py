@@ -20,10 +20,10 @@ from spotify_ml.data.prepare import prepare_split, prepare_tracks
 from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split
-from spotify_ml.features import on_disk, parts
+from spotify_ml.features import on_disk, subsets
 from spotify_ml.features import prepare as features_prepare
-from spotify_ml.features.parts import Matrices
 from spotify_ml.features.prepare import prepare_matrices
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.families import xgboost_matrices
 from spotify_ml.utils.errors import DataError, OutputError
@@ -40,7 +40,7 @@ class Prepared:
     tracks: CleanTracks
     quality: QualityReport
     split: Split
-    matrices: Matrices
+    matrices: Subsets
 
 
 def configured(*overrides: str) -> RunConfig:
@@ -58,7 +58,7 @@ def assert_equal(one: Prepared, other: Prepared) -> None:
     assert (one.raw, one.quality, one.tracks.dropped) == (other.raw, other.quality, other.tracks.dropped)
     pd.testing.assert_frame_equal(one.tracks.frame, other.tracks.frame, check_exact=True)
     np.testing.assert_equal(asdict(one.split), asdict(other.split))
-    for name in ("train", "validation", "fitting", "test"):
+    for name in ("train", "validation", "trainval", "test"):
         part, same = getattr(one.matrices, name), getattr(other.matrices, name)
         pd.testing.assert_frame_equal(part.features, same.features, check_exact=True)
         assert part.features.to_numpy().tobytes() == same.features.to_numpy().tobytes()
@@ -69,7 +69,7 @@ def assert_equal(one: Prepared, other: Prepared) -> None:
 
 def model(config: RunConfig, prepared: Prepared) -> bytes:
     fitted = fit_estimators(config.model, config.task, prepared.matrices, config.seed)
-    return fitted.final.get_booster().save_raw("json")
+    return fitted.refit.get_booster().save_raw("json")
 
 
 def never(*arguments: object) -> Any:
@@ -130,7 +130,7 @@ def test_a_run_is_the_same_with_and_without_the_cache(
 
 @pytest.fixture
 def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "BATCH_ROWS", 100)
+    monkeypatch.setattr(subsets, "BATCH_ROWS", 100)
     monkeypatch.setattr(on_disk, "BATCH_ROWS", 100)
 
 
@@ -147,7 +147,7 @@ def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
     for used in (OFF, cache, cache):
         made = prepare(in_files, used)
         assert_equal(made, expected)
-        assert made.matrices.fitting.storage.kind == kind
+        assert made.matrices.trainval.storage.kind == kind
     assert model(in_files, made) == model(in_memory, expected)
     assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
 

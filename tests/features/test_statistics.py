@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from spotify_ml.features import statistics, totals
-from spotify_ml.features.statistics import MIDDLE, STATISTICS, TargetStatistics, assign_folds
-from spotify_ml.features.totals import DEAD
+from spotify_ml.features import target_sums
+from spotify_ml.features.target_sums import DEAD
+from spotify_ml.features.transformers import statistics
+from spotify_ml.features.transformers.statistics import MIDDLE, STATISTICS, TargetStatistics, assign_folds
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -213,7 +214,7 @@ def prior_of_all(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
     ("module", "name", "leaky"),
     [
         (statistics, "assign_folds", folds_of_rows),
-        (totals, "without_each", extremes_of_all),
+        (target_sums, "without_each", extremes_of_all),
         (statistics, "mean_of_other_folds", prior_of_all),
     ],
 )

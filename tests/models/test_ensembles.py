@@ -24,8 +24,8 @@ from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
@@ -67,11 +67,11 @@ def configuration(model: str, task: str, *overrides: str) -> RunConfig:
         return validate(compose("train", [f"model={model}", *SETTINGS[model], *TASKS[task], *overrides]))
 
 
-def fit(config: RunConfig, matrices: Matrices, seed: int = SEED) -> FittedEstimators:
+def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:
     return fit_estimators(config.model, config.task, matrices, seed)
 
 
-def predict(estimator: Any, part: Part) -> np.ndarray:
+def predict(estimator: Any, part: Subset) -> np.ndarray:
     known = getattr(estimator, "predict_proba", None) or estimator.predict
     return known(part.matrix())
 
@@ -94,12 +94,12 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Matrices:
+def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_matrices("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def fitted(matrices: Matrices) -> dict[tuple[str, str], FittedEstimators]:
+def fitted(matrices: Subsets) -> dict[tuple[str, str], FittedEstimators]:
     kinds = [*AVERAGES, ("two_part", "regression")]
     return {kind: fit(configuration(*kind), matrices) for kind in kinds}
 
@@ -160,7 +160,7 @@ def test_ensembles_are_fitted_and_stay_as_they_are(ensemble: Any):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_blend_is_the_plain_mean_of_its_members(
-    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     config = configuration("blend", task)
     members = [fit_estimators(member, config.task, matrices, SEED) for member in config.model.members.values()]
@@ -172,7 +172,7 @@ def test_blend_is_the_plain_mean_of_its_members(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
-    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     """The weights are found once more by another solver, from members that are fitted here."""
     config = configuration("stack", task)
@@ -186,8 +186,8 @@ def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
             bound = {"xgboost": "n_estimators", "hist_gradient_boosting": "max_iter"}.get(name)
             exact = {bound: chosen[name].n_trees} if bound else {}
             # Where the watched rows are those of the fit, every tree allowed makes the error lower.
-            alone = Matrices(seen, seen, seen, held_out, matrices.transformer, matrices.train_folds)
-            estimator = fit_estimators(member.model_copy(update=exact), config.task, alone, SEED).final
+            alone = Subsets(seen, seen, seen, held_out, matrices.transformer, matrices.train_folds)
+            estimator = fit_estimators(member.model_copy(update=exact), config.task, alone, SEED).refit
             outer.append(predict(estimator, held_out).ravel())
         predicted.append(np.column_stack(outer))
         target = task_target(config.task, held_out.target)
@@ -196,13 +196,13 @@ def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
     solution = lsq_linear(np.vstack(predicted), np.concatenate(actual), (0, np.inf)).x
     expected = solution / solution.sum()
     stack = fitted["stack", task]
-    for ensemble in (stack.selected, stack.final):
+    for ensemble in (stack.early_stopped, stack.refit):
         np.testing.assert_allclose(ensemble.weights, expected, atol=1e-4)
         assert (ensemble.weights >= 0).all()
         assert ensemble.weights.sum() == pytest.approx(1)
-    members = [predict(each.final, matrices.test) for each in chosen.values()]
+    members = [predict(each.refit, matrices.test) for each in chosen.values()]
     np.testing.assert_allclose(
-        predict(stack.final, matrices.test), np.tensordot(stack.final.weights, members, axes=1), rtol=1e-6
+        predict(stack.refit, matrices.test), np.tensordot(stack.refit.weights, members, axes=1), rtol=1e-6
     )
 
 
@@ -212,9 +212,9 @@ def test_averages_have_no_number_of_trees_and_no_learning_curve(fitted: dict[tup
 
 @pytest.mark.parametrize(("model", "task"), AVERAGES)
 def test_averaged_probabilities_sum_to_one(
-    model: str, task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    model: str, task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
-    predicted = predict(fitted[model, task].final, matrices.test)
+    predicted = predict(fitted[model, task].refit, matrices.test)
     if task == "regression":
         assert predicted.shape == (len(matrices.test.target),)
     else:
@@ -222,27 +222,27 @@ def test_averaged_probabilities_sum_to_one(
         np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
 
 
-def part(n_rows: int, seed: int) -> Part:
+def part(n_rows: int, seed: int) -> Subset:
     """Popularity that is a line of the first of ten columns, and noise."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(n_rows, 10)).astype(np.float32)
     target = np.clip(50 + 12 * features[:, 0] + random.normal(scale=12, size=n_rows), 0, 100)
-    return Part(pd.DataFrame(features, columns=list("abcdefghij")), target)
+    return Subset(pd.DataFrame(features, columns=list("abcdefghij")), target)
 
 
-def rows(part: Part, chosen: np.ndarray) -> Part:
-    return Part(part.features[chosen], part.target[chosen])
+def rows(part: Subset, chosen: np.ndarray) -> Subset:
+    return Subset(part.features[chosen], part.target[chosen])
 
 
-def made_up(train: Part) -> Matrices:
-    """Matrices around train rows, in folds of every n-th row."""
+def made_up(train: Subset) -> Subsets:
+    """Subsets around train rows, in folds of every n-th row."""
 
-    def folds(n_folds: int) -> Iterator[tuple[Part, Part]]:
+    def folds(n_folds: int) -> Iterator[tuple[Subset, Subset]]:
         for fold in range(n_folds):
             held_out = np.arange(len(train.target)) % n_folds == fold
             yield rows(train, ~held_out), rows(train, held_out)
 
-    return Matrices(train, train, train, train, ColumnTransformer([]), folds)
+    return Subsets(train, train, train, train, ColumnTransformer([]), folds)
 
 
 LINE_OR_FOREST = [
@@ -265,7 +265,7 @@ def line_or_forest(task: str, *overrides: str) -> RunConfig:
 def test_stack_prefers_what_is_right_on_rows_it_never_saw(task: str):
     """A single deep tree knows its train rows by heart, and a line does not."""
     single = "model.members.extra_trees.n_estimators=1"
-    stack = fit(line_or_forest(task, single, "model.members.linear.alpha=1"), made_up(part(300, 0))).final
+    stack = fit(line_or_forest(task, single, "model.members.linear.alpha=1"), made_up(part(300, 0))).refit
     weights = dict(zip(stack.estimators, stack.weights, strict=True))
     assert weights["linear"] > 0.8 > 0.2 > weights["extra_trees"] >= 0
     assert sum(weights.values()) == pytest.approx(1)
@@ -273,7 +273,7 @@ def test_stack_prefers_what_is_right_on_rows_it_never_saw(task: str):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_stack_gives_little_to_a_member_that_knows_nothing(task: str):
-    stack = fit(line_or_forest(task, "model.members.linear.alpha=1e9"), made_up(part(300, 0))).final
+    stack = fit(line_or_forest(task, "model.members.linear.alpha=1e9"), made_up(part(300, 0))).refit
     weights = dict(zip(stack.estimators, stack.weights, strict=True))
     assert weights["extra_trees"] > weights["linear"] >= 0
     assert sum(weights.values()) == pytest.approx(1)
@@ -281,13 +281,13 @@ def test_stack_gives_little_to_a_member_that_knows_nothing(task: str):
 
 def test_a_class_in_too_few_folds_is_named():
     train = part(300, 0)
-    lone = Part(train.features, np.where(np.arange(300) == 8, 90.0, 10.0))
+    lone = Subset(train.features, np.where(np.arange(300) == 8, 90.0, 10.0))
     with pytest.raises(DataError, match="popular"):
         fit(line_or_forest("popular"), made_up(lone))
 
 
 @pytest.mark.parametrize("n_folds", [2, 5])
-def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, matrices: Matrices, split: Split):
+def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, matrices: Subsets, split: Split):
     folds = list(matrices.train_folds(n_folds))
     assert len(folds) == n_folds
     for seen, held_out in folds:
@@ -311,30 +311,30 @@ def test_features_of_a_fold_never_saw_its_popularity(tracks: pd.DataFrame, split
 
 @pytest.mark.parametrize("model", ["stack", "two_part"])
 def test_same_seed_gives_the_same_predictions_and_another_seed_others(
-    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     config = configuration(model, "regression")
-    predicted = predict(fitted[model, "regression"].final, matrices.test)
-    np.testing.assert_array_equal(predict(fit(config, matrices).final, matrices.test), predicted)
-    assert (predict(fit(config, matrices, SEED + 1).final, matrices.test) != predicted).any()
+    predicted = predict(fitted[model, "regression"].refit, matrices.test)
+    np.testing.assert_array_equal(predict(fit(config, matrices).refit, matrices.test), predicted)
+    assert (predict(fit(config, matrices, SEED + 1).refit, matrices.test) != predicted).any()
 
 
 @pytest.mark.parametrize("model", SETTINGS)
 def test_test_rows_have_no_influence_on_the_fits(
-    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     other = fit(configuration(model, "regression"), replace(matrices, test=part(50, 1)))
     np.testing.assert_array_equal(
-        predict(other.final, matrices.test), predict(fitted[model, "regression"].final, matrices.test)
+        predict(other.refit, matrices.test), predict(fitted[model, "regression"].refit, matrices.test)
     )
 
 
 @pytest.mark.parametrize("which", ["selected", "final"])
 def test_two_part_is_a_direct_classifier_and_regressor(
-    which: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices
+    which: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     two_part = getattr(fitted["two_part", "regression"], which)
-    seen = matrices.train if which == "selected" else matrices.fitting
+    seen = matrices.train if which == "selected" else matrices.trainval
     is_dead = seen.target <= 1
     config = configuration("two_part", "regression").model
     expected = []
@@ -353,28 +353,28 @@ def test_two_part_is_a_direct_classifier_and_regressor(
 
 
 @pytest.mark.parametrize("task", ["category", "popular"])
-def test_two_part_refuses_classification(task: str, matrices: Matrices):
+def test_two_part_refuses_classification(task: str, matrices: Subsets):
     with pytest.raises(ConfigError, match=r"model=two_part .*task=regression"):
         fit(configuration("two_part", task), matrices)
 
 
-@pytest.mark.parametrize("name", ["train", "validation", "fitting"])
+@pytest.mark.parametrize("name", ["train", "validation", "trainval"])
 @pytest.mark.parametrize("target", [0.0, 40.0], ids=["dead", "alive"])
-def test_two_part_needs_dead_and_living_tracks_in_every_part(name: str, target: float, matrices: Matrices):
+def test_two_part_needs_dead_and_living_tracks_in_every_part(name: str, target: float, matrices: Subsets):
     whole = getattr(matrices, name)
     only = replace(matrices, **{name: replace(whole, target=np.full(len(whole.target), target))})
     with pytest.raises(DataError, match="model=two_part needs tracks above and up to popularity 1 in every part"):
         fit(configuration("two_part", "regression"), only)
 
 
-def test_balanced_weights_change_every_ensemble(fitted: dict[tuple[str, str], FittedEstimators], matrices: Matrices):
+def test_balanced_weights_change_every_ensemble(fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets):
     for model in ("blend", "two_part"):
-        balanced = fit(configuration(model, "regression", "task.weights=balanced"), matrices).final
-        predicted = predict(fitted[model, "regression"].final, matrices.test)
+        balanced = fit(configuration(model, "regression", "task.weights=balanced"), matrices).refit
+        predicted = predict(fitted[model, "regression"].refit, matrices.test)
         assert np.abs(predict(balanced, matrices.test) - predicted).max() > 1
 
 
-def check_round_trip(config: RunConfig, estimator: Any, matrices: Matrices, raw: pd.DataFrame, folder: Path) -> None:
+def check_round_trip(config: RunConfig, estimator: Any, matrices: Subsets, raw: pd.DataFrame, folder: Path) -> None:
     classes = class_names(config.task)
     write_model(folder, config.model.name, estimator, matrices.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(folder)
@@ -392,18 +392,18 @@ def test_files_score_raw_rows_as_the_ensemble_scores_features(
     model: str,
     task: str,
     fitted: dict[tuple[str, str], FittedEstimators],
-    matrices: Matrices,
+    matrices: Subsets,
     tracks: pd.DataFrame,
     split: Split,
     tmp_path: Path,
 ):
     raw = tracks.iloc[split.test].drop(columns="popularity")
-    check_round_trip(configuration(model, task), fitted[model, task].final, matrices, raw, tmp_path)
+    check_round_trip(configuration(model, task), fitted[model, task].refit, matrices, raw, tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_members_of_the_extra_libraries_survive_their_files(
-    task: str, matrices: Matrices, tracks: pd.DataFrame, split: Split, tmp_path: Path
+    task: str, matrices: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
 ):
     pytest.importorskip("lightgbm")
     pytest.importorskip("catboost")
@@ -419,4 +419,4 @@ def test_members_of_the_extra_libraries_survive_their_files(
     config = configuration("blend", task, *members)
     assert list(config.model.members)[-2:] == ["lightgbm", "catboost"]
     raw = tracks.iloc[split.test].drop(columns="popularity")
-    check_round_trip(config, fit(config, matrices).final, matrices, raw, tmp_path)
+    check_round_trip(config, fit(config, matrices).refit, matrices, raw, tmp_path)

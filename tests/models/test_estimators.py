@@ -1,4 +1,4 @@
-"""Tests of fitting: what chooses the number of trees, what the final model sees, and what can never influence it."""
+"""Tests of trainval: what chooses the number of trees, what the final model sees, and what can never influence it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices, Part, Storage
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators, build_estimator, estimator_rows, fit_selected, fit_single, refit
 from spotify_ml.utils.paths import CONF
@@ -40,7 +40,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Matrices:
+def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_matrices("audio", tracks, split, SEED)
 
 
@@ -51,7 +51,7 @@ def model() -> XGBoostConfig:
 
 
 @pytest.fixture(scope="module")
-def fitted(model: XGBoostConfig, matrices: Matrices) -> FittedEstimators:
+def fitted(model: XGBoostConfig, matrices: Subsets) -> FittedEstimators:
     return fit_estimators(model, TASK, matrices, SEED)
 
 
@@ -59,12 +59,12 @@ def as_json(estimator: XGBRegressor) -> bytes:
     return bytes(estimator.get_booster().save_raw("json"))
 
 
-def shuffled(part: Part) -> Part:
+def shuffled(part: Subset) -> Subset:
     return replace(part, target=np.random.default_rng(0).permutation(part.target))
 
 
 def test_estimator_has_every_parameter_of_the_configuration(fitted: FittedEstimators, model: XGBoostConfig):
-    parameters = fitted.selected.get_params()
+    parameters = fitted.early_stopped.get_params()
     given = model.model_dump(exclude={"name"})
     assert {name: parameters[name] for name in given} == given
     assert (parameters["random_state"], parameters["objective"]) == (SEED, "reg:squarederror")
@@ -76,39 +76,39 @@ def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstim
     assert len(curve["val"]) == len(curve["train"]) == fitted.n_trees + model.early_stopping_rounds
 
 
-def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, matrices: Matrices):
+def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, matrices: Subsets):
     for part, name in ((matrices.train, "train"), (matrices.validation, "val")):
         for n_trees in (1, fitted.n_trees):
-            predicted = fitted.selected.predict(part.features, iteration_range=(0, n_trees))
+            predicted = fitted.early_stopped.predict(part.features, iteration_range=(0, n_trees))
             expected = root_mean_squared_error(part.target, predicted)
             assert fitted.learning_curve[name][n_trees - 1] == pytest.approx(expected, abs=1e-4)
 
 
-def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEstimators, matrices: Matrices):
+def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEstimators, matrices: Subsets):
     features = matrices.validation.features
-    chosen = fitted.selected.predict(features, iteration_range=(0, fitted.n_trees))
-    np.testing.assert_array_equal(fitted.selected.predict(features), chosen)
+    chosen = fitted.early_stopped.predict(features, iteration_range=(0, fitted.n_trees))
+    np.testing.assert_array_equal(fitted.early_stopped.predict(features), chosen)
 
 
 def test_final_fit_is_that_many_trees_on_train_and_validation(
-    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
+    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
 ):
     parameters = model.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": fitted.n_trees}
     expected = XGBRegressor(objective="reg:squarederror", random_state=SEED, **parameters)
-    expected.fit(matrices.fitting.features, matrices.fitting.target)
-    assert fitted.final.get_booster().num_boosted_rounds() == fitted.n_trees
+    expected.fit(matrices.trainval.features, matrices.trainval.target)
+    assert fitted.refit.get_booster().num_boosted_rounds() == fitted.n_trees
     np.testing.assert_array_equal(
-        fitted.final.predict(matrices.test.features), expected.predict(matrices.test.features)
+        fitted.refit.predict(matrices.test.features), expected.predict(matrices.test.features)
     )
 
 
-def test_parts_are_the_rows_of_the_split(matrices: Matrices, split: Split, tracks: pd.DataFrame):
+def test_parts_are_the_rows_of_the_split(matrices: Subsets, split: Split, tracks: pd.DataFrame):
     popularity = tracks["popularity"].to_numpy()
-    fitting = np.union1d(split.train, split.validation)
+    trainval = np.union1d(split.train, split.validation)
     for part, rows in (
         (matrices.train, split.train),
         (matrices.validation, split.validation),
-        (matrices.fitting, fitting),
+        (matrices.trainval, trainval),
         (matrices.test, split.test),
     ):
         np.testing.assert_array_equal(part.features.index, rows)
@@ -116,7 +116,7 @@ def test_parts_are_the_rows_of_the_split(matrices: Matrices, split: Split, track
 
 
 def test_validation_rows_choose_the_number_of_trees_and_nothing_else_of_the_first_fit(
-    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
+    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
 ):
     other = fit_estimators(model, TASK, replace(matrices, validation=shuffled(matrices.validation)), SEED)
     assert other.n_trees != fitted.n_trees
@@ -124,10 +124,10 @@ def test_validation_rows_choose_the_number_of_trees_and_nothing_else_of_the_firs
     assert other.learning_curve["train"][:common] == fitted.learning_curve["train"][:common]
 
 
-def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig):
+def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig):
     other = fit_estimators(model, TASK, replace(matrices, test=shuffled(matrices.test)), SEED)
-    assert as_json(other.final) == as_json(fitted.final)
-    assert as_json(other.selected) == as_json(fitted.selected)
+    assert as_json(other.refit) == as_json(fitted.refit)
+    assert as_json(other.early_stopped) == as_json(fitted.early_stopped)
 
 
 @pytest.mark.parametrize("features", ["full", "audio", "reference"])
@@ -144,22 +144,22 @@ def test_nothing_of_the_test_rows_reaches_the_model(
     genres[split.test] = "aaa-unheard-of"
     changed["track_genre"] = pd.array(genres, dtype="str")
     finals = [
-        fit_estimators(model, TASK, build_matrices(features, table, split, SEED), SEED).final
+        fit_estimators(model, TASK, build_matrices(features, table, split, SEED), SEED).refit
         for table in (tracks, changed)
     ]
     assert as_json(finals[0]) == as_json(finals[1])
 
 
 def test_same_seed_gives_the_same_model_and_another_seed_another(
-    fitted: FittedEstimators, matrices: Matrices, model: XGBoostConfig
+    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
 ):
     again = fit_estimators(model, TASK, matrices, SEED)
     other = fit_estimators(model, TASK, matrices, SEED + 1)
-    assert as_json(again.final) == as_json(fitted.final)
-    assert as_json(other.final) != as_json(fitted.final)
+    assert as_json(again.refit) == as_json(fitted.refit)
+    assert as_json(other.refit) != as_json(fitted.refit)
 
 
-def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, matrices: Matrices):
+def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, matrices: Subsets):
     few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01})
     fitted = fit_estimators(few, TASK, matrices, SEED)
     assert fitted.n_trees == 5
@@ -177,7 +177,7 @@ def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostCo
         ["model.tree_method=exact", "model.n_estimators=20"],
     ],
 )
-def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], matrices: Matrices):
+def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], matrices: Subsets):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = validate(compose("train", [*SETTINGS, *overrides]))
     watched, n_trees, curve = fit_selected(config.model, config.task, matrices.train, matrices.validation, SEED)
@@ -196,27 +196,27 @@ def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: l
 @pytest.mark.parametrize("overrides", [[], ["task=classification"], ["task=classification", "task.label=popular"]])
 @pytest.mark.parametrize("kind", ["memory", "disk", "external"])
 def test_a_fit_leaves_the_parameters_as_they_were_built(
-    overrides: list[str], kind: str, matrices: Matrices, tmp_path: Path
+    overrides: list[str], kind: str, matrices: Subsets, tmp_path: Path
 ):
     """A clone starts afresh: it knows neither the mean nor the columns of the rows that the first was fitted on."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = validate(compose("train", [*SETTINGS, *overrides]))
     parts = {
         name: replace(getattr(matrices, name), storage=Storage(kind, tmp_path))
-        for name in ("train", "validation", "fitting")
+        for name in ("train", "validation", "trainval")
     }
     fitted = fit_single(config.model, config.task, *parts.values(), SEED)
     built = build_estimator(config.model, config.task, SEED).get_params()
     refit = {"n_estimators": fitted.n_trees, "early_stopping_rounds": None}
-    np.testing.assert_equal(fitted.selected.get_params(), built)
-    np.testing.assert_equal(fitted.final.get_params(), built | refit)
+    np.testing.assert_equal(fitted.early_stopped.get_params(), built)
+    np.testing.assert_equal(fitted.refit.get_params(), built | refit)
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "external"])
 def test_a_clone_learns_other_rows_from_their_own_mean(
-    kind: str, model: XGBoostConfig, matrices: Matrices, tmp_path: Path
+    kind: str, model: XGBoostConfig, matrices: Subsets, tmp_path: Path
 ):
-    part = replace(matrices.fitting, storage=Storage(kind, tmp_path))
-    rows = estimator_rows(model, TASK, matrices.fitting)
+    part = replace(matrices.trainval, storage=Storage(kind, tmp_path))
+    rows = estimator_rows(model, TASK, matrices.trainval)
     again = clone(refit(model, TASK, part, 3, SEED)).fit(rows.X, np.full(len(rows.y), 500.0))
     np.testing.assert_allclose(again.predict(rows.X), 500, atol=1)

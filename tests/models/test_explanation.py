@@ -12,9 +12,9 @@ from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.labels import label
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.display_names import label
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
 from spotify_ml.models.fit import FittedEstimators
@@ -25,20 +25,20 @@ SUM = 1e-3
 
 
 @pytest.fixture(scope="module")
-def matrices(sample: RawTracks) -> Matrices:
+def matrices(sample: RawTracks) -> Subsets:
     tracks = clean(sample.frame, "tracks").frame
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
     return build_matrices("audio", tracks, split, 42)
 
 
-def fit(matrices: Matrices, *overrides: str) -> FittedEstimators:
+def fit(matrices: Subsets, *overrides: str) -> FittedEstimators:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = validate(compose("train", ["features=audio", *overrides]))
     return fit_estimators(config.model, config.task, matrices, config.seed)
 
 
 @pytest.fixture(scope="module")
-def xgboost(matrices: Matrices) -> FittedEstimators:
+def xgboost(matrices: Subsets) -> FittedEstimators:
     return fit(matrices, "model.n_estimators=80", "model.learning_rate=0.3", "model.n_jobs=1")
 
 
@@ -49,22 +49,22 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_contributions_of_other_libraries_add_up(matrices: Matrices, family: str):
+def test_contributions_of_other_libraries_add_up(matrices: Subsets, family: str):
     pytest.importorskip(family)
-    final, matrix = fit(matrices, *FAMILIES[family]).final, matrices.test.matrix()
+    final, matrix = fit(matrices, *FAMILIES[family]).refit, matrices.test.matrix()
     added = contributions(final, matrix)
     assert added.shape == (len(matrix), matrix.shape[1] + 1)
     np.testing.assert_allclose(added.sum(axis=1), final.predict(matrix), atol=SUM)
 
 
-def test_contributions_add_up_to_what_each_fit_predicts(matrices: Matrices, xgboost: FittedEstimators):
+def test_contributions_add_up_to_what_each_fit_predicts(matrices: Subsets, xgboost: FittedEstimators):
     matrix = matrices.test.matrix()
     # The first fit stopped early, and has more trees than it predicts with.
     assert xgboost.n_trees < 80
-    for estimator in (xgboost.selected, xgboost.final):
+    for estimator in (xgboost.early_stopped, xgboost.refit):
         np.testing.assert_allclose(contributions(estimator, matrix).sum(axis=1), estimator.predict(matrix), atol=SUM)
-    booster = xgboost.final.get_booster()
-    np.testing.assert_array_equal(contributions(booster, matrix), contributions(xgboost.final, matrix))
+    booster = xgboost.refit.get_booster()
+    np.testing.assert_array_equal(contributions(booster, matrix), contributions(xgboost.refit, matrix))
 
 
 def points(listed: list[dict[str, Any]]) -> list[float]:
@@ -72,23 +72,21 @@ def points(listed: list[dict[str, Any]]) -> list[float]:
 
 
 @pytest.mark.parametrize("n_reasons", [1, 5, 14])
-def test_base_reasons_and_others_add_up_to_the_prediction(
-    matrices: Matrices, xgboost: FittedEstimators, n_reasons: int
-):
+def test_base_reasons_and_others_add_up_to_the_prediction(matrices: Subsets, xgboost: FittedEstimators, n_reasons: int):
     matrix, names = matrices.test.matrix(), list(matrices.test.features.columns)
-    given = reasons(contributions(xgboost.final, matrix), matrix, names, n_reasons)
+    given = reasons(contributions(xgboost.refit, matrix), matrix, names, n_reasons)
     sums = given["base"] + [sum(points(listed)) for listed in given["reasons"]] + given["others"]
-    np.testing.assert_allclose(sums, xgboost.final.predict(matrix), atol=SUM)
+    np.testing.assert_allclose(sums, xgboost.refit.predict(matrix), atol=SUM)
     assert (np.abs(given["others"]).max() < SUM) == (n_reasons == 14)
     for listed in given["reasons"]:
         assert len(listed) == n_reasons
         assert points(listed) == sorted(points(listed), key=abs, reverse=True)
 
 
-def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Matrices, xgboost: FittedEstimators):
+def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Subsets, xgboost: FittedEstimators):
     matrix, names = matrices.test.matrix()[:20], list(matrices.test.features.columns)
     matrix[:, names.index("tempo")] = np.nan
-    added = contributions(xgboost.final, matrix)
+    added = contributions(xgboost.refit, matrix)
     given = reasons(added, matrix, names, len(names))
     assert json.loads(json.dumps(list(given["reasons"]), allow_nan=False)) == list(given["reasons"])
     for row, listed in enumerate(given["reasons"]):
@@ -100,23 +98,23 @@ def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Matr
                 assert by_name[label(name)]["value"] == pytest.approx(matrix[row, column], rel=1e-5)
 
 
-def test_no_rows_have_no_reasons(matrices: Matrices, xgboost: FittedEstimators):
+def test_no_rows_have_no_reasons(matrices: Subsets, xgboost: FittedEstimators):
     matrix, names = matrices.test.matrix()[:0], list(matrices.test.features.columns)
-    given = reasons(contributions(xgboost.final, matrix), matrix, names, 3)
+    given = reasons(contributions(xgboost.refit, matrix), matrix, names, 3)
     assert [len(values) for values in given.values()] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("n_reasons", [-1, 0, 15, 2.5, "5", True])
 def test_a_number_of_reasons_that_there_cannot_be_is_refused(xgboost: FittedEstimators, n_reasons: object):
     with pytest.raises(ConfigError, match=rf"explain={n_reasons}: give how many of the 14 features"):
-        check_reasons(xgboost.final, n_reasons, 14)
+        check_reasons(xgboost.refit, n_reasons, 14)
 
 
 @pytest.mark.parametrize(
     "overrides", [["model=linear"], ["model=extra_trees", "model.n_estimators=2", "model.n_jobs=1"]]
 )
-def test_a_model_that_does_not_know_its_reasons_says_which_do(matrices: Matrices, overrides: list[str]):
-    final = fit(matrices, *overrides).final
+def test_a_model_that_does_not_know_its_reasons_says_which_do(matrices: Subsets, overrides: list[str]):
+    final = fit(matrices, *overrides).refit
     assert not is_explainable(final)
     with pytest.raises(ConfigError, match=rf"{type(final).__name__}, does not know .* xgboost, lightgbm or catboost"):
         check_reasons(final, 5, 14)

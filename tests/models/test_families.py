@@ -26,8 +26,8 @@ from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.factory import build_matrices
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.fit import FittedEstimators
@@ -117,16 +117,16 @@ def configuration(family: str, task: str, *overrides: str, **settings: Any) -> R
         return validate(compose("train", [f"model={family}", *own, *TASKS[task], *overrides]))
 
 
-def fit(config: RunConfig, matrices: Matrices, seed: int = SEED) -> FittedEstimators:
+def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:
     return fit_estimators(config.model, config.task, matrices, seed)
 
 
-def predict(estimator: Any, part: Part) -> np.ndarray:
+def predict(estimator: Any, part: Subset) -> np.ndarray:
     known = getattr(estimator, "predict_proba", estimator.predict)
     return known(part.matrix())
 
 
-def fit_directly(config: RunConfig, part: Part, n_trees: int | None) -> Any:
+def fit_directly(config: RunConfig, part: Subset, n_trees: int | None) -> Any:
     """Fit what the library itself makes of the parameters, with so many trees."""
     library = LIBRARIES[config.model.name]
     parameters = config.model.model_dump(exclude={"name", library.patience}) | (library.fixed or {})
@@ -173,12 +173,12 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Matrices:
+def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_matrices("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def disturbed(tracks: pd.DataFrame, split: Split) -> Matrices:
+def disturbed(tracks: pd.DataFrame, split: Split) -> Subsets:
     """The matrices of tracks whose test rows are something else."""
     columns = {}
     for name in ("popularity", "tempo", "loudness", "energy", "duration_ms", "track_genre"):
@@ -199,7 +199,7 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=[(family, task) for family in LIBRARIES for task in TASKS], ids="-".join)
-def case(request: pytest.FixtureRequest, matrices: Matrices) -> Case:
+def case(request: pytest.FixtureRequest, matrices: Subsets) -> Case:
     family, task = request.param
     if family in EXTRAS:
         pytest.importorskip(family)
@@ -207,8 +207,8 @@ def case(request: pytest.FixtureRequest, matrices: Matrices) -> Case:
     return Case(family, task, config, fit(config, matrices))
 
 
-def test_estimators_answer_the_task(case: Case, matrices: Matrices):
-    for estimator in (case.fitted.selected, case.fitted.final):
+def test_estimators_answer_the_task(case: Case, matrices: Subsets):
+    for estimator in (case.fitted.early_stopped, case.fitted.refit):
         predicted = predict(estimator, matrices.test)
         if case.task == "regression":
             assert predicted.shape == (len(matrices.test.target),)
@@ -221,17 +221,20 @@ def test_estimators_answer_the_task(case: Case, matrices: Matrices):
             assert roc_auc_score(highest, predicted[:, -1]) > 0.55
 
 
-def test_first_fit_is_a_direct_one_on_the_train_rows(case: Case, matrices: Matrices):
+def test_first_fit_is_a_direct_one_on_the_train_rows(case: Case, matrices: Subsets):
     direct = fit_directly(case.config, matrices.train, case.fitted.n_trees)
     np.testing.assert_allclose(
-        predict(case.fitted.selected, matrices.validation), predict(direct, matrices.validation), rtol=1e-6, atol=1e-9
+        predict(case.fitted.early_stopped, matrices.validation),
+        predict(direct, matrices.validation),
+        rtol=1e-6,
+        atol=1e-9,
     )
 
 
-def test_final_fit_is_a_direct_one_on_train_and_validation_rows(case: Case, matrices: Matrices):
-    direct = fit_directly(case.config, matrices.fitting, case.fitted.n_trees)
+def test_final_fit_is_a_direct_one_on_train_and_validation_rows(case: Case, matrices: Subsets):
+    direct = fit_directly(case.config, matrices.trainval, case.fitted.n_trees)
     np.testing.assert_allclose(
-        predict(case.fitted.final, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
+        predict(case.fitted.refit, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
     )
 
 
@@ -243,13 +246,13 @@ def test_number_of_trees_is_where_validation_error_is_lowest(case: Case):
     assert set(curve) == {"train", "val"}
     assert n_trees == int(np.argmin(curve["val"])) + 1
     assert len(curve["val"]) == len(curve["train"]) == min(n_trees + PATIENCE, BOUND)
-    assert count_trees(case.fitted.final) == n_trees <= BOUND
+    assert count_trees(case.fitted.refit) == n_trees <= BOUND
 
 
 @pytest.mark.parametrize("case", [(family, task) for family in BOOSTING for task in TASKS], ids="-".join, indirect=True)
-def test_learning_curve_is_the_error_of_the_first_fit(case: Case, matrices: Matrices):
+def test_learning_curve_is_the_error_of_the_first_fit(case: Case, matrices: Subsets):
     for name, part in (("train", matrices.train), ("val", matrices.validation)):
-        predicted = predict(case.fitted.selected, part)
+        predicted = predict(case.fitted.early_stopped, part)
         if case.task == "regression":
             error = root_mean_squared_error(part.target, predicted)
         else:
@@ -257,54 +260,54 @@ def test_learning_curve_is_the_error_of_the_first_fit(case: Case, matrices: Matr
         assert case.fitted.learning_curve[name][case.fitted.n_trees - 1] == pytest.approx(error, rel=1e-3)
 
 
-def test_same_seed_gives_the_same_predictions(case: Case, matrices: Matrices):
+def test_same_seed_gives_the_same_predictions(case: Case, matrices: Subsets):
     again = fit(case.config, matrices)
-    np.testing.assert_array_equal(predict(again.final, matrices.test), predict(case.fitted.final, matrices.test))
+    np.testing.assert_array_equal(predict(again.refit, matrices.test), predict(case.fitted.refit, matrices.test))
     assert (again.n_trees, again.learning_curve) == (case.fitted.n_trees, case.fitted.learning_curve)
 
 
-def test_nothing_of_the_test_rows_reaches_the_fits(case: Case, matrices: Matrices, disturbed: Matrices):
+def test_nothing_of_the_test_rows_reaches_the_fits(case: Case, matrices: Subsets, disturbed: Subsets):
     assert (disturbed.test.features != matrices.test.features).any(axis=None)
     assert (disturbed.test.target != matrices.test.target).any()
     other = fit(case.config, disturbed)
-    for one, two in ((other.selected, case.fitted.selected), (other.final, case.fitted.final)):
+    for one, two in ((other.early_stopped, case.fitted.early_stopped), (other.refit, case.fitted.refit)):
         np.testing.assert_array_equal(predict(one, matrices.test), predict(two, matrices.test))
 
 
-def test_validation_rows_do_nothing_but_choose_the_number_of_trees_of_the_first_fit(case: Case, matrices: Matrices):
+def test_validation_rows_do_nothing_but_choose_the_number_of_trees_of_the_first_fit(case: Case, matrices: Subsets):
     shuffled = np.random.default_rng(0).permutation(matrices.validation.target)
     other = fit(case.config, replace(matrices, validation=replace(matrices.validation, target=shuffled)))
     direct = fit_directly(case.config, matrices.train, other.n_trees)
     np.testing.assert_allclose(
-        predict(other.selected, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
+        predict(other.early_stopped, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
     )
 
 
-def test_balanced_weights_are_those_of_the_fit(case: Case, matrices: Matrices):
+def test_balanced_weights_are_those_of_the_fit(case: Case, matrices: Subsets):
     config = case.config.model_copy(update={"task": case.config.task.model_copy(update={"weights": "balanced"})})
     balanced = fit(config, matrices)
-    direct = fit_directly(config, matrices.fitting, balanced.n_trees)
-    predicted = predict(balanced.final, matrices.test)
+    direct = fit_directly(config, matrices.trainval, balanced.n_trees)
+    predicted = predict(balanced.refit, matrices.test)
     np.testing.assert_allclose(predicted, predict(direct, matrices.test), rtol=1e-6, atol=1e-9)
-    unweighted = predict(case.fitted.final, matrices.test)
+    unweighted = predict(case.fitted.refit, matrices.test)
     if case.task == "regression":
         assert np.abs(predicted - unweighted).max() > 1
     else:
-        rarest = np.bincount(task_target(config.task, matrices.fitting.target)).argmin()
+        rarest = np.bincount(task_target(config.task, matrices.trainval.target)).argmin()
         assert predicted[:, rarest].mean() > unweighted[:, rarest].mean() + 0.05
 
 
 def test_files_score_raw_rows_as_the_estimator_scores_features(
-    case: Case, matrices: Matrices, tracks: pd.DataFrame, split: Split, tmp_path: Path
+    case: Case, matrices: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
 ):
     classes = class_names(case.config.task)
-    write_model(tmp_path, case.family, case.fitted.final, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    write_model(tmp_path, case.family, case.fitted.refit, matrices.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     assert files.estimator.name == f"{case.family}_popularity_model.{'json' if 'xgboost' in case.family else 'skops'}"
     model = PopularityModel.load(files.features, files.estimator, classes)
     scored = model.predict(tracks.iloc[split.test].drop(columns="popularity"))
     assert 0 <= check_agreement(tmp_path, matrices.test.matrix(), scored, classes) <= AGREEMENT
-    expected = predict(case.fitted.final, matrices.test)
+    expected = predict(case.fitted.refit, matrices.test)
     if classes:
         assert scored.columns.tolist() == list(classes)
     else:
@@ -312,9 +315,9 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
     np.testing.assert_allclose(scored, expected, atol=1e-5)
 
 
-def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, matrices: Matrices, tmp_path: Path):
+def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, matrices: Subsets, tmp_path: Path):
     """It reads a list as 0.5, and says nothing."""
-    write_model(tmp_path, case.family, case.fitted.final, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    write_model(tmp_path, case.family, case.fitted.refit, matrices.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     readers = json.loads(files.metadata.read_text())["formats"]
     assert readers.pop(files.joblib.name) == "the versions that wrote it"
@@ -337,28 +340,28 @@ def test_a_file_that_holds_anything_else_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("family", [name for name in LIBRARIES if name != "linear"])
-def test_another_seed_gives_another_model(family: str, matrices: Matrices):
+def test_another_seed_gives_another_model(family: str, matrices: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     config = configuration(family, "regression")
-    one, two = (predict(fit(config, matrices, seed).final, matrices.test) for seed in (SEED, SEED + 1))
+    one, two = (predict(fit(config, matrices, seed).refit, matrices.test) for seed in (SEED, SEED + 1))
     assert (one != two).any()
 
 
 @pytest.mark.parametrize("family", BOOSTING)
-def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, matrices: Matrices):
+def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, matrices: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     config = configuration(family, "regression", learning_rate=0.01, **{LIBRARIES[family].bound: 3})
     fitted = fit(config, matrices)
-    assert fitted.n_trees == count_trees(fitted.selected) == count_trees(fitted.final) == 3
+    assert fitted.n_trees == count_trees(fitted.early_stopped) == count_trees(fitted.refit) == 3
     assert len(fitted.learning_curve["val"]) == len(fitted.learning_curve["train"]) == 3
 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", EXTRAS)
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
-    family: str, task: str, matrices: Matrices, monkeypatch: pytest.MonkeyPatch
+    family: str, task: str, matrices: Subsets, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, family, None)
     with pytest.raises(ConfigError, match=rf"model={family} .*pip install -e '\.\[{family}\]'"):
@@ -370,7 +373,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     ("family", "refused"),
     [("xgboost", {"tree_method": "exact", "max_depth": 0}), ("lightgbm", {"num_leaves": 200_000})],
 )
-def test_refused_parameters_are_one_clear_error(family: str, task: str, refused: dict[str, Any], matrices: Matrices):
+def test_refused_parameters_are_one_clear_error(family: str, task: str, refused: dict[str, Any], matrices: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     with pytest.raises(ConfigError, match=rf"^config: {family} refuses these values of model\.…: .+") as caught:
@@ -378,7 +381,7 @@ def test_refused_parameters_are_one_clear_error(family: str, task: str, refused:
     assert "\n" not in str(caught.value)
 
 
-def test_what_catboost_refuses_is_one_clear_error(matrices: Matrices):
+def test_what_catboost_refuses_is_one_clear_error(matrices: Subsets):
     pytest.importorskip("catboost")
     config = configuration("catboost", "regression")
     # The schema would refuse it first.
@@ -387,7 +390,7 @@ def test_what_catboost_refuses_is_one_clear_error(matrices: Matrices):
 
 
 @pytest.mark.parametrize("family", LIBRARIES)
-def test_a_class_without_train_rows_is_named(family: str, matrices: Matrices):
+def test_a_class_without_train_rows_is_named(family: str, matrices: Subsets):
     with pytest.raises(DataError, match=r"no train row is popular; .*task\.threshold"):
         fit(configuration(family, "popular", "task.threshold=99.5"), matrices)
     unpopular = replace(matrices, train=replace(matrices.train, target=np.minimum(matrices.train.target, 33)))
@@ -396,10 +399,10 @@ def test_a_class_without_train_rows_is_named(family: str, matrices: Matrices):
 
 
 @pytest.mark.parametrize("family", LIBRARIES)
-def test_a_class_without_validation_rows_is_no_obstacle(family: str, matrices: Matrices):
+def test_a_class_without_validation_rows_is_no_obstacle(family: str, matrices: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     few = matrices.validation.target <= 66
-    validation = Part(matrices.validation.features[few], matrices.validation.target[few])
+    validation = Subset(matrices.validation.features[few], matrices.validation.target[few])
     fitted = fit(configuration(family, "category"), replace(matrices, validation=validation))
-    assert predict(fitted.selected, matrices.test).shape == (len(matrices.test.target), 3)
+    assert predict(fitted.early_stopped, matrices.test).shape == (len(matrices.test.target), 3)

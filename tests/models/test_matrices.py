@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.features.parts import Part, Storage
+from spotify_ml.features.subsets import Storage, Subset
 from spotify_ml.models.families.xgboost_matrices import xgboost_matrices
 
 
 @dataclass(frozen=True)
-class Interrupted(Part):
+class Interrupted(Subset):
     """A part in whose second batch Ctrl-C is pressed."""
 
     def batches(self) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from spotify_ml.config.check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
@@ -22,7 +22,7 @@ def _model(sample: RawTracks, *overrides: str) -> PopularityModel:
     matrices = build_matrices(
         config.features.name, tracks, split_tracks(tracks, config.split, config.seed), config.seed
     )
-    final = fit_estimators(config.model, config.task, matrices, config.seed).final
+    final = fit_estimators(config.model, config.task, matrices, config.seed).refit
     return PopularityModel(matrices.transformer, final, class_names(config.task))
 
 

@@ -135,7 +135,7 @@ def small(task: Any, n_rows: int = 400) -> Any:
         task,
         **{
             part: script.Rows(getattr(task, part).features.head(n_rows), getattr(task, part).target[:n_rows])
-            for part in ("train", "validation", "fitting", "test")
+            for part in ("train", "validation", "trainval", "test")
         },
     )
 
@@ -145,7 +145,7 @@ def test_peers_get_raw_columns_only(task: Any) -> None:
 
 
 def test_peers_get_the_rows_of_the_split(task: Any, tracks: pd.DataFrame, split: Split) -> None:
-    for part in ("train", "validation", "fitting", "test"):
+    for part in ("train", "validation", "trainval", "test"):
         rows, expected = getattr(task, part), tracks.iloc[getattr(split, part)]
         np.testing.assert_array_equal(rows.target, expected["popularity"])
         for name in RAW:
@@ -205,7 +205,7 @@ def test_empty_text_is_fitted_and_predicted(name: str, task: Any, monkeypatch: p
         features.loc[1::2, list(script.TEXTS)] = None
         return script.Rows(features, rows.target)
 
-    parts = {part: without_texts(getattr(given, part)) for part in ("train", "validation", "fitting", "test")}
+    parts = {part: without_texts(getattr(given, part)) for part in ("train", "validation", "trainval", "test")}
     prediction = script.PEERS[name].predict(dataclasses.replace(given, **parts))
     assert np.isfinite(prediction.popularity).all()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from spotify_ml.tracking.reach import check_store
+from spotify_ml.tracking.store_address import check_store
 from spotify_ml.utils.errors import StoreError
 from spotify_ml.utils.paths import PROJECT
 from tests.conftest import SAMPLE

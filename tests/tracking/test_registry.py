@@ -270,7 +270,7 @@ def changed(path: Path, content: bytes) -> Iterator[None]:
     [
         "artifacts/features.skops",
         "artifacts/xgboost_popularity_model.json",
-        "code/spotify_ml/features/names.py",
+        "code/spotify_ml/features/transformers/names.py",
         "MLmodel",
         "requirements.txt",
     ],
@@ -327,7 +327,7 @@ import sys
 for name in ("hydra", "omegaconf", "pydantic", "yaml", "mlflow", "optuna", "matplotlib", "requests"):
     sys.modules[name] = None
 import spotify_ml.models.combined, spotify_ml.models.integrity, spotify_ml.models.popularity
-from spotify_ml.features import catalogue, columns, genres, names, statistics
+from spotify_ml.features.transformers import catalogue, columns, genres, names, statistics
 """
     subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True)
 

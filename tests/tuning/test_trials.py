@@ -12,8 +12,8 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features import factory
-from spotify_ml.features.factory import build_matrices
+from spotify_ml.features import builder
+from spotify_ml.features.builder import build_matrices
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import class_names
@@ -62,7 +62,7 @@ def test_a_trial_is_the_first_fit_of_a_run(sample: RawTracks, overrides: list[st
     matrices = build_matrices(config.features.name, tracks, split, config.seed)
     fitted = fit_estimators(config.model, config.task, matrices, config.seed)
     validation = matrices.validation
-    predicted = predict_matrix(fitted.selected, validation.matrix(), class_names(config.task))
+    predicted = predict_matrix(fitted.early_stopped, validation.matrix(), class_names(config.task))
     expected = task_metrics(config.task, validation.target, predicted, validation.features.shape[1])
     curve = Curve()
     found = TrialData(sample, None).fit(config, None, None, curve)
@@ -82,7 +82,7 @@ def test_features_and_quantised_matrices_are_made_once(sample: RawTracks, monkey
 
         return count
 
-    monkeypatch.setattr(trials, "fit_features", counted("features", factory.fit_features))
+    monkeypatch.setattr(trials, "fit_features", counted("features", builder.fit_features))
     monkeypatch.setattr(trials, "QuantileDMatrix", counted("matrices", trials.QuantileDMatrix))
     data = TrialData(sample, None)
     for overrides in ([], ["model.max_depth=3"], ["model.subsample=0.5"]):

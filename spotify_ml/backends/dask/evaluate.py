@@ -10,7 +10,7 @@ from spotify_ml.backends.dask.features import WEIGHT
 from spotify_ml.backends.dask.partitions import gathered, mapped
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.evaluate import Predicted
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names
 
@@ -46,7 +46,7 @@ def _predict(estimator: Any, table: pd.DataFrame, classes: tuple[str, ...]) -> t
     return features.index.to_numpy(), predict_matrix(estimator, features.to_numpy(copy=True), classes)
 
 
-def collect_part(client: Any, parts: list[Any], rows: np.ndarray | None = None) -> Part:
+def collect_part(client: Any, parts: list[Any], rows: np.ndarray | None = None) -> Subset:
     """Return rows of partitions in this process.
 
     Parameters
@@ -59,7 +59,7 @@ def collect_part(client: Any, parts: list[Any], rows: np.ndarray | None = None) 
         The positions of the rows to take; by default all.
     """
     tables = pd.concat(gathered(client, mapped(partial(_chosen, rows=rows), parts))).sort_index()
-    return Part(_features(tables), tables[TARGET].to_numpy(np.float64))
+    return Subset(_features(tables), tables[TARGET].to_numpy(np.float64))
 
 
 def _chosen(table: pd.DataFrame, rows: np.ndarray | None) -> pd.DataFrame:

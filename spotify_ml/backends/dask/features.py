@@ -16,11 +16,11 @@ from spotify_ml.backends.dask.statistics import give_totals, own_statistics, sum
 from spotify_ml.backends.dask.tracks import TrackPartitions
 from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.schema import TARGET
-from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.columns import transform_columns
 from spotify_ml.features.on_disk import fit_on_examples
-from spotify_ml.features.statistics import assign_folds, mean_of_other_folds
-from spotify_ml.features.totals import KeyTotals
+from spotify_ml.features.target_sums import KeyTotals
+from spotify_ml.features.transformers.catalogue import CatalogueStatistics
+from spotify_ml.features.transformers.columns import transform_columns
+from spotify_ml.features.transformers.statistics import assign_folds, mean_of_other_folds
 
 WEIGHT = "sample weight"
 _CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")
@@ -36,7 +36,7 @@ class FittedFeatures:
         Fitted.
     seen, unseen : list of dask.delayed.Delayed
         DataFrames by partition, indexed by the position of the track: the features, the target, and the weight in
-        fitting in the column `WEIGHT` where there are weights.
+        trainval in the column `WEIGHT` where there are weights.
     counts : list of int
         The number of seen rows in each partition.
     """
@@ -69,7 +69,7 @@ def fit_partitions(
 ) -> FittedFeatures:
     """Fit a feature set on the rows it may see, and transform these and the others, on the workers.
 
-    Gives the numbers of `spotify_ml.features.factory.fit_features`, but for the last digits of sums.
+    Gives the numbers of `spotify_ml.features.builder.fit_features`, but for the last digits of sums.
 
     Parameters
     ----------

@@ -20,8 +20,8 @@ from spotify_ml.config.run import DaskEngineConfig, RunConfig
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import evaluate_predictions
-from spotify_ml.features.factory import train_folds
-from spotify_ml.features.parts import Matrices
+from spotify_ml.features.builder import train_folds
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators, check_classes
 from spotify_ml.models.targets import sample_weights, task_target
 from spotify_ml.utils.timing import Stopwatch
@@ -93,7 +93,7 @@ class DaskBackend:
     def fit(self, source: Source, split: Split) -> Fit:
         """Build features, fit and predict on the workers; of features, test rows and some others are collected.
 
-        Of the matrices, ``train`` and ``fitting`` are up to 100,000 of their rows: the others are on no single machine.
+        Of the features, ``train`` and ``trainval`` are up to 100,000 rows: the others are on no single machine.
         """
         client, clock, task, seed = self._client, self._clock, self._config.task, self._config.seed
         tracks = source.tracks.frame
@@ -112,23 +112,23 @@ class DaskBackend:
             validation = collect_part(client, selecting.unseen)
             del selecting
         with clock.stage("features"):
-            final = self._features(target, split, split.fitting, split.test)
+            final = self._features(target, split, split.trainval, split.test)
         with clock.stage("fit"):
             last = fit_final(client, self._model, task, final, n_trees, seed)
             fitted = FittedEstimators(selected.estimator, last.estimator, n_trees, selected.curve)
         with clock.stage("evaluate"):
-            on_fitting = predict_partitions(client, fitted.final, final.seen, task)
-            on_test = predict_partitions(client, fitted.final, final.unseen, task)
-            matrices = Matrices(
+            on_trainval = predict_partitions(client, fitted.refit, final.seen, task)
+            on_test = predict_partitions(client, fitted.refit, final.unseen, task)
+            matrices = Subsets(
                 train,
                 validation,
-                collect_part(client, final.seen, _some(split.fitting, seed)),
+                collect_part(client, final.seen, _some(split.trainval, seed)),
                 collect_part(client, final.unseen),
                 final.transformer,
                 partial(train_folds, self._config.features.name, tracks, split, seed),
             )
-            n_features = matrices.fitting.features.shape[1]
-            evaluation = evaluate_predictions(on_fitting, on_validation, on_test, n_features, tracks, task)
+            n_features = matrices.trainval.features.shape[1]
+            evaluation = evaluate_predictions(on_trainval, on_validation, on_test, n_features, tracks, task)
         return Fit(matrices, fitted, evaluation, (selected.threads, last.threads))
 
     def _features(self, target: np.ndarray, split: Split, seen: np.ndarray, unseen: np.ndarray) -> FittedFeatures:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from spotify_ml.backends.dask.partitions import mapped
 from spotify_ml.data.schema import TARGET
-from spotify_ml.features.catalogue import LEVELS, CatalogueStatistics, by_level, key_columns
-from spotify_ml.features.statistics import KeyColumn, TargetStatistics, key_hashes
-from spotify_ml.features.totals import DEAD, TOTALS, KeyTotals
+from spotify_ml.features.target_sums import DEAD, TOTALS, KeyTotals
+from spotify_ml.features.transformers.catalogue import LEVELS, CatalogueStatistics, by_level, key_columns
+from spotify_ml.features.transformers.statistics import KeyColumn, TargetStatistics, key_hashes
 
 _KEY, _FOLD = "key", "fold"
 # How partitions come together.

@@ -8,7 +8,7 @@ import xgboost
 from xgboost import XGBClassifier, XGBRegressor
 
 from spotify_ml.config.models import RegressionConfig, XGBoostConfig
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.families.base import Curve, Family, Rows, fit_rows, parameters_of
 from spotify_ml.models.families.xgboost_matrices import xgboost_matrices
 from spotify_ml.models.targets import Task, class_names
@@ -90,7 +90,7 @@ def _grown(
 
 
 def _fit(estimator: Any, rows: Rows) -> None:
-    if isinstance(rows.X, Part):
+    if isinstance(rows.X, Subset):
         _grow(estimator, rows, estimator.n_estimators)
     else:
         fit_rows(estimator, rows)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from xgboost import DataIter, DMatrix, ExtMemQuantileDMatrix, QuantileDMatrix
 
-from spotify_ml.features.parts import Part
+from spotify_ml.features.subsets import Subset
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import temporary_folder
 from spotify_ml.utils.stops import deferred, requested
@@ -25,7 +25,7 @@ class Batches(DataIter):
 
     Parameters
     ----------
-    part : Part
+    part : Subset
         The features.
     target : ndarray, shape (n_rows,)
         What is predicted.
@@ -37,7 +37,7 @@ class Batches(DataIter):
 
     def __init__(
         self,
-        part: Part,
+        part: Subset,
         target: np.ndarray,
         weights: np.ndarray | None = None,
         pages: Path | None = None,
@@ -79,7 +79,7 @@ def xgboost_matrices(n_threads: int | None) -> Iterator[Callable[..., DMatrix]]:
     Yields
     ------
     callable
-        Matrices of features in files are of use within the block alone, and have to be gone when it ends.
+        Subsets of features in files are of use within the block alone, and have to be gone when it ends.
     """
     with ExitStack() as opened:
         try:
@@ -100,7 +100,7 @@ def _matrix(
 ) -> DMatrix:
     # What is made here is asked for by C code in callbacks, and what is raised in those is dropped: hence `deferred`.
     options: dict[str, Any] = {"nthread": n_threads} if max_bin is None else {"nthread": n_threads, "max_bin": max_bin}
-    if not isinstance(features, Part):
+    if not isinstance(features, Subset):
         kind = DMatrix if max_bin is None else QuantileDMatrix
         with deferred():
             return kind(features, target, weight=weights, **options)
@@ -116,7 +116,7 @@ def _matrix(
         return (QuantileDMatrix if place is None else ExtMemQuantileDMatrix)(batches, **options)
 
 
-def _check_room(place: Path, features: Part) -> None:
+def _check_room(place: Path, features: Subset) -> None:
     needed, free = features.features.size * _PAGE_BYTES, shutil.disk_usage(place).free
     if free < needed:
         # XGBoost would end the process in the middle.

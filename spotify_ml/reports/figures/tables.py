@@ -16,11 +16,11 @@ from spotify_ml.evaluation.calibration import calibration_table, class_calibrati
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
 from spotify_ml.evaluation.genres import errors_by_genre
-from spotify_ml.features.labels import label
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.display_names import label
+from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, band_codes, class_names, task_target
-from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData
+from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
 
 # Fewer say nothing; of more than these, the interval says how little.
 _FEWEST_TRACKS = 10
@@ -31,7 +31,7 @@ def error_data(
     task: Task,
     tracks: pd.DataFrame,
     split: Split,
-    matrices: Matrices,
+    matrices: Subsets,
     fitted: FittedEstimators,
     evaluation: Evaluation,
     coverage: pd.DataFrame,
@@ -47,11 +47,11 @@ def error_data(
     split, matrices, fitted, evaluation, coverage
         As in `spotify_ml.evaluation.result.Result`.
     """
-    test, fitting = split.test, split.fitting
+    test, trainval = split.test, split.trainval
     classes, groups = class_names(task), split.groups[test]
     target = task_target(task, evaluation.actual)
     errors = row_errors(task, evaluation.actual, evaluation.predicted)
-    known = known_tracks_codes(known_tracks(tracks, fitting, test))
+    known = known_tracks_codes(known_tracks(tracks, trainval, test))
     calibration = (
         class_calibration_table(target, evaluation.predicted, classes)
         if classes
@@ -72,7 +72,7 @@ def error_data(
     )
 
 
-def explanation_data(task: Task, explanation: Explanation, test: Part) -> ExplanationData:
+def explanation_data(task: Task, explanation: Explanation, test: Subset) -> ExplanationData:
     """Return what the figures of a run's explanation show.
 
     Parameters
@@ -81,7 +81,7 @@ def explanation_data(task: Task, explanation: Explanation, test: Part) -> Explan
         What was predicted.
     explanation : Explanation
         What the predictions come from.
-    test : Part
+    test : Subset
         The test rows.
     """
     importance, added = explanation.importance, explanation.contributions

@@ -3,10 +3,10 @@
 from typing import Literal, get_args
 
 from spotify_ml.data.schema import AUDIO
-from spotify_ml.features.catalogue import LEVELS
-from spotify_ml.features.columns import INTERACTIONS
-from spotify_ml.features.names import WORDS
-from spotify_ml.features.statistics import STATISTICS
+from spotify_ml.features.transformers.catalogue import LEVELS
+from spotify_ml.features.transformers.columns import INTERACTIONS
+from spotify_ml.features.transformers.names import WORDS
+from spotify_ml.features.transformers.statistics import STATISTICS
 
 Family = Literal["audio", "genre", "artist", "album", "text"]
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -12,8 +12,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.features.keys import changed, chunks, distinct_values, hashed
-from spotify_ml.features.totals import totals_of_rows
+from spotify_ml.features.distinct_values import changed, chunks, distinct_values, hashed
+from spotify_ml.features.target_sums import totals_of_rows
 
 STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
 # What a lone group may know of popularity: the middle of its scale.
@@ -90,7 +90,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     keys_ : ndarray of uint64, shape (n_keys,)
         Hashes of the keys of train, ascending.
     totals_ : ndarray of float64, shape (n_keys, 6)
-        As `spotify_ml.features.totals.KeyTotals.totals`.
+        As `spotify_ml.features.target_sums.KeyTotals.totals`.
     prior_ : float
         Mean of the target.
 

@@ -15,10 +15,10 @@ from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.factory import build_features, build_matrices, fit_features
-from spotify_ml.features.names import NameFeatures
-from spotify_ml.features.parts import Matrices, Part
+from spotify_ml.features.builder import build_features, build_matrices, fit_features
+from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.transformers.catalogue import CatalogueStatistics
+from spotify_ml.features.transformers.names import NameFeatures
 
 SEED = 42
 FEATURES = ["full", "audio", "reference"]
@@ -44,7 +44,7 @@ REFERENCE = {
     "tempo_category_Very Fast",
 }
 
-Builder = Callable[[str, pd.DataFrame, Split, int], Matrices]
+Builder = Callable[[str, pd.DataFrame, Split, int], Subsets]
 Change = Callable[[pd.DataFrame], dict[str, Any]]
 
 
@@ -64,12 +64,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def matrices(name: str, tracks: pd.DataFrame, split: Split) -> Matrices:
+def matrices(name: str, tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_matrices(name, tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def reference(tracks: pd.DataFrame, split: Split) -> Matrices:
+def reference(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_matrices("reference", tracks, split, SEED)
 
 
@@ -78,7 +78,7 @@ def reference(tracks: pd.DataFrame, split: Split) -> Matrices:
 
 def test_reference_gives_the_37_columns(reference):
     assert len(REFERENCE) == 37
-    assert sorted(reference.fitting.features) == sorted(REFERENCE)
+    assert sorted(reference.trainval.features) == sorted(REFERENCE)
 
 
 def test_audio_gives_the_14_audio_columns_as_they_are(tracks, split):
@@ -89,7 +89,7 @@ def test_audio_gives_the_14_audio_columns_as_they_are(tracks, split):
 
 def test_full_gives_audio_genres_catalogue_and_names(tracks, split):
     genres = sorted(tracks["track_genre"].str.split(";").explode().unique())
-    columns = build_matrices("full", tracks, split, SEED).fitting.features.columns.tolist()
+    columns = build_matrices("full", tracks, split, SEED).trainval.features.columns.tolist()
     flags = [f"genre_{genre}" for genre in genres]
     catalogue, names = (step.get_feature_names_out() for step in (CatalogueStatistics(), NameFeatures()))
     assert columns == [*AUDIO, *flags, "n_genres", *catalogue, *names]
@@ -103,14 +103,14 @@ def test_reference_columns_do_not_depend_on_the_levels_that_occur(tracks):
 
 @pytest.mark.parametrize("column", SCALED)
 def test_scaled_columns_have_mean_0_and_deviation_1_on_the_fitting_rows(reference, column):
-    values = reference.fitting.features[column].astype(float)
+    values = reference.trainval.features[column].astype(float)
     assert values.mean() == pytest.approx(0, abs=1e-5)
     assert values.std(ddof=0) == pytest.approx(1, abs=1e-5)
 
 
 def test_test_rows_are_scaled_by_the_fitting_rows(reference, tracks, split):
-    fitting, test = (tracks["tempo"].iloc[rows] for rows in (split.fitting, split.test))
-    expected = (test - fitting.mean()) / fitting.std(ddof=0)
+    trainval, test = (tracks["tempo"].iloc[rows] for rows in (split.trainval, split.test))
+    expected = (test - trainval.mean()) / trainval.std(ddof=0)
     np.testing.assert_allclose(reference.test.features["tempo"], expected, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_reference_marks_the_level_of_every_track(reference, tracks, split, colu
 
 
 def test_parts_are_float32_named_by_row_and_bring_their_target(matrices, tracks, split):
-    for part in ("train", "validation", "fitting", "test"):
+    for part in ("train", "validation", "trainval", "test"):
         built, rows = getattr(matrices, part), getattr(split, part)
         assert set(built.features.dtypes) == {np.dtype(np.float32)}, part
         np.testing.assert_array_equal(built.features.index, rows, err_msg=part)
@@ -138,8 +138,8 @@ def test_parts_are_float32_named_by_row_and_bring_their_target(matrices, tracks,
 
 def test_no_feature_is_the_target_or_an_identifier(matrices):
     forbidden = {"popularity", "popularity_category", "track_id", "artists", "album_name", "track_name", "track_genre"}
-    assert forbidden.isdisjoint(matrices.fitting.features.columns)
-    missing = matrices.fitting.features.isna().any()
+    assert forbidden.isdisjoint(matrices.trainval.features.columns)
+    missing = matrices.trainval.features.isna().any()
     assert missing[missing].index.str.contains(MAY_BE_MISSING).all()
 
 
@@ -147,7 +147,7 @@ def test_no_feature_is_the_target_or_an_identifier(matrices):
 def test_full_rows_give_the_reference_columns_scaled(full):
     rows = clean(full.frame, "rows").frame
     split = split_tracks(rows, SplitConfig(name="random", test_size=0.2, val_size=0.12), SEED)
-    features = build_matrices("reference", rows, split, SEED).fitting.features
+    features = build_matrices("reference", rows, split, SEED).trainval.features
     assert features.shape == (91_200, 37)
     assert sorted(features) == sorted(REFERENCE)
     np.testing.assert_allclose(features[SCALED].astype(float).mean(), 0, atol=1e-4)
@@ -169,7 +169,7 @@ def test_transforming_does_not_depend_on_the_order_of_rows(matrices, tracks, spl
 
 
 def test_fitting_does_not_depend_on_the_order_of_rows(name, matrices, tracks, split):
-    shuffled = tracks.iloc[np.random.default_rng(0).permutation(split.fitting)]
+    shuffled = tracks.iloc[np.random.default_rng(0).permutation(split.trainval)]
     again = build_features(name, SEED).fit(shuffled, shuffled["popularity"]).transform(tracks.iloc[split.test])
     np.testing.assert_allclose(again, matrices.test.features, rtol=1e-5, atol=1e-6)
 
@@ -177,7 +177,7 @@ def test_fitting_does_not_depend_on_the_order_of_rows(name, matrices, tracks, sp
 @pytest.mark.parametrize("genre", ["unheard", "", None])
 def test_unseen_or_missing_genre_gives_numbers(matrices, tracks, genre):
     row = tracks.head(1).assign(track_genre=pd.array([genre], dtype="str"))
-    given = pd.DataFrame(matrices.transformer.transform(row), columns=matrices.fitting.features.columns)
+    given = pd.DataFrame(matrices.transformer.transform(row), columns=matrices.trainval.features.columns)
     assert np.isfinite(given.drop(columns=given.filter(regex=MAY_BE_MISSING))).all(axis=None)
     assert not np.isinf(given).any(axis=None)
 
@@ -185,7 +185,7 @@ def test_unseen_or_missing_genre_gives_numbers(matrices, tracks, genre):
 def test_clone_is_unfitted_and_builds_the_same(matrices, tracks, split):
     again = clone(matrices.transformer)
     assert not hasattr(again, "transformers_")
-    seen = tracks.iloc[split.fitting]
+    seen = tracks.iloc[split.trainval]
     given = again.fit(seen, seen["popularity"]).transform(tracks.iloc[split.test])
     np.testing.assert_array_equal(given, matrices.test.features)
 
@@ -212,7 +212,7 @@ def fitted_state(estimator: BaseEstimator) -> dict[str, Any]:
     return state
 
 
-def assert_same_part(one: Part, other: Part) -> None:
+def assert_same_part(one: Subset, other: Subset) -> None:
     pd.testing.assert_frame_equal(one.features, other.features, check_exact=True)
     np.testing.assert_array_equal(one.target, other.target)
 
@@ -250,7 +250,7 @@ CHANGES = [other_everything, other_audio, other_genres, other_target]
 
 def assert_blind_to_changed_test_rows(build: Builder, name: str, tracks: pd.DataFrame, split: Split, change: Change):
     before, after = build(name, tracks, split, SEED), build(name, changed(tracks, split.test, change), split, SEED)
-    for part in ("train", "validation", "fitting"):
+    for part in ("train", "validation", "trainval"):
         assert_same_part(getattr(before, part), getattr(after, part))
     np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
 
@@ -272,22 +272,22 @@ def assert_blind_to_further_test_rows(build: Builder, name: str, tracks: pd.Data
     groups = np.concatenate([split.groups, split.groups.max() + 1 + np.arange(len(further))])
     larger = replace(split, test=np.concatenate([split.test, added]), groups=groups)
     before, after = build(name, tracks, split, SEED), build(name, more, larger, SEED)
-    for part in ("train", "validation", "fitting"):
+    for part in ("train", "validation", "trainval"):
         assert_same_part(getattr(before, part), getattr(after, part))
     np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
 
 
-def build_leaky(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
+def build_leaky(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
     """Build matrices the wrong way, as the reference pipeline did: fit on all rows, test included."""
     features = build_features(name, seed).fit(tracks, tracks["popularity"])
 
-    def part(rows: np.ndarray) -> Part:
+    def part(rows: np.ndarray) -> Subset:
         matrix = features.transform(tracks.iloc[rows])
         named = pd.DataFrame(matrix, index=rows, columns=features.get_feature_names_out())
-        return Part(named, tracks["popularity"].to_numpy()[rows])
+        return Subset(named, tracks["popularity"].to_numpy()[rows])
 
-    parts = (part(rows) for rows in (split.train, split.validation, split.fitting, split.test))
-    return Matrices(*parts, features, lambda n_folds: iter(()))
+    parts = (part(rows) for rows in (split.train, split.validation, split.trainval, split.test))
+    return Subsets(*parts, features, lambda n_folds: iter(()))
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -42,9 +42,9 @@ class SplitTracks:
     sha256: str
 
     @property
-    def fitting(self) -> pd.DataFrame:
+    def trainval(self) -> pd.DataFrame:
         """The tracks that a final model is fitted on."""
-        return self.frame.iloc[self.split.fitting]
+        return self.frame.iloc[self.split.trainval]
 
     @property
     def test(self) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def novelty(tracks: pd.DataFrame, split: Split, kind: str) -> np.ndarray:
     groups = None if kind == "random" else split.groups
     for code in range(_BY_SIZE.index(kind) + 1, len(_BY_SIZE)):
         groups = group_codes(tracks, _BY_SIZE[code], groups)
-        kinds[~np.isin(groups[split.test], groups[split.fitting])] = code
+        kinds[~np.isin(groups[split.test], groups[split.trainval])] = code
     return np.array(_BY_SIZE)[kinds]
 
 

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.features.keys import distinct_values
+from spotify_ml.features.distinct_values import distinct_values
 
 _ALLOWED = str.maketrans("[]<", "()(")
 

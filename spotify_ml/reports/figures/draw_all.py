@@ -28,13 +28,13 @@ from spotify_ml.reports.figures.draw_explanations import (
     draw_shap_beeswarm,
     draw_shap_dependence,
 )
-from spotify_ml.reports.figures.drawing import ErrorData, ExplanationData, FigureData
-from spotify_ml.reports.figures.shapes import (
+from spotify_ml.reports.figures.draw_groups import (
     draw_coverage,
     draw_errors_by_band,
     draw_errors_by_genre,
     draw_errors_by_known_tracks,
 )
+from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData, FigureData
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import staged
 

@@ -7,8 +7,8 @@ from sklearn import config_context
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.features.factory import build_features
-from spotify_ml.features.labels import FAMILIES, family, label
+from spotify_ml.features.builder import build_features
+from spotify_ml.features.display_names import FAMILIES, family, label
 
 FAMILIES_OF = {"full": set(FAMILIES), "audio": {"audio"}, "reference": {"audio", "genre"}}
 

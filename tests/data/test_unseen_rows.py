@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
-from spotify_ml.data.held_out import as_new_as, coarsest, novelty, read_split, same_data, unseen_rows
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import FINGERPRINT, group_codes
+from spotify_ml.data.unseen_rows import as_new_as, coarsest, novelty, read_split, same_data, unseen_rows
 from spotify_ml.utils.errors import DataError
 from tests.conftest import SAMPLE
 
@@ -37,7 +37,7 @@ def keys(tracks: pd.DataFrame, kind: str) -> list[set[tuple[object, ...]]]:
 @pytest.mark.parametrize("other", ["random", "artist"])
 def test_nothing_of_a_fitted_track_is_among_the_rows(kind: str, other: str):
     chosen = read_split(DATA, TRACKS, split_config(kind), 1)
-    fitted = [chosen.fitting, read_split(DATA, ROWS, split_config(other), 2).fitting]
+    fitted = [chosen.trainval, read_split(DATA, ROWS, split_config(other), 2).trainval]
     rows, groups = unseen_rows(chosen.test, fitted, kind)
     assert 0 < len(rows) < len(chosen.test)
     for seen in fitted:
@@ -51,7 +51,7 @@ def test_nothing_of_a_fitted_track_is_among_the_rows(kind: str, other: str):
 def test_all_test_rows_of_the_same_split_are_new_whatever_file_they_were_read_from(kind: str, tmp_path: Path):
     copy = DataConfig(name="file", path=str(shutil.copy(SAMPLE, tmp_path / "tracks.parquet")))
     chosen, again = (read_split(data, TRACKS, split_config(kind), 42) for data in (DATA, copy))
-    rows, groups = unseen_rows(chosen.test, [chosen.fitting, again.fitting], kind)
+    rows, groups = unseen_rows(chosen.test, [chosen.trainval, again.trainval], kind)
     assert len(rows) == len(chosen.test)
     own = pd.Series(chosen.split.groups[chosen.split.test])
     assert (pd.crosstab(groups, own) > 0).to_numpy().sum() == own.nunique() == len(np.unique(groups))
@@ -73,7 +73,7 @@ def test_novelty_names_the_largest_groups_that_keep_a_row_from_fitted_ones(kind:
     found = novelty(chosen.frame, chosen.split, kind)
     assert len(set(found)) == {"random": 4, "recording": 3, "album": 2, "artist": 1}[kind]
     for larger in ("recording", "album", "artist"):
-        new, _ = unseen_rows(chosen.test, [chosen.fitting], larger)
+        new, _ = unseen_rows(chosen.test, [chosen.trainval], larger)
         assert list(np.flatnonzero(as_new_as(pd.Series(found), larger))) == list(new)
     assert as_new_as(pd.Series(found), "random").all()
 
@@ -81,7 +81,7 @@ def test_novelty_names_the_largest_groups_that_keep_a_row_from_fitted_ones(kind:
 def test_no_row_is_left_out_without_reason():
     chosen = read_split(DATA, TRACKS, split_config("recording"), 1)
     other = read_split(DATA, TRACKS, split_config("recording"), 2)
-    rows, _ = unseen_rows(chosen.test, [chosen.fitting, other.fitting], "recording")
+    rows, _ = unseen_rows(chosen.test, [chosen.trainval, other.trainval], "recording")
     # One split groups all tracks, so a row is new to both exactly where it is a test row of both.
     assert list(chosen.split.test[rows]) == sorted(set(chosen.split.test) & set(other.split.test))
 

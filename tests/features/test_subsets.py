@@ -7,25 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.features import parts
-from spotify_ml.features.parts import Part
+from spotify_ml.features import subsets
+from spotify_ml.features.subsets import Subset
 
 SHAPE = (1000, 7)
 
 
 @pytest.fixture(params=["in memory", "in a file"])
-def part(request: pytest.FixtureRequest, tmp_path: Path) -> Part:
+def part(request: pytest.FixtureRequest, tmp_path: Path) -> Subset:
     matrix = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     if request.param == "in a file":
         np.save(tmp_path / "part.npy", matrix)
         matrix = np.load(tmp_path / "part.npy", mmap_mode="r").view(np.ndarray)
     features = pd.DataFrame(matrix, columns=list("abcdefg"), copy=False)
-    return Part(features, np.zeros(len(matrix)))
+    return Subset(features, np.zeros(len(matrix)))
 
 
 @pytest.mark.parametrize("n_rows", [1, 300, 1000, 5000])
-def test_batches_are_the_rows(part: Part, n_rows: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parts, "BATCH_ROWS", n_rows)
+def test_batches_are_the_rows(part: Subset, n_rows: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(subsets, "BATCH_ROWS", n_rows)
     batches = list(part.batches())
     assert max(map(len, batches)) == min(n_rows, 1000)
     np.testing.assert_array_equal(np.vstack(batches), part.matrix())
@@ -33,15 +33,15 @@ def test_batches_are_the_rows(part: Part, n_rows: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("n_values", [1, 2500, 6999, 7000])
-def test_blocks_are_the_columns(part: Part, n_values: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parts, "BATCH_ROWS", 300)
-    monkeypatch.setattr(parts, "_BLOCK_VALUES", n_values)
+def test_blocks_are_the_columns(part: Subset, n_values: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(subsets, "BATCH_ROWS", 300)
+    monkeypatch.setattr(subsets, "_BLOCK_VALUES", n_values)
     blocks = list(part.blocks())
     assert max(block.shape[1] for block in blocks) == max(1, n_values // 1000)
     pd.testing.assert_frame_equal(pd.concat(blocks, axis=1), part.features)
 
 
-def test_rows_are_taken_by_their_positions(part: Part):
+def test_rows_are_taken_by_their_positions(part: Subset):
     rows = np.array([999, 0, 5, 5])
     np.testing.assert_array_equal(part.take(rows), part.matrix()[rows])
 
@@ -51,7 +51,7 @@ def test_a_file_that_was_read_takes_no_memory(tmp_path: Path):
     path = tmp_path / "part.npy"
     np.save(path, np.ones((50_000, 20), dtype=np.float32))
     features = pd.DataFrame(np.load(path, mmap_mode="r").view(np.ndarray), copy=False)
-    part = Part(features, np.zeros(len(features)))
+    part = Subset(features, np.zeros(len(features)))
     assert features.to_numpy().sum() == 1e6
     assert resident_kilobytes(path) > 3000
     assert sum(batch.sum() for batch in part.batches()) == 1e6

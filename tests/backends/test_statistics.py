@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given, settings
 
 from spotify_ml.backends.dask.statistics import key_totals
-from spotify_ml.features.totals import KeyTotals, totals_of_rows
+from spotify_ml.features.target_sums import KeyTotals, totals_of_rows
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 400).map(lambda quarters: quarters / 4)),

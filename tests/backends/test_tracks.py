@@ -22,7 +22,7 @@ from spotify_ml.data.quality import quality_report
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
-from spotify_ml.features.factory import fit_features
+from spotify_ml.features.builder import fit_features
 from spotify_ml.utils.errors import DataError
 
 from .conftest import configured

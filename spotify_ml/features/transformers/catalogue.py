@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.features.genres import genre_lists
-from spotify_ml.features.statistics import STATISTICS, KeyColumn, TargetStatistics
+from spotify_ml.features.transformers.genres import genre_lists
+from spotify_ml.features.transformers.statistics import STATISTICS, KeyColumn, TargetStatistics
 
 
 @dataclass(frozen=True)

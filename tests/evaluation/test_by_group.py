@@ -80,7 +80,7 @@ def test_an_artist_is_known_by_the_rows_of_the_fit_alone():
 
 def test_test_rows_do_not_make_their_artists_known(result_of):
     _, result = result_of("features=reference", "split=artist")
-    counts = known_tracks(result.tracks.frame, result.split.fitting, result.split.test)
+    counts = known_tracks(result.tracks.frame, result.split.trainval, result.split.test)
     assert (counts == 0).all()
     everything = np.arange(len(result.tracks.frame))
     assert known_tracks(result.tracks.frame, everything, result.split.test).min() > 0

@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_dir
 import spotify_ml
 from spotify_ml import notebook
 from spotify_ml.config.run import TrackingConfig
-from spotify_ml.tracking import reach
-from spotify_ml.tracking.reach import announce, check_store, named
+from spotify_ml.tracking import store_address
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.store import connect
+from spotify_ml.tracking.store_address import announce, check_store, named
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import StoreError
 from spotify_ml.utils.paths import CONF, PROJECT, default_store, own_artifacts
@@ -130,8 +130,8 @@ def silent() -> Iterator[int]:
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
 def test_a_store_that_is_silent_is_named_in_time(scheme: str, silent: int, monkeypatch: pytest.MonkeyPatch):
-    assert reach.ANSWER_WITHIN_S < 5
-    monkeypatch.setattr(reach, "ANSWER_WITHIN_S", 0.5)
+    assert store_address.ANSWER_WITHIN_S < 5
+    monkeypatch.setattr(store_address, "ANSWER_WITHIN_S", 0.5)
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"does not answer") as caught:
         check_store(f"{scheme}://user:secret@127.0.0.1:{silent}/store")
@@ -157,8 +157,8 @@ def test_a_file_that_is_no_store_is_named(name: str, words: str, tmp_path: Path)
 
 
 def test_looking_needs_no_mlflow():
-    assert reach.__name__ in sys.modules
-    assert not hasattr(reach, "mlflow")
+    assert store_address.__name__ in sys.modules
+    assert not hasattr(store_address, "mlflow")
     assert not hasattr(paths, "mlflow")
 
 

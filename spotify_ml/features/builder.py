@@ -16,14 +16,14 @@ from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.etl import ENERGY_LEVELS, MOODS, TEMPO_LEVELS
 from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.splits import Split
-from spotify_ml.features.catalogue import COLUMNS as CATALOGUE_COLUMNS
-from spotify_ml.features.catalogue import CatalogueStatistics
-from spotify_ml.features.columns import Interactions, NumericColumns, OneHotLevels
-from spotify_ml.features.genres import FirstGenreCode, GenreSet
-from spotify_ml.features.names import COLUMNS as NAME_COLUMNS
-from spotify_ml.features.names import NameFeatures
-from spotify_ml.features.parts import Matrices, Part
-from spotify_ml.features.statistics import assign_folds
+from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.transformers.catalogue import COLUMNS as CATALOGUE_COLUMNS
+from spotify_ml.features.transformers.catalogue import CatalogueStatistics
+from spotify_ml.features.transformers.columns import Interactions, NumericColumns, OneHotLevels
+from spotify_ml.features.transformers.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.transformers.names import COLUMNS as NAME_COLUMNS
+from spotify_ml.features.transformers.names import NameFeatures
+from spotify_ml.features.transformers.statistics import assign_folds
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
 REFERENCE_KEPT = [
@@ -86,7 +86,7 @@ def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
 
 def fit_features(
     name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, unseen: np.ndarray, seed: int
-) -> tuple[Part, Part, ColumnTransformer]:
+) -> tuple[Subset, Subset, ColumnTransformer]:
     """Fit a feature set on the rows it may see, and transform these and the others.
 
     Parameters
@@ -112,7 +112,7 @@ def fit_features(
     others = features.transform(inputs.iloc[unseen])
     names = features.get_feature_names_out()
     parts = [
-        Part(pd.DataFrame(matrix, index=rows, columns=names, copy=False), target[rows])
+        Subset(pd.DataFrame(matrix, index=rows, columns=names, copy=False), target[rows])
         for matrix, rows in ((fitted, seen), (others, unseen))
     ]
     return parts[0], parts[1], features
@@ -123,7 +123,7 @@ def with_categories(tracks: pd.DataFrame, name: FeatureSet = "full") -> pd.DataF
     return tracks.assign(**{text: tracks[text].astype("category") for text in _REPEATED_TEXTS[name] if text in tracks})
 
 
-def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Matrices:
+def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
     """Fit a feature set twice, and transform each part.
 
     Early stopping is watched by features that never saw the validation rows; the final features, fitted on train
@@ -142,19 +142,19 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     """
     inputs = with_categories(tracks, name)
 
-    def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Part, Part, ColumnTransformer]:
+    def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Subset, Subset, ColumnTransformer]:
         return fit_features(name, inputs, split.groups, seen, unseen, seed)
 
     # The two fits share nothing and spend their time in copies, which release the interpreter.
     with ThreadPoolExecutor(2) as pool:
-        selecting, final = pool.map(fit, (split.train, split.fitting), (split.validation, split.test))
+        selecting, final = pool.map(fit, (split.train, split.trainval), (split.validation, split.test))
     again = name, tracks, split, seed
-    return Matrices(*selecting[:2], *final, partial(train_folds, *again), partial(train_half, *again))
+    return Subsets(*selecting[:2], *final, partial(train_folds, *again), partial(train_half, *again))
 
 
 def train_folds(
     name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, n_folds: int
-) -> Iterator[tuple[Part, Part]]:
+) -> Iterator[tuple[Subset, Subset]]:
     """Yield the train rows but a group fold, and that fold, by features that never saw the fold.
 
     Parameters
@@ -170,8 +170,8 @@ def train_folds(
         yield fit_features(name, inputs, split.groups, seen, unseen, seed)[:2]
 
 
-def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> tuple[Part, Part]:
-    """Return half of the groups of train, and all other fitting rows, by features that never saw these.
+def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> tuple[Subset, Subset]:
+    """Return half of the groups of train, and all other trainval rows, by features that never saw these.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) 
 
     Returns
     -------
-    half, others : Part
+    half, others : Subset
         The validation rows are the first of the others.
     """
     folds = assign_folds(split.groups[split.train], 2, seed)

@@ -37,7 +37,7 @@ IN_MEMORY = Storage()
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """The rows of one part of a split.
 
     Attributes
@@ -91,31 +91,31 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Matrices:
+class Subsets:
     """What the estimators are fitted and judged on, and the transformers behind the final features.
 
     Attributes
     ----------
-    train, validation : Part
+    train, validation : Subset
         For early stopping; features fitted on the train rows alone.
-    fitting, test : Part
-        For the final model; features fitted on the fitting rows, which are train and validation together.
+    trainval, test : Subset
+        For the final model; features fitted on the trainval rows, which are train and validation together.
     transformer : ColumnTransformer
         The fitted final features.
     train_folds : callable
         Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
     train_half : callable, optional
-        Gives half of the groups of the train rows, and all other fitting rows, the validation rows first, by features
+        Gives half of the groups of the train rows, and all other trainval rows, the validation rows first, by features
         that never saw these. They are built in memory.
     """
 
-    train: Part
-    validation: Part
-    fitting: Part
-    test: Part
+    train: Subset
+    validation: Subset
+    trainval: Subset
+    test: Subset
     transformer: ColumnTransformer
-    train_folds: Callable[[int], Iterator[tuple[Part, Part]]]
-    train_half: Callable[[], tuple[Part, Part]] | None = None
+    train_folds: Callable[[int], Iterator[tuple[Subset, Subset]]]
+    train_half: Callable[[], tuple[Subset, Subset]] | None = None
 
 
 def _let_go(matrix: Any) -> None:

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
 from spotify_ml.comparison.paired import Contender, compare_pair
 from spotify_ml.config.commands import PromoteConfig
-from spotify_ml.data.held_out import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.data.schema import NAMES, TARGET
+from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.models.targets import Task
@@ -170,7 +170,7 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
     found, unknown = [], []
     for provenance in provenances:
         try:
-            found.append(fitted_on(provenance, config.data).fitting)
+            found.append(fitted_on(provenance, config.data).trainval)
         except DataError as error:
             if not config.force:
                 hint = "data=… says where it is now, force=true compares all the same"
@@ -201,8 +201,8 @@ def _seconds(model: ScoringModel, rows: pd.DataFrame) -> float:
 
 def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:
     """Return the better baseline, fitted on what the version was fitted on."""
-    fitting = fitted_on(provenance, config.data).fitting
-    baselines = quick_baselines(task, fitting, fitting[TARGET].to_numpy(), tracks)
+    trainval = fitted_on(provenance, config.data).trainval
+    baselines = quick_baselines(task, trainval, trainval[TARGET].to_numpy(), tracks)
     popularity = tracks[TARGET].to_numpy()
     scores = {name: task_metrics(task, popularity, values, 0)[config.gate.metric] for name, values in baselines.items()}
     best = better_of(config.gate.metric, scores)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_ml.features import keys
-from spotify_ml.features.keys import distinct_values
+from spotify_ml.features import distinct_values as keys
+from spotify_ml.features.distinct_values import distinct_values
 
 VALUES = st.lists(st.none() | st.sampled_from(["Abba", "Cher", "", "Zaz", "Björk"]) | st.text(), max_size=30)
 

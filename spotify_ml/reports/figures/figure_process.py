@@ -99,7 +99,7 @@ class FigureProcess:
         self._folder = folder
         # Its standard input closes with this process, however that ends.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "spotify_ml.reports.figures.figures", str(folder)],
+            [sys.executable, "-m", "spotify_ml.reports.figures.draw_all", str(folder)],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # A group of its own, to end it with those that it starts.

@@ -1,4 +1,4 @@
-"""Tests of the command that compares runs, under its earlier name; what it says of real runs is tested with the run reader."""
+"""Tests of the command that compares runs, under its earlier name; run reports are tested with the run reader."""
 
 import subprocess
 import sys

@@ -1,0 +1,1 @@
+"""Transformers of tracks into features, each fitted on the rows it may see."""
