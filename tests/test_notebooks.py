@@ -136,7 +136,7 @@ def test_tables_say_how_new_test_rows_are_and_what_features_tell():
     from spotify_ml.data.etl import clean
     from spotify_ml.data.sources import read_tracks
     from spotify_ml.data.splits import split_tracks
-    from spotify_ml.features.builder import build_matrices
+    from spotify_ml.features.builder import build_subsets
 
     config = configure("features=audio")
     tracks = clean(read_tracks(config.data).frame, "tracks").frame
@@ -147,7 +147,7 @@ def test_tables_say_how_new_test_rows_are_and_what_features_tell():
     assert splits.loc["artist", "of a known artist"] == "0%"
     assert (splits[["train", "validation", "test"]].sum(axis=1) == len(tracks)).all()
     split = split_tracks(tracks, config.split, config.seed)
-    table = feature_table(build_matrices("audio", tracks, split, 42).test)
+    table = feature_table(build_subsets("audio", tracks, split, 42).test)
     test = tracks.iloc[split.test]
     assert table.loc["loudness", "spearman"] == pytest.approx(
         test["loudness"].corr(test["popularity"], "spearman"), abs=1e-6

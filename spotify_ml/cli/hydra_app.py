@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 import hydra
-from hydra.core.utils import JobReturn, JobStatus
 
 from spotify_ml.cli.help import command_help
 from spotify_ml.config.typed import arguments_in_order
+from spotify_ml.tracking.compat import let_hydra_raise
 from spotify_ml.tracking.sweep import SweepCallback
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import Refused, hide_passwords_in_logs
@@ -44,8 +44,7 @@ def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
     if name != "train":
         arguments = [re.sub("^model=", "model_uri=", argument) for argument in arguments]
     sys.argv[1:] = arguments_in_order(arguments)
-    quiet = JobReturn.return_value.getter(_value_or_error)  # type: ignore[attr-defined]
-    JobReturn.return_value = quiet  # type: ignore[method-assign]
+    let_hydra_raise()
     try:
         hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
     except BaseException as error:
@@ -53,9 +52,3 @@ def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
         if isinstance(error, Refused):
             raise error.error from error.error.__cause__
         raise
-
-
-def _value_or_error(result: Any) -> Any:
-    if result.status is JobStatus.FAILED:
-        raise result._return_value
-    return result._return_value

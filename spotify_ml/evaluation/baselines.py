@@ -11,7 +11,7 @@ from spotify_ml.config.models import model_config
 from spotify_ml.config.run import FeatureSet, RunConfig
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.transformers.genres import GenreSet
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_part
@@ -77,7 +77,7 @@ def full_baselines(
         figures: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
         return figures
     matrices = {
-        features: build_matrices(features, tracks, split, config.seed)
+        features: build_subsets(features, tracks, split, config.seed)
         for features in dict.fromkeys(features for features, _ in _FITTED.values())
     }
     task = config.task.model_copy(update={"weights": "none"})

@@ -64,9 +64,9 @@ def calibrate_intervals(
     rows, final = _some(matrices.validation), matrices.test.features.columns
     matrix, predicted = _as_final(rows, final), predict_matrix(fitted.early_stopped, rows.matrix())
     is_asked = _FEWEST_ROWS <= len(matrices.trainval.target) <= _MOST_ROWS
-    if not is_asked or matrices.train_half is None or not isinstance(fitted.early_stopped, XGBRegressor):
+    if not is_asked or matrices.builder is None or not isinstance(fitted.early_stopped, XGBRegressor):
         return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
-    half, others = matrices.train_half()
+    half, others = matrices.builder.train_half()
     small = XGBRegressor(**_SMALL_FIT, n_jobs=fitted.early_stopped.n_jobs)
     small.fit(half.features, half.target, sample_weight=sample_weights(task, half.target))
     n_half, n_first, n_final = (len(part.target) for part in (half, matrices.train, matrices.trainval))

@@ -5,7 +5,7 @@ import pandas as pd
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.splits import Split, fold_splits
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
@@ -38,7 +38,7 @@ def cross_validate(config: RunConfig, n_folds: int, tracks: pd.DataFrame, split:
     """
     figures = []
     for fold in fold_splits(split, n_folds, config.split, config.seed):
-        matrices = build_matrices(config.features.name, tracks, fold, config.seed)
+        matrices = build_subsets(config.features.name, tracks, fold, config.seed)
         fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         held_out = matrices.test
         predicted = predict_part(fitted.refit, held_out, class_names(config.task))

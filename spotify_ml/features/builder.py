@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -123,13 +124,11 @@ def with_categories(tracks: pd.DataFrame, name: FeatureSet = "full") -> pd.DataF
     return tracks.assign(**{text: tracks[text].astype("category") for text in _REPEATED_TEXTS[name] if text in tracks})
 
 
-def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
-    """Fit a feature set twice, and transform each part.
+@dataclass(frozen=True)
+class FeatureBuilder:
+    """Builds the features of rows of some tracks, by transformers that are fitted on the rows that they may see.
 
-    Early stopping is watched by features that never saw the validation rows; the final features, fitted on train
-    and validation rows, never see the test rows.
-
-    Parameters
+    Attributes
     ----------
     name : {"full", "audio", "reference"}
         The feature set.
@@ -140,48 +139,64 @@ def build_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: i
     seed : int
         Decides the folds of what looks at the target.
     """
-    inputs = with_categories(tracks, name)
 
-    def fit(seen: np.ndarray, unseen: np.ndarray) -> tuple[Subset, Subset, ColumnTransformer]:
-        return fit_features(name, inputs, split.groups, seen, unseen, seed)
+    name: FeatureSet
+    tracks: pd.DataFrame
+    split: Split
+    seed: int
 
-    # The two fits share nothing and spend their time in copies, which release the interpreter.
-    with ThreadPoolExecutor(2) as pool:
-        selecting, final = pool.map(fit, (split.train, split.trainval), (split.validation, split.test))
-    again = name, tracks, split, seed
-    return Subsets(*selecting[:2], *final, partial(train_folds, *again), partial(train_half, *again))
+    def subsets(self, seen: np.ndarray, unseen: np.ndarray) -> tuple[Subset, Subset, ColumnTransformer]:
+        """Return the features of rows to fit on, those of rows that must not be seen, and the fitted transformers.
+
+        Parameters
+        ----------
+        seen, unseen : ndarray of int
+            Positions of the rows.
+        """
+        return fit_features(self.name, self._inputs, self.split.groups, seen, unseen, self.seed)
+
+    @cached_property
+    def _inputs(self) -> pd.DataFrame:
+        return with_categories(self.tracks, self.name)
+
+    def build(self) -> Subsets:
+        """Return the features of every part.
+
+        Early stopping is watched by features that never saw the validation rows; the final features, fitted on the
+        trainval rows, never see the test rows.
+        """
+        split = self.split
+        # The two fits share nothing and spend their time in copies, which release the interpreter.
+        with ThreadPoolExecutor(2) as pool:
+            selecting, final = pool.map(self.subsets, (split.train, split.trainval), (split.validation, split.test))
+        return Subsets(*selecting[:2], *final, self)
+
+    def train_folds(self, n_folds: int) -> Iterator[tuple[Subset, Subset]]:
+        """Yield the train rows but a group fold, and that fold, by features that never saw the fold.
+
+        Parameters
+        ----------
+        n_folds : int
+            Number of folds; fewer where there are fewer groups.
+        """
+        train = self.split.train
+        folds = assign_folds(self.split.groups[train], n_folds, self.seed)
+        for fold in range(folds.max() + 1):
+            yield self.subsets(train[folds != fold], train[folds == fold])[:2]
+
+    def train_half(self) -> tuple[Subset, Subset]:
+        """Return half of the groups of train, and all other trainval rows, by features that never saw these.
+
+        Returns
+        -------
+        half, others : Subset
+            The validation rows are the first of the others.
+        """
+        train = self.split.train
+        folds = assign_folds(self.split.groups[train], 2, self.seed)
+        return self.subsets(train[folds == 0], np.concatenate([self.split.validation, train[folds == 1]]))[:2]
 
 
-def train_folds(
-    name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, n_folds: int
-) -> Iterator[tuple[Subset, Subset]]:
-    """Yield the train rows but a group fold, and that fold, by features that never saw the fold.
-
-    Parameters
-    ----------
-    name, tracks, split, seed : as in `build_matrices`
-    n_folds : int
-        Number of folds; fewer where there are fewer groups.
-    """
-    folds = assign_folds(split.groups[split.train], n_folds, seed)
-    inputs = with_categories(tracks, name)
-    for fold in range(folds.max() + 1):
-        seen, unseen = split.train[folds != fold], split.train[folds == fold]
-        yield fit_features(name, inputs, split.groups, seen, unseen, seed)[:2]
-
-
-def train_half(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> tuple[Subset, Subset]:
-    """Return half of the groups of train, and all other trainval rows, by features that never saw these.
-
-    Parameters
-    ----------
-    name, tracks, split, seed : as in `build_matrices`
-
-    Returns
-    -------
-    half, others : Subset
-        The validation rows are the first of the others.
-    """
-    folds = assign_folds(split.groups[split.train], 2, seed)
-    half, others = split.train[folds == 0], np.concatenate([split.validation, split.train[folds == 1]])
-    return fit_features(name, with_categories(tracks, name), split.groups, half, others, seed)[:2]
+def build_subsets(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
+    """Return the features of every part of a split; see `FeatureBuilder`."""
+    return FeatureBuilder(name, tracks, split, seed).build()

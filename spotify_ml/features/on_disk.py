@@ -26,11 +26,11 @@ _THREADS = 2
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:
-    """Write what `spotify_ml.features.builder.build_matrices` returns, holding no matrix in memory.
+    """Write what `spotify_ml.features.builder.FeatureBuilder.build` returns, holding no matrix in memory.
 
     Parameters
     ----------
-    name, tracks, split, seed : as of `spotify_ml.features.builder.build_matrices`
+    name, tracks, split, seed : as of `spotify_ml.features.builder.FeatureBuilder`
     folder : Path
         An empty folder. Of each part it gets the features as ``<part>.npy`` and the names of their columns as
         ``<part>.json``; of the final features the transformers.

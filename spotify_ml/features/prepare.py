@@ -17,7 +17,7 @@ from spotify_ml.data.prepare import split_origin
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawFile
 from spotify_ml.data.splits import Split
-from spotify_ml.features.builder import build_matrices, train_folds, train_half
+from spotify_ml.features.builder import FeatureBuilder, build_subsets
 from spotify_ml.features.on_disk import TRANSFORMER_FILE, matrix_path, read_columns, write_columns, write_matrices
 from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.utils.memory import return_freed
@@ -57,7 +57,7 @@ def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, spli
     decided_by = {**split_origin(config, raw), "features": name}
     read = partial(_read, config, tracks, split, storage)
     if storage.kind == "memory":
-        make = partial(build_matrices, name, tracks, split, config.seed)
+        make = partial(build_subsets, name, tracks, split, config.seed)
         return cache.get("features", decided_by, make, _write, read)
     return_freed()
     log.info("matrices=%s: features go through files", storage.kind)
@@ -118,10 +118,8 @@ def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storag
 
     types = skops.io.get_untrusted_types(file=folder / TRANSFORMER_FILE)
     trusted = [name for name in types if name.startswith(_TRUSTED)]
-    again = config.features.name, tracks, split, config.seed
     return Subsets(
         **{name: part(name) for name in _PARTS},
         transformer=skops.io.load(folder / TRANSFORMER_FILE, trusted=trusted),
-        train_folds=partial(train_folds, *again),
-        train_half=partial(train_half, *again),
+        builder=FeatureBuilder(config.features.name, tracks, split, config.seed),
     )

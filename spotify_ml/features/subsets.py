@@ -1,14 +1,17 @@
 """What estimators are fitted and judged on: features and popularity by part, in memory or in files."""
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
+
+if TYPE_CHECKING:
+    from spotify_ml.features.builder import FeatureBuilder
 
 # Some 100 MB of the widest features.
 BATCH_ROWS = 2**17
@@ -102,11 +105,8 @@ class Subsets:
         For the final model; features fitted on the trainval rows, which are train and validation together.
     transformer : ColumnTransformer
         The fitted final features.
-    train_folds : callable
-        Number of folds to pairs of parts: the train rows but a fold, and the fold, by features that never saw it.
-    train_half : callable, optional
-        Gives half of the groups of the train rows, and all other trainval rows, the validation rows first, by features
-        that never saw these. They are built in memory.
+    builder : FeatureBuilder, optional
+        Builds the features of other rows in memory; None where the tracks are not in memory.
     """
 
     train: Subset
@@ -114,8 +114,7 @@ class Subsets:
     trainval: Subset
     test: Subset
     transformer: ColumnTransformer
-    train_folds: Callable[[int], Iterator[tuple[Subset, Subset]]]
-    train_half: Callable[[], tuple[Subset, Subset]] | None = None
+    builder: "FeatureBuilder | None" = None
 
 
 def _let_go(matrix: Any) -> None:

@@ -40,7 +40,8 @@ def _stacked_weights(
     """
     predicted: list[list[np.ndarray]] = []
     actual: list[np.ndarray] = []
-    for seen, held_out in matrices.train_folds(config.folds):
+    assert matrices.builder is not None  # noqa: S101 - only a run of XGBoost alone has none
+    for seen, held_out in matrices.builder.train_folds(config.folds):
         predictions = []
         for name, member in config.members.items():
             estimator = refit(member, task, seen, fitted[name].n_trees, seed)

@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from math import log1p
 from statistics import fmean
 from time import perf_counter
@@ -23,7 +22,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.builder import fit_features, train_folds, with_categories
+from spotify_ml.features.builder import FeatureBuilder, fit_features, with_categories
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
@@ -166,7 +165,7 @@ class TrialData:
         validation = _rows(others, slice(n_validation))
         test = _rows(others, slice(n_validation, None)) if self._n_folds else validation
         # No trial is fitted a second time, so that train rows are all there is to fit on.
-        return _Fold(Subsets(train, validation, train, test, features, partial(train_folds, name, tracks, split, seed)))
+        return _Fold(Subsets(train, validation, train, test, features, FeatureBuilder(name, tracks, split, seed)))
 
 
 def _rows(part: Subset, rows: slice) -> Subset:

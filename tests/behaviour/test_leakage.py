@@ -15,7 +15,7 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.evaluate import evaluate
-from spotify_ml.features.builder import build_features, build_matrices
+from spotify_ml.features.builder import build_features, build_subsets
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.features.transformers import statistics
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
@@ -105,13 +105,13 @@ def fitted_on_everything(name: str, tracks: pd.DataFrame, split: Split, seed: in
         return Subset(matrix.iloc[rows], target[rows])
 
     parts = map(part, (split.train, split.validation, split.trainval, split.test))
-    return Subsets(*parts, features, lambda n_folds: iter(()))
+    return Subsets(*parts, features)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_permuted_target_is_not_predicted(split, tracks):
-    assert_noise_is_not_predicted(build_matrices, tracks, split)
+    assert_noise_is_not_predicted(build_subsets, tracks, split)
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_features_that_saw_the_test_rows_are_found_out(split, tracks):
 @pytest.mark.parametrize("redraw", [False, True], ids=["by row", "by group"])
 @pytest.mark.parametrize("split", SPLITS)
 def test_train_is_not_told_its_own_target(split, redraw, tracks):
-    assert_train_is_not_told_its_target(build_matrices, tracks, split, redraw)
+    assert_train_is_not_told_its_target(build_subsets, tracks, split, redraw)
 
 
 def told_themselves(self: CatalogueStatistics, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ def folds_of_rows(groups: np.ndarray, n_folds: int, random_state: int) -> np.nda
 def test_an_encoder_that_sees_its_own_fold_is_found_out(split, tracks, monkeypatch):
     monkeypatch.setattr(CatalogueStatistics, "fit_transform", told_themselves)
     with pytest.raises(AssertionError, match=r"'artist_mean': \S*0\.[4-9]"):
-        assert_train_is_not_told_its_target(build_matrices, tracks, split)
+        assert_train_is_not_told_its_target(build_subsets, tracks, split)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_folds_that_ignore_the_groups_are_found_out(split, tracks, monkeypatch):
     # Only copies in one group can tell each other's target, so the target must be one a group.
     monkeypatch.setattr(statistics, "assign_folds", folds_of_rows)
     with pytest.raises(AssertionError, match="told of noise"):
-        assert_train_is_not_told_its_target(build_matrices, tracks, split, redraw=True)
+        assert_train_is_not_told_its_target(build_subsets, tracks, split, redraw=True)
 
 
 # --- the test rows and the fitted model ----------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def assert_model_is_blind_to_test_rows(build: Build, change: Callable, tracks: p
 @pytest.mark.parametrize("split", ["recording", "artist"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_test_rows_change_nothing_in_the_model(change, split, tracks):
-    assert_model_is_blind_to_test_rows(build_matrices, change, tracks, split)
+    assert_model_is_blind_to_test_rows(build_subsets, change, tracks, split)
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_a_single_target_of_train_changes_the_model(tracks):
     popularity = tracks[TARGET].to_numpy(copy=True)
     popularity[parts.train[0]] = 100 - popularity[parts.train[0]]
     before, after = (
-        model_bytes(build_matrices, rows, parts, config) for rows in (tracks, tracks.assign(**{TARGET: popularity}))
+        model_bytes(build_subsets, rows, parts, config) for rows in (tracks, tracks.assign(**{TARGET: popularity}))
     )
     assert before[0] != after[0]
     assert before[1] != after[1]
@@ -223,7 +223,7 @@ def scored(tracks: pd.DataFrame) -> tuple[PopularityModel, pd.DataFrame, np.ndar
     """The model, the raw test rows and what it predicts of them together."""
     config = configured("recording")
     parts = split_tracks(tracks, config.split, config.seed)
-    matrices = build_matrices("full", tracks, parts, config.seed)
+    matrices = build_subsets("full", tracks, parts, config.seed)
     model = PopularityModel(matrices.transformer, fit(config, matrices).refit.get_booster())
     rows = tracks.iloc[parts.test]
     return model, rows, model.predict(rows)

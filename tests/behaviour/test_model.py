@@ -15,7 +15,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.evaluate import evaluate
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.tracking.training import train
@@ -41,7 +41,7 @@ class Trained:
 def trained(config: RunConfig, tracks: pd.DataFrame) -> Trained:
     """Fit and judge a model as a run does, without the record of it."""
     split = split_tracks(tracks, config.split, config.seed)
-    matrices = build_matrices(config.features.name, tracks, split, config.seed)
+    matrices = build_subsets(config.features.name, tracks, split, config.seed)
     fitted = fit_estimators(config.model, config.task, matrices, config.seed)
     model = PopularityModel(matrices.transformer, fitted.refit.get_booster())
     return Trained(model, tracks.iloc[split.test], evaluate(fitted, matrices, tracks, config.task).metrics)

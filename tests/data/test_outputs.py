@@ -14,7 +14,7 @@ from spotify_ml.data.outputs import REPORTS, feature_info, write_data, write_rep
 from spotify_ml.data.quality import QualityReport, quality_report
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 
 PARQUET = [
@@ -35,7 +35,7 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame) -> Subsets:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
-    return build_matrices("reference", tracks, split, 42)
+    return build_subsets("reference", tracks, split, 42)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverag
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.evaluation.explain import explain
 from spotify_ml.evaluation.result import Result
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
@@ -47,7 +47,7 @@ def result_of(sample: RawTracks) -> ResultOf:
         raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
         tracks = clean(raw.frame, config.cleaning.name)
         split = split_tracks(tracks.frame, config.split, config.seed)
-        matrices = build_matrices(config.features.name, tracks.frame, split, config.seed)
+        matrices = build_subsets(config.features.name, tracks.frame, split, config.seed)
         fitted = fit_estimators(config.model, config.task, matrices, config.seed)
         evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
         scored = evaluation.actual, evaluation.predicted, split.groups[split.test]

@@ -23,7 +23,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.baselines import full_baselines, predict_genre_mean, predict_mean, quick_baselines
 from spotify_ml.evaluation.metrics import regression_metrics
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.paths import CONF
 
@@ -170,7 +170,7 @@ def test_full_baselines_are_the_three_that_are_models(figures: dict[str, float])
 def test_ridge_baseline_is_a_ridge_on_the_reference_features(
     figures: dict[str, float], some: pd.DataFrame, split: Split
 ):
-    matrices = build_matrices("reference", some, split, 42)
+    matrices = build_subsets("reference", some, split, 42)
     ridge = make_pipeline(StandardScaler(), Ridge(alpha=10.0)).fit(matrices.trainval.features, matrices.trainval.target)
     predicted = ridge.predict(matrices.test.features).clip(0, 100)
     expected = regression_metrics(matrices.test.target, predicted, 37)

@@ -9,7 +9,7 @@ import pytest
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation import coverage as module
 from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset
 from tests.evaluation.conftest import ResultOf
 
@@ -88,7 +88,7 @@ def test_all_fitting_rows_calibrate_but_those_of_the_small_fit(result_of: Result
     config, result = result_of()
     matrices, split = result.matrices, result.split
     intervals = calibrate_intervals(config.task, result.fitted, matrices, split.groups)
-    half, others = matrices.train_half()
+    half, others = matrices.builder.train_half()
     assert set(half.features.index) | set(others.features.index) == set(split.trainval)
     assert not set(split.groups[half.features.index]) & set(split.groups[others.features.index])
     assert list(others.features.index[: len(split.validation)]) == list(split.validation)
@@ -115,10 +115,10 @@ def test_of_few_and_of_very_many_rows_the_validation_rows_calibrate(
 
 def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(result_of: ResultOf):
     config, result = result_of()
-    half, others = result.matrices.train_half()
+    half, others = result.matrices.builder.train_half()
     tracks = result.tracks.frame.copy()
     tracks.iloc[others.features.index, tracks.columns.get_loc(TARGET)] = 100 - others.target
-    changed = build_matrices(config.features.name, tracks, result.split, config.seed).train_half()
+    changed = build_subsets(config.features.name, tracks, result.split, config.seed).builder.train_half()
     for before, after in zip((half, others), changed, strict=True):
         pd.testing.assert_frame_equal(after.features, before.features)
 

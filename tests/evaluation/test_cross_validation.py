@@ -13,7 +13,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, fold_splits, split_tracks
 from spotify_ml.evaluation.cross_validation import cross_validate
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.utils.errors import DataError
 from spotify_ml.utils.paths import CONF
@@ -135,7 +135,7 @@ def test_a_fold_is_scored_by_a_model_of_the_other_folds(tracks: pd.DataFrame, sp
     config = configuration()
     expected = []
     for fold in fold_splits(split, 3, config.split, SEED):
-        matrices = build_matrices("reference", tracks, fold, SEED)
+        matrices = build_subsets("reference", tracks, fold, SEED)
         final = fit_estimators(config.model, config.task, matrices, SEED).refit
         error = final.predict(matrices.test.features).clip(0, 100) - tracks["popularity"].to_numpy()[fold.test]
         expected.append(np.abs(error).mean())

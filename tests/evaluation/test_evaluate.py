@@ -21,7 +21,7 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.evaluate import Evaluation, evaluate
 from spotify_ml.evaluation.importance import feature_importance
 from spotify_ml.evaluation.metrics import band_metrics, classification_metrics, regression_metrics
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators
@@ -79,7 +79,7 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame) -> Subsets:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
-    return build_matrices("reference", tracks, split, SEED)
+    return build_subsets("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_the_feature_that_says_everything_is_the_most_important(model: str, task
             ("test", matrices.test),
         )
     }
-    telling = Subsets(**parts, transformer=matrices.transformer, train_folds=matrices.train_folds)
+    telling = Subsets(**parts, transformer=matrices.transformer, builder=matrices.builder)
     config = configuration(model, task)
     fitted = fit_estimators(config.model, config.task, telling, SEED)
     table = feature_importance(fitted, telling.validation, config.task)

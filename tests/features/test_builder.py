@@ -15,7 +15,7 @@ from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.schema import AUDIO, NAMES
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.builder import build_features, build_matrices, fit_features
+from spotify_ml.features.builder import build_features, build_subsets, fit_features
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.names import NameFeatures
@@ -65,12 +65,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def matrices(name: str, tracks: pd.DataFrame, split: Split) -> Subsets:
-    return build_matrices(name, tracks, split, SEED)
+    return build_subsets(name, tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
 def reference(tracks: pd.DataFrame, split: Split) -> Subsets:
-    return build_matrices("reference", tracks, split, SEED)
+    return build_subsets("reference", tracks, split, SEED)
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -82,14 +82,14 @@ def test_reference_gives_the_37_columns(reference):
 
 
 def test_audio_gives_the_14_audio_columns_as_they_are(tracks, split):
-    features = build_matrices("audio", tracks, split, SEED).test.features
+    features = build_subsets("audio", tracks, split, SEED).test.features
     assert features.columns.tolist() == list(AUDIO)
     np.testing.assert_array_equal(features, tracks.loc[split.test, list(AUDIO)].astype(float).astype(np.float32))
 
 
 def test_full_gives_audio_genres_catalogue_and_names(tracks, split):
     genres = sorted(tracks["track_genre"].str.split(";").explode().unique())
-    columns = build_matrices("full", tracks, split, SEED).trainval.features.columns.tolist()
+    columns = build_subsets("full", tracks, split, SEED).trainval.features.columns.tolist()
     flags = [f"genre_{genre}" for genre in genres]
     catalogue, names = (step.get_feature_names_out() for step in (CatalogueStatistics(), NameFeatures()))
     assert columns == [*AUDIO, *flags, "n_genres", *catalogue, *names]
@@ -147,7 +147,7 @@ def test_no_feature_is_the_target_or_an_identifier(matrices):
 def test_full_rows_give_the_reference_columns_scaled(full):
     rows = clean(full.frame, "rows").frame
     split = split_tracks(rows, SplitConfig(name="random", test_size=0.2, val_size=0.12), SEED)
-    features = build_matrices("reference", rows, split, SEED).trainval.features
+    features = build_subsets("reference", rows, split, SEED).trainval.features
     assert features.shape == (91_200, 37)
     assert sorted(features) == sorted(REFERENCE)
     np.testing.assert_allclose(features[SCALED].astype(float).mean(), 0, atol=1e-4)
@@ -192,7 +192,7 @@ def test_clone_is_unfitted_and_builds_the_same(matrices, tracks, split):
 
 def test_building_leaves_what_it_is_given(name, tracks, split):
     before = tracks.copy()
-    build_matrices(name, tracks, split, SEED)
+    build_subsets(name, tracks, split, SEED)
     pd.testing.assert_frame_equal(tracks, before)
 
 
@@ -287,17 +287,17 @@ def build_leaky(name: str, tracks: pd.DataFrame, split: Split, seed: int) -> Sub
         return Subset(named, tracks["popularity"].to_numpy()[rows])
 
     parts = (part(rows) for rows in (split.train, split.validation, split.trainval, split.test))
-    return Subsets(*parts, features, lambda n_folds: iter(()))
+    return Subsets(*parts, features)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_nothing_fitted_sees_test_rows(name, tracks, split, change):
-    assert_blind_to_changed_test_rows(build_matrices, name, tracks, split, change)
+    assert_blind_to_changed_test_rows(build_subsets, name, tracks, split, change)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_train_part_does_not_see_validation_rows(name, tracks, split, change):
-    assert_blind_to_changed_validation_rows(build_matrices, name, tracks, split, change)
+    assert_blind_to_changed_validation_rows(build_subsets, name, tracks, split, change)
 
 
 def test_validation_part_is_made_by_what_the_train_rows_taught(name, matrices, tracks, split):
@@ -307,13 +307,13 @@ def test_validation_part_is_made_by_what_the_train_rows_taught(name, matrices, t
 
 
 def test_further_test_rows_change_nothing_fitted(name, tracks, split):
-    assert_blind_to_further_test_rows(build_matrices, name, tracks, split)
+    assert_blind_to_further_test_rows(build_subsets, name, tracks, split)
 
 
 def test_final_features_do_see_validation_rows(tracks, split):
     # Shows that a change of rows that are fitted on is noticed.
-    before = build_matrices("reference", tracks, split, SEED)
-    after = build_matrices("reference", changed(tracks, split.validation, other_audio), split, SEED)
+    before = build_subsets("reference", tracks, split, SEED)
+    after = build_subsets("reference", changed(tracks, split.validation, other_audio), split, SEED)
     with pytest.raises(AssertionError):
         np.testing.assert_equal(fitted_state(before.transformer), fitted_state(after.transformer))
 
@@ -349,7 +349,7 @@ def test_state_compared_for_leaks_holds_what_the_reference_features_learn(refere
 
 
 def test_state_compared_for_leaks_holds_what_the_catalogue_taught(tracks, split):
-    state = fitted_state(build_matrices("full", tracks, split, SEED).transformer)
+    state = fitted_state(build_subsets("full", tracks, split, SEED).transformer)
     assert len(state["catalogue"]["artist"]["keys_"]) > 100
     assert state["genres"]["genres_"]
 

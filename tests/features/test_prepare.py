@@ -84,7 +84,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for module, name in (
             (data_prepare, "parse_tracks"),
             (data_prepare, "split_tracks"),
-            (features_prepare, "build_matrices"),
+            (features_prepare, "build_subsets"),
         ):
             monkeypatch.setattr(module, name, never)
 
@@ -201,9 +201,9 @@ def test_the_memory_of_this_machine_is_known():
 
 def test_members_of_a_stack_see_the_same_folds(path: Path, cache: StageCache):
     config = configured("data=file", f"data.path={path}")
-    expected = list(prepare(config, OFF).matrices.train_folds(2))
+    expected = list(prepare(config, OFF).matrices.builder.train_folds(2))
     prepare(config, cache)
-    kept = list(prepare(config, cache).matrices.train_folds(2))
+    kept = list(prepare(config, cache).matrices.builder.train_folds(2))
     assert len(kept) == 2
     for pair, same in zip(kept, expected, strict=True):
         for part, other in zip(pair, same, strict=True):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
 from spotify_ml.models.estimators import fit_estimators
@@ -95,7 +96,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
-    return build_matrices("reference", tracks, split, SEED)
+    return build_subsets("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_blend_is_the_plain_mean_of_its_members(
     config = configuration("blend", task)
     members = [fit_estimators(member, config.task, matrices, SEED) for member in config.model.members.values()]
     assert len(members) == 3
-    for which, part in (("selected", matrices.validation), ("final", matrices.test)):
+    for which, part in (("early_stopped", matrices.validation), ("refit", matrices.test)):
         expected = np.mean([predict(getattr(member, which), part) for member in members], axis=0)
         np.testing.assert_allclose(predict(getattr(fitted["blend", task], which), part), expected, rtol=1e-6)
 
@@ -180,13 +181,13 @@ def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
         name: fit_estimators(member, config.task, matrices, SEED) for name, member in config.model.members.items()
     }
     predicted, actual = [], []
-    for seen, held_out in matrices.train_folds(3):
+    for seen, held_out in matrices.builder.train_folds(3):
         outer = []
         for name, member in config.model.members.items():
             bound = {"xgboost": "n_estimators", "hist_gradient_boosting": "max_iter"}.get(name)
             exact = {bound: chosen[name].n_trees} if bound else {}
             # Where the watched rows are those of the fit, every tree allowed makes the error lower.
-            alone = Subsets(seen, seen, seen, held_out, matrices.transformer, matrices.train_folds)
+            alone = Subsets(seen, seen, seen, held_out, matrices.transformer, matrices.builder)
             estimator = fit_estimators(member.model_copy(update=exact), config.task, alone, SEED).refit
             outer.append(predict(estimator, held_out).ravel())
         predicted.append(np.column_stack(outer))
@@ -242,7 +243,7 @@ def made_up(train: Subset) -> Subsets:
             held_out = np.arange(len(train.target)) % n_folds == fold
             yield rows(train, ~held_out), rows(train, held_out)
 
-    return Subsets(train, train, train, train, ColumnTransformer([]), folds)
+    return Subsets(train, train, train, train, ColumnTransformer([]), SimpleNamespace(train_folds=folds))
 
 
 LINE_OR_FOREST = [
@@ -288,7 +289,7 @@ def test_a_class_in_too_few_folds_is_named():
 
 @pytest.mark.parametrize("n_folds", [2, 5])
 def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, matrices: Subsets, split: Split):
-    folds = list(matrices.train_folds(n_folds))
+    folds = list(matrices.builder.train_folds(n_folds))
     assert len(folds) == n_folds
     for seen, held_out in folds:
         inner, outer = seen.features.index, held_out.features.index
@@ -299,11 +300,11 @@ def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, mat
 
 
 def test_features_of_a_fold_never_saw_its_popularity(tracks: pd.DataFrame, split: Split):
-    seen, held_out = next(build_matrices("full", tracks, split, SEED).train_folds(4))
+    seen, held_out = next(build_subsets("full", tracks, split, SEED).builder.train_folds(4))
     popularity = tracks["popularity"].to_numpy(copy=True)
     popularity[held_out.features.index] = 100 - popularity[held_out.features.index]
-    changed = build_matrices("full", tracks.assign(popularity=popularity), split, SEED)
-    other_seen, other_held_out = next(changed.train_folds(4))
+    changed = build_subsets("full", tracks.assign(popularity=popularity), split, SEED)
+    other_seen, other_held_out = next(changed.builder.train_folds(4))
     pd.testing.assert_frame_equal(other_held_out.features, held_out.features)
     pd.testing.assert_frame_equal(other_seen.features, seen.features)
     assert (other_held_out.target != held_out.target).any()
@@ -329,12 +330,12 @@ def test_test_rows_have_no_influence_on_the_fits(
     )
 
 
-@pytest.mark.parametrize("which", ["selected", "final"])
+@pytest.mark.parametrize("which", ["early_stopped", "refit"])
 def test_two_part_is_a_direct_classifier_and_regressor(
     which: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
 ):
     two_part = getattr(fitted["two_part", "regression"], which)
-    seen = matrices.train if which == "selected" else matrices.trainval
+    seen = matrices.train if which == "early_stopped" else matrices.trainval
     is_dead = seen.target <= 1
     config = configuration("two_part", "regression").model
     expected = []
@@ -342,7 +343,7 @@ def test_two_part_is_a_direct_classifier_and_regressor(
         (config.dead, two_part.dead, XGBClassifier, seen.features, is_dead.astype(int)),
         (config.alive, two_part.alive, XGBRegressor, seen.features[~is_dead], seen.target[~is_dead]),
     ):
-        n_trees = own.best_iteration + 1 if which == "selected" else own.get_booster().num_boosted_rounds()
+        n_trees = own.best_iteration + 1 if which == "early_stopped" else own.get_booster().num_boosted_rounds()
         parameters = part_config.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": n_trees}
         expected.append(predict(direct(random_state=SEED, **parameters).fit(X, y), matrices.test))
     dead, alive = expected[0][:, 1], expected[1]

@@ -17,7 +17,7 @@ from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators, build_estimator, estimator_rows, fit_selected, fit_single, refit
@@ -41,7 +41,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
-    return build_matrices("audio", tracks, split, SEED)
+    return build_subsets("audio", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_nothing_of_the_test_rows_reaches_the_model(
     genres[split.test] = "aaa-unheard-of"
     changed["track_genre"] = pd.array(genres, dtype="str")
     finals = [
-        fit_estimators(model, TASK, build_matrices(features, table, split, SEED), SEED).refit
+        fit_estimators(model, TASK, build_subsets(features, table, split, SEED), SEED).refit
         for table in (tracks, changed)
     ]
     assert as_json(finals[0]) == as_json(finals[1])

@@ -12,7 +12,7 @@ from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.display_names import label
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
@@ -28,7 +28,7 @@ SUM = 1e-3
 def matrices(sample: RawTracks) -> Subsets:
     tracks = clean(sample.frame, "tracks").frame
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
-    return build_matrices("audio", tracks, split, 42)
+    return build_subsets("audio", tracks, split, 42)
 
 
 def fit(matrices: Subsets, *overrides: str) -> FittedEstimators:

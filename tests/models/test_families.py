@@ -26,7 +26,7 @@ from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
@@ -174,7 +174,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 @pytest.fixture(scope="module")
 def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
-    return build_matrices("reference", tracks, split, SEED)
+    return build_subsets("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def disturbed(tracks: pd.DataFrame, split: Split) -> Subsets:
         values = tracks[name].to_numpy(copy=True)
         values[split.test] = values.max() if name != "track_genre" else "aaa-unheard-of"
         columns[name] = values
-    return build_matrices("reference", tracks.assign(**columns), split, SEED)
+    return build_subsets("reference", tracks.assign(**columns), split, SEED)
 
 
 @dataclass(frozen=True)

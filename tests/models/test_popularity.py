@@ -17,7 +17,7 @@ from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.coverage import calibrate_intervals
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.estimators import fit_estimators
@@ -37,7 +37,7 @@ class Written:
             config = validate(compose("train", ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]))
         split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
         self.folder = folder
-        self.matrices: Subsets = build_matrices(features, tracks, split, config.seed)
+        self.matrices: Subsets = build_subsets(features, tracks, split, config.seed)
         fitted = fit_estimators(config.model, config.task, self.matrices, 0)
         self.estimator: XGBRegressor = fitted.refit
         self.rows = tracks.iloc[split.test]

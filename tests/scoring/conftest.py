@@ -8,7 +8,7 @@ from spotify_ml.config.check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
@@ -19,9 +19,7 @@ def _model(sample: RawTracks, *overrides: str) -> PopularityModel:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = validate(compose("train", ["model.n_estimators=10", "model.n_jobs=1", *overrides]))
     tracks = clean(sample.frame, "tracks").frame
-    matrices = build_matrices(
-        config.features.name, tracks, split_tracks(tracks, config.split, config.seed), config.seed
-    )
+    matrices = build_subsets(config.features.name, tracks, split_tracks(tracks, config.split, config.seed), config.seed)
     final = fit_estimators(config.model, config.task, matrices, config.seed).refit
     return PopularityModel(matrices.transformer, final, class_names(config.task))
 

@@ -13,7 +13,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features import builder
-from spotify_ml.features.builder import build_matrices
+from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import class_names
@@ -59,7 +59,7 @@ def test_a_trial_is_the_first_fit_of_a_run(sample: RawTracks, overrides: list[st
     config = configured(*overrides)
     tracks = clean(sample.frame, config.cleaning.name).frame
     split = split_tracks(tracks, config.split, config.seed)
-    matrices = build_matrices(config.features.name, tracks, split, config.seed)
+    matrices = build_subsets(config.features.name, tracks, split, config.seed)
     fitted = fit_estimators(config.model, config.task, matrices, config.seed)
     validation = matrices.validation
     predicted = predict_matrix(fitted.early_stopped, validation.matrix(), class_names(config.task))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from spotify_ml.config.run import DaskEngineConfig, RunConfig
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import evaluate_predictions
-from spotify_ml.features.builder import train_folds
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators, check_classes
 from spotify_ml.models.targets import sample_weights, task_target
@@ -125,7 +123,6 @@ class DaskBackend:
                 collect_part(client, final.seen, _some(split.trainval, seed)),
                 collect_part(client, final.unseen),
                 final.transformer,
-                partial(train_folds, self._config.features.name, tracks, split, seed),
             )
             n_features = matrices.trainval.features.shape[1]
             evaluation = evaluate_predictions(on_trainval, on_validation, on_test, n_features, tracks, task)
