@@ -6,11 +6,11 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from spotify_ml.utils.files import staged
+from spotify_ml.utils.version import library_version
 
 # Commands that are measured as they are, by the name of their processes.
 COMMANDS = {"reference": ["experiment=reference"], "default": []}
@@ -116,7 +116,7 @@ def write_report(folder: Path, results: Results) -> None:
 
 def markdown(results: Results) -> str:
     """Return the page."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    libraries = ", ".join(f"{name} {library_version(name)}" for name in _LIBRARIES)
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GB
     failures = results.failures()
     return "\n".join(

@@ -33,7 +33,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -52,6 +51,7 @@ from spotify_ml.evaluation.metrics import regression_metrics
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, SpotifyMLError, did_you_mean
 from spotify_ml.utils.files import staged
+from spotify_ml.utils.version import library_version
 
 SPLITS = ("recording", "album", "artist", "random")
 SAMPLE = "sample"
@@ -443,7 +443,7 @@ def table(scores: Sequence[Score], command: str, peers: Sequence[str], seed: int
         The seed of splits and learners.
     """
     modules = ["xgboost", *(PEERS[name].module for name in peers), "scikit-learn", "pandas"]
-    versions = ", ".join(f"{module} {version(module)}" for module in modules)
+    versions = ", ".join(f"{module} {library_version(module)}" for module in modules)
     cores = joblib.cpu_count()
     lines = [
         f"`{command}`: Python {platform.python_version()}, {versions}; {cores} core{'s' * (cores != 1)}, seed {seed}.",

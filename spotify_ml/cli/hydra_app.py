@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import hydra
@@ -17,7 +16,9 @@ from spotify_ml.utils.errors import Refused, hide_passwords_in_logs
 from spotify_ml.utils.memory import keep_freed
 from spotify_ml.utils.stops import status_of
 from spotify_ml.utils.threads import be_considerate
-from spotify_ml.utils.version import __version__
+from spotify_ml.utils.version import __version__, library_version
+
+_LIBRARIES = ("mlflow", "xgboost", "scikit-learn", "pandas", "pyarrow", "optuna")
 
 
 def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
@@ -36,7 +37,8 @@ def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
     paths.register_resolvers()
     arguments = sys.argv[1:]
     if "--version" in arguments:
-        sys.stdout.write(f"spotify_ml {__version__} (Hydra {version('hydra-core')})\n")
+        libraries = ", ".join(f"{name} {library_version(name)}" for name in _LIBRARIES)
+        sys.stdout.write(f"spotify_ml {__version__} (Hydra {library_version('hydra-core')}, {libraries})\n")
         return
     if {"--help", "-h"} & set(arguments) and "--hydra-help" not in arguments:
         sys.stdout.write(command_help(name, arguments))

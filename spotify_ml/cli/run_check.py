@@ -21,6 +21,7 @@ from spotify_ml.config.run import DaskEngineConfig, RunConfig
 from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.data.place import check_data
 from spotify_ml.utils.errors import ConfigError, Refused, hide_passwords_in_logs, without_passwords
+from spotify_ml.utils.version import distribution, library_version
 
 _EXTRAS = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "dask": ("dask", "distributed")}
 _STORAGES = ("sqlite:///", "postgresql", "journal:///")
@@ -147,6 +148,12 @@ def _check_libraries(config: RunConfig) -> None:
             raise ConfigError(
                 f"config: {key} needs {' and '.join(absent)}, which is not installed; add it with "
                 f"`pip install -e '.[{extra}]'`"
+            )
+    for key, device in config.flat().items():
+        if key.endswith(".device") and device != "cpu" and distribution("xgboost") != "xgboost":
+            raise ConfigError(
+                f"config: {key}={device}: XGBoost is installed without its parts for GPUs; replace it: `pip uninstall "
+                f"xgboost-cpu`, then `pip install xgboost=={library_version('xgboost')}`"
             )
     if isinstance(config.tune, OptunaConfig) and not config.tune.storage.startswith(_STORAGES):
         storage = without_passwords(config.tune.storage)

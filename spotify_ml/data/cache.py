@@ -9,7 +9,6 @@ import platform
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -17,7 +16,7 @@ from spotify_ml.config.run import CacheConfig, LocalCacheConfig
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import WORK, folder_beside, is_abandoned, is_in_use, staged, temporary_folder
 from spotify_ml.utils.paths import PACKAGE
-from spotify_ml.utils.version import LOADED_AT
+from spotify_ml.utils.version import LOADED_AT, library_version
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +190,8 @@ def _is_at_work(path: Path) -> bool:
 def code_digest() -> str:
     """Return a digest of the code of data and features, of the libraries it uses, and of Python."""
     code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in _sources()}
-    return _digest([code, {name: version(name) for name in _LIBRARIES}, platform.python_version(), platform.machine()])
+    libraries = {name: library_version(name) for name in _LIBRARIES}
+    return _digest([code, libraries, platform.python_version(), platform.machine()])
 
 
 def _sources() -> list[Path]:

@@ -2,10 +2,9 @@
 
 import hashlib
 import subprocess
-from importlib.metadata import version
 
 from spotify_ml.utils.paths import PACKAGE, PROJECT
-from spotify_ml.utils.version import __version__
+from spotify_ml.utils.version import __version__, distribution, library_version
 
 # The longest tag that every store takes.
 TAG_LENGTH = 5000
@@ -18,7 +17,7 @@ _EXTRAS = {"lightgbm", "catboost"}
 
 def library_versions() -> dict[str, str]:
     """Return the installed version of each library that every model depends on."""
-    return {name: version(name) for name in ("mlflow", *_SCORING)}
+    return {name: library_version(name) for name in ("mlflow", *_SCORING)}
 
 
 def model_requirements(families: set[str]) -> list[str]:
@@ -32,7 +31,7 @@ def model_requirements(families: set[str]) -> list[str]:
         The kinds of estimators that the model consists of, by their names in the group ``model``.
     """
     extras = sorted(_EXTRAS & families)
-    return [f"{name}=={version(name)}" for name in ("mlflow-skinny", *_SCORING, *extras)]
+    return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *_SCORING, *extras)]
 
 
 def code_digest() -> str:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,8 +19,7 @@ _UNBROKEN_CODE = (
     *(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging")),
     str(Path(__file__).with_name("streams.py")),
 )
-# What opens or closes something; where Python drops what is raised; and what XGBoost calls for rows: it frees memory
-# twice if that raises.
+# What opens, closes or removes something; and what XGBoost calls for rows: it frees memory twice if that raises.
 _UNBROKEN_FUNCTIONS = frozenset({"__enter__", "__exit__", "__del__", "_next_wrapper", "_reset_wrapper"})
 _UNBROKEN_FOR_S = 1.5
 _STUCK_AFTER_S = 3.0
@@ -83,6 +83,16 @@ def listen() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     Thread(target=_watch, args=(reading,), daemon=True).start()
+    before = sys.unraisablehook
+
+    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, Stopped):
+            _state.is_raised = False
+        else:
+            before(dropped)
+
+    # Python drops what is raised where nobody could catch it: in callbacks of weak references and of C code.
+    sys.unraisablehook = raise_again
     for number in heeded:
         signal.signal(number, _handle)
 

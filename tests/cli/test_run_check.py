@@ -174,3 +174,13 @@ def test_a_folder_is_discarded_if_nothing_is_in_it_but_hydra_s_own(files: dict[s
     assert folder.exists() == stays
     assert (tmp_path / "day").exists() == stays
     discard_if_empty(tmp_path / "none")
+
+
+def test_a_gpu_is_refused_where_xgboost_was_built_without(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_check, "distribution", lambda name: "xgboost-cpu")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", ["model.device=cuda"])
+    with pytest.raises(ConfigError, match=r"model\.device=cuda: XGBoost .*`pip install xgboost=="):
+        check_run(composed)
+    monkeypatch.setattr(run_check, "distribution", lambda name: name)
+    assert check_run(composed).model.device == "cuda"

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from spotify_ml.tracking.model import log_model
 from spotify_ml.tracking.training import train
 from spotify_ml.tracking.versions import code_digest
 from spotify_ml.utils.paths import CONF, PROJECT
+from spotify_ml.utils.version import library_version
 
 pytestmark = pytest.mark.slow
 
@@ -135,7 +135,7 @@ def test_tags_say_what_the_result_was_made_from(recorded: Recorded, sample: RawT
     for override in OVERRIDES:
         assert override in tags["hydra.overrides"].split()
     for library in ("mlflow", "xgboost", "scikit-learn", "pandas", "numpy", "skops"):
-        assert tags[f"version.{library}"] == version(library)
+        assert tags[f"version.{library}"] == library_version(library)
     assert tags["version.spotify_ml"] == __version__
     assert "error" not in tags
 

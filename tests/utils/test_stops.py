@@ -186,6 +186,34 @@ def test_a_stop_inside_the_exec_of_a_text_keeps_its_code(tmp_path: Path):
     assert (process.returncode, err) == (129, "stopped by SIGHUP\n")
 
 
+def test_a_stop_that_python_drops_is_raised_again(tmp_path: Path):
+    task = """
+        import weakref
+
+        class Thing:
+            pass
+
+        def removed(reference):
+            ready()
+            time.sleep(0.5)
+
+        thing = Thing()
+        reference = weakref.ref(thing, removed)
+        del thing
+        try:
+            time.sleep(100)
+        finally:
+            print("tidied")
+    """
+    process = _program(task, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=SOON_S)
+    assert (process.returncode, out, err) == (143, "tidied\n", "stopped by SIGTERM\n")
+    # Not by the end that comes after 4 seconds.
+    assert time.monotonic() - began < 3
+
+
 def test_a_stop_after_the_work_is_none(tmp_path: Path):
     task = """
         import atexit

@@ -8,7 +8,6 @@ from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.metadata import version
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from spotify_ml.config.run import DaskEngineConfig
 from spotify_ml.data.cache import code_digest
 from spotify_ml.utils.errors import ConfigError, EngineError, SpotifyMLError, without_passwords
 from spotify_ml.utils.stops import left_to_this_process
+from spotify_ml.utils.version import library_version
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def _check_workers(client: Any) -> None:
 
 def code_and_versions() -> dict[str, str]:
     """Return what decides the numbers of a task: a digest of this package's code, and the libraries' versions."""
-    return {"spotify_ml code": code_digest(), **{name: version(name) for name in _VERSIONS}}
+    return {"spotify_ml code": code_digest(), **{name: library_version(name) for name in _VERSIONS}}
 
 
 @contextmanager
