@@ -1,14 +1,10 @@
-"""What the notebooks need beside the commands: a configuration, a run, and tables that no command prints."""
+"""Tables and texts of the notebooks that no command prints."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig, TrackingConfig
 from spotify_ml.data.etl import add_derived_columns, clean
 from spotify_ml.data.outputs import feature_info
@@ -21,56 +17,11 @@ from spotify_ml.features.subsets import Subset
 from spotify_ml.reports.runs import compare_runs, run_report
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.run_reader import finished_runs, read_runs
-from spotify_ml.tracking.training import train
-from spotify_ml.utils.errors import ConfigError, without_passwords
-from spotify_ml.utils.paths import CONF, database_path, register_resolvers
+from spotify_ml.utils.errors import without_passwords
+from spotify_ml.utils.paths import database_path
 
 _SPLITS = ("recording", "album", "artist", "random")
 _COMPARED = 2
-
-
-def configure(*overrides: str) -> RunConfig:
-    """Return the configuration of a run as the command line composes it.
-
-    Parameters
-    ----------
-    *overrides : str
-        As they are typed after ``python -m spotify_ml.train``.
-
-    Raises
-    ------
-    ConfigError
-        If they are not valid together.
-    """
-    composed = _compose(overrides)
-    return validate(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
-
-
-def run(*overrides: str) -> Summary:
-    """Train and record as ``python -m spotify_ml.train`` does, into a new folder below ``outputs/runs/``.
-
-    Parameters
-    ----------
-    *overrides : str
-        As they are typed there.
-
-    Raises
-    ------
-    SpotifyMLError
-        As of `spotify_ml.train.train`, or if a study is asked for.
-    """
-    config = configure(*overrides)
-    if config.tune.name != "none":
-        raise ConfigError("a study is begun on the command line: python -m spotify_ml.train tune=optuna")
-    folder = Path(_compose(overrides).hydra.run.dir)
-    folder.mkdir(parents=True)
-    return train(config, folder, list(overrides))
-
-
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True)
 
 
 def figures(summary: Summary) -> list[str]:

@@ -11,7 +11,8 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from spotify_ml.notebook import comparison, configure, feature_table, latest_runs, run, split_table
+from spotify_ml import configure, run
+from spotify_ml.notebook import comparison, feature_table, latest_runs, split_table
 from spotify_ml.utils.errors import ConfigError, TrackingError
 from spotify_ml.utils.paths import PROJECT
 

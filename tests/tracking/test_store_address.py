@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import spotify_ml
-from spotify_ml import notebook
+from spotify_ml import configure
 from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking import store_address
 from spotify_ml.tracking.relocation import relocate
@@ -55,7 +55,7 @@ def test_what_is_typed_comes_before_the_environment_and_that_before_the_project_
 def test_an_empty_variable_names_no_store(value: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
     assert default_store() == OWN
-    assert notebook.configure().tracking.uri == OWN
+    assert configure().tracking.uri == OWN
 
 
 def test_the_project_s_own_store_is_so_under_every_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -1,0 +1,58 @@
+"""Runs from Python: a configuration as the command line composes it, and a run as the command records it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from spotify_ml.config.check import validate
+from spotify_ml.config.run import RunConfig
+from spotify_ml.reports.summary import Summary
+from spotify_ml.tracking.training import train
+from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import CONF, register_resolvers
+
+
+def configure(*overrides: str) -> RunConfig:
+    """Return the configuration of a run as the command line composes it.
+
+    Parameters
+    ----------
+    *overrides : str
+        As they are typed after ``python -m spotify_ml.train``.
+
+    Raises
+    ------
+    ConfigError
+        If they are not valid together.
+    """
+    composed = _compose(overrides)
+    return validate(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+
+
+def run(*overrides: str) -> Summary:
+    """Train and record as ``python -m spotify_ml.train`` does, into a new folder below ``outputs/runs/``.
+
+    Parameters
+    ----------
+    *overrides : str
+        As they are typed there.
+
+    Raises
+    ------
+    SpotifyMLError
+        As of `spotify_ml.train.train`, or if a study is asked for.
+    """
+    config = configure(*overrides)
+    if config.tune.name != "none":
+        raise ConfigError("a study is begun on the command line: python -m spotify_ml.train tune=optuna")
+    folder = Path(_compose(overrides).hydra.run.dir)
+    folder.mkdir(parents=True)
+    return train(config, folder, list(overrides))
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides), return_hydra_config=True)
