@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.csv_text import write_csv
+from spotify_ml.reports.summary import Summary
 from spotify_ml.tuning.objectives import Objective
+from spotify_ml.tuning.space import Values
 from spotify_ml.tuning.study import VALUES
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.paths import CONF
@@ -180,3 +183,41 @@ def write_outcome(folder: Path, study: Study, objectives: list[Objective], confi
 def silence_experimental_warnings() -> None:
     """Keep Optuna from warning of its own features that this package has chosen."""
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker saw of its study.
+
+    Attributes
+    ----------
+    name : str
+        The study's.
+    objective : float
+        The best value of the first metric.
+    counts : dict of str to int
+        Trials by state.
+    values : dict
+        What the best trial set.
+    summary : Summary or None
+        The refitted best; None where another worker does that, or did.
+    """
+
+    name: str
+    objective: float
+    counts: dict[str, int]
+    values: Values
+    summary: Summary | None
+
+    def as_text(self) -> str:
+        """Return the outcome as a short text."""
+        counts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if number)
+        lines = ["", f"study    {self.name}: {counts}", "best     " + "  ".join(map(_shown, self.values.items()))]
+        if self.summary is None:
+            lines.append("run      the best has been refitted and recorded already, or another worker is at it")
+        return "\n".join(lines)
+
+
+def _shown(item: tuple[str, object]) -> str:
+    key, value = item
+    return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"

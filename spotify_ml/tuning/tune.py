@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.sweep import ParentRun
 from spotify_ml.tracking.training import train
 from spotify_ml.tuning.objectives import Objective, read_objectives
-from spotify_ml.tuning.outcome import METRICS, best_trial, silence_experimental_warnings, write_outcome
+from spotify_ml.tuning.outcome import METRICS, Outcome, best_trial, silence_experimental_warnings, write_outcome
 from spotify_ml.tuning.space import (
     Parameter,
     Values,
@@ -54,44 +53,6 @@ _DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
 _THREADS = ("n_jobs", "thread_count")
 # So many failures in a row are no accident.
 _FAILURES = 5
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a worker saw of its study.
-
-    Attributes
-    ----------
-    name : str
-        The study's.
-    objective : float
-        The best value of the first metric.
-    counts : dict of str to int
-        Trials by state.
-    values : dict
-        What the best trial set.
-    summary : Summary or None
-        The refitted best; None where another worker does that, or did.
-    """
-
-    name: str
-    objective: float
-    counts: dict[str, int]
-    values: Values
-    summary: Summary | None
-
-    def as_text(self) -> str:
-        """Return the outcome as a short text."""
-        counts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if number)
-        lines = ["", f"study    {self.name}: {counts}", "best     " + "  ".join(map(_shown, self.values.items()))]
-        if self.summary is None:
-            lines.append("run      the best has been refitted and recorded already, or another worker is at it")
-        return "\n".join(lines)
-
-
-def _shown(item: tuple[str, object]) -> str:
-    key, value = item
-    return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
 
 
 def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRun | None = None) -> Outcome:
