@@ -124,7 +124,9 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
     n_scored = tally.n_rows - tally.n_bad
-    parts = [f"{n_scored:,} rows scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"]
+    parts = [
+        f"{n_scored:,} row{'s' * (n_scored != 1)} scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"
+    ]
     if tally.n_kept_files:
         parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
     if tally.passed_over:
@@ -135,9 +137,9 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"clipped: {by_column(tally.clipped)}")
     parts += tally.scales.advice().values()
     if tally.n_bad and config.on_error == "skip":
-        parts.append(f"{tally.n_bad:,} rows set aside in *.rejected.csv")
+        parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} set aside in *.rejected.csv")
     elif tally.n_bad:
-        parts.append(f"{tally.n_bad:,} rows without a prediction")
+        parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} without a prediction")
     return "; ".join(parts) + "\n"
 
 

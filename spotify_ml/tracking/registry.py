@@ -25,7 +25,7 @@ from spotify_ml.models.integrity import check_files
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.tracking.store_address import named
 from spotify_ml.tracking.versions import SUMS_TAG
-from spotify_ml.utils.errors import DataError, ModelError, SpotifyMLError, TrackingError, shown
+from spotify_ml.utils.errors import DataError, ModelError, SpotifyMLError, TrackingError, did_you_mean, shown
 from spotify_ml.utils.files import lasting_folder
 from spotify_ml.utils.paths import default_store
 
@@ -151,19 +151,21 @@ def find_version(client: MlflowClient, uri: str) -> Version:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
         hint = f"; give it to one: `{_PROMOTE}`" if alias == "champion" else ""
-        raise TrackingError(f"{uri} is not registered: {_there_is(client, name)}{hint}") from error
+        raise TrackingError(f"{uri} is not registered: {_there_is(client, name, alias)}{hint}") from error
     return Version(name, int(found.version), str(found.run_id), dict(found.tags))
 
 
-def _there_is(client: MlflowClient, name: str) -> str:
+def _there_is(client: MlflowClient, name: str, alias: str | None) -> str:
     try:
         model = client.get_registered_model(name)
     except MlflowException:
         names = sorted(each.name for each in client.search_registered_models())
-        return f"there is no model '{name}'; there are {', '.join(names)}" if names else "train one first"
+        missing = f"there is no model '{name}'{did_you_mean(name, names)}"
+        return f"{missing}; there are {', '.join(names)}" if names else "train one first"
     aliases = ", ".join(f"@{alias} (version {number})" for alias, number in sorted(model.aliases.items()))
     latest = max((int(each.version) for each in client.search_model_versions(f"name='{name}'")), default=0)
-    return f"'{name}' has versions up to {latest} and the aliases {aliases or '(none)'}"
+    nearest = did_you_mean(alias, model.aliases) if alias else ""
+    return f"'{name}' has versions up to {latest} and the aliases {aliases or '(none)'}{nearest}"
 
 
 def load_version(version: Version, tracking_uri: str | None = None) -> ScoringModel:

@@ -346,3 +346,10 @@ def test_the_signature_offers_every_keyword_of_the_prediction(store: Store):
     keywords = inspect.signature(PopularityModel.predict).parameters.values()
     defaults = {keyword.name: keyword.default for keyword in keywords if keyword.default is not keyword.empty}
     assert {param.name: param.default for param in (params or ())} == defaults
+
+
+def test_a_mistyped_alias_or_name_is_answered_with_the_nearest(store: Store):
+    with pytest.raises(TrackingError, match=r"\(did you mean 'champion'\?\)"):
+        spotify_ml.load_model(f"models:/{MODEL}@champoin", store.uri)
+    with pytest.raises(TrackingError, match=rf"no model 'spotify-populrity' \(did you mean '{MODEL}'\?\)"):
+        spotify_ml.load_model("models:/spotify-populrity@champion", store.uri)
