@@ -173,7 +173,7 @@ def faults_of_before() -> Iterator[str]:
             yield f"relocate: {done.stderr}"
         scored = ["input=rows.parquet", "output=again.parquet", "interval=0.8"]
         done = command("-m", "spotify_ml.predict", f"model=models:/{MODEL}/1", *scored, folder=folder)
-        if done.returncode:
+        if done.returncode or "Traceback" in done.stderr:
             yield f"the version of before does not score: {done.stderr}"
         else:
             before, now = (pd.read_parquet(folder / name) for name in ("scored.parquet", "again.parquet"))

@@ -124,9 +124,8 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
     n_scored = tally.n_rows - tally.n_bad
-    parts = [
-        f"{n_scored:,} row{'s' * (n_scored != 1)} scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"
-    ]
+    rows = f"{n_scored:,} row{'s' * (n_scored != 1)}"
+    parts = [f"{rows} scored by {uri} in {seconds:.2f} s ({tally.n_rows / seconds:,.0f} rows/s)"]
     if tally.n_kept_files:
         parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
     if tally.passed_over:

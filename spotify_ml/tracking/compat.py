@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
-
 
 def let_hydra_raise() -> None:
     """Let Hydra raise what a job raised, without printing what was typed before it.
@@ -11,10 +9,23 @@ def let_hydra_raise() -> None:
     Hydra 1.3 writes ``Error executing job with overrides: [...]`` to standard error, passwords and all, whatever the
     error is; it has no option for that. Can go when it has.
     """
+    from hydra.core.utils import JobReturn
+
     JobReturn.return_value = JobReturn.return_value.getter(_value_or_error)  # type: ignore[attr-defined,method-assign]
 
 
 def _value_or_error(result: Any) -> Any:
-    if result.status is JobStatus.FAILED:
+    if result.status.name == "FAILED":
         raise result._return_value
     return result._return_value
+
+
+def forget_loaded_model() -> None:
+    """Let MLflow forget the model that it has loaded last.
+
+    MLflow 3.17 keeps what code gave to ``set_model`` in a module. At the exit it may go after XGBoost has gone, whose
+    boosters then complain on standard error. Can go when MLflow keeps it no longer than the loading takes.
+    """
+    from mlflow.models import model
+
+    model.__mlflow_model__ = None

@@ -83,16 +83,8 @@ def listen() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     Thread(target=_watch, args=(reading,), daemon=True).start()
-    before = sys.unraisablehook
-
-    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
-        if issubclass(dropped.exc_type, Stopped):
-            _state.is_raised = False
-        else:
-            before(dropped)
-
     # Python drops what is raised where nobody could catch it: in callbacks of weak references and of C code.
-    sys.unraisablehook = raise_again
+    sys.unraisablehook = _raise_again
     for number in heeded:
         signal.signal(number, _handle)
 
@@ -131,6 +123,7 @@ def note(number: int) -> None:
 def finish() -> None:
     """Let a process that has done its work end undisturbed."""
     _state.is_raised = True
+    sys.unraisablehook = sys.__unraisablehook__
 
 
 @contextmanager
@@ -195,6 +188,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if not _state.is_raised and not _state.n_deferred and not _is_unbroken(frame):
         _state.is_raised = True
         raise Stopped
+
+
+def _raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+    if issubclass(dropped.exc_type, Stopped):
+        _state.is_raised = False
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _is_second() -> bool:

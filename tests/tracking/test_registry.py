@@ -34,6 +34,7 @@ from spotify_ml.tracking.registry import ScoringModel
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import DataError, ModelError, TrackingError
 from spotify_ml.utils.paths import CONF, PROJECT
+from spotify_ml.utils.version import distribution
 from tests.tracking.conftest import CHAMPION, MODEL, Store
 
 
@@ -310,7 +311,16 @@ def test_a_version_without_hashes_loads_with_a_warning(store: Store, caplog: pyt
 def test_requirements_are_pinned_and_few(store: Store):
     lines = (store.model / "requirements.txt").read_text(encoding="utf-8").split()
     required = {(each := Requirement(line)).name: str(each.specifier) for line in lines}
-    libraries = {"mlflow-skinny", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost"}
+    libraries = {
+        "mlflow-skinny",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "scikit-learn",
+        "scipy",
+        "skops",
+        distribution("xgboost"),
+    }
     assert set(required) == libraries
     assert all(specifier.startswith("==") for specifier in required.values())
 
