@@ -67,9 +67,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@# Both builds of XGBoost have the same files: one of them must go before the other comes.
-	@if $(BIN)/python -m pip show -qq xgboost 2>/dev/null; then \
-		$(BIN)/python -m pip uninstall --quiet --yes xgboost nvidia-nccl-cu12 2>/dev/null; fi
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
