@@ -1,0 +1,220 @@
+"""The generated tables of the reference: configuration, commands and targets, as Markdown that pages include."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spotify_ml import command_config
+from spotify_ml.command_help import _with_base as read_choice
+from spotify_ml.config import RunConfig
+from spotify_ml.errors import ConfigError
+from spotify_ml.files import staged
+from spotify_ml.paths import CONF, PROJECT
+
+SCHEMAS = {
+    "train": RunConfig,
+    "predict": command_config.PredictConfig,
+    "serve": command_config.ServeConfig,
+    "promote": command_config.PromoteConfig,
+    "compare": command_config.CompareConfig,
+    "profile": command_config.ProfileConfig,
+    "relocate": command_config.RelocateConfig,
+}
+# What these files set are keys of other groups, which have their comments there.
+_OF_OTHERS = ("experiment", "tune/space")
+_BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
+_LENGTHS = {"minLength": "{} or more characters", "maxLength": "at most {} characters"}
+_ITEMS = {"minItems": "{} or more", "maxItems": "at most {}", "minProperties": "{} or more"}
+_TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "`true`, `false`",
+    "null": "`null`",
+}
+
+
+def write_reference(folder: Path) -> None:
+    """Write what the pages of the reference include.
+
+    Parameters
+    ----------
+    folder : Path
+        For the files; pages name them by ``--8<--``.
+
+    Raises
+    ------
+    ConfigError
+        If a key of ``conf/`` has no comment. Nothing is written then.
+    """
+    texts = {
+        "configuration.md": "\n".join(configuration()),
+        "commands.md": "\n".join(commands()),
+        "targets.md": "\n".join(targets()),
+    }
+    for name, text in texts.items():
+        with staged(folder / name) as file:
+            file.write_text(text + "\n", encoding="utf-8")
+
+
+def configuration() -> Iterator[str]:
+    """Yield the lines of all keys: of each command, then of each group of choices."""
+    lacking: list[str] = []
+    lines = ["## Keys of each command", ""]
+    for command, schema in SCHEMAS.items():
+        section = read_choice(CONF / f"{command}.yaml")
+        tree = _Schema(schema.model_json_schema())
+        comments = _comments_of_groups(section.groups)
+        rows = []
+        for key in section.keys:
+            comment = key.comment or comments.get(key.key, "")
+            lacking += [] if comment else [f"conf/{command}.yaml: {key.key}"]
+            rows.append((key.key, tree.at(key.key.split(".")), key.value, comment))
+        lines += [f"### {command}", "", section.purpose, ""]
+        groups = [f"[`{each.key}`](#{_slug(each.key)})" for each in section.groups]
+        lines += [f"Groups: {', '.join(groups)}.", ""] if groups else []
+        lines += [*_table(rows), ""]
+    lines += ["## Groups and their choices", ""]
+    for group in sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()):
+        lines += [f"### {group}", "", *_choices(group, lacking)]
+    if lacking:
+        raise ConfigError(
+            f"{len(lacking)} keys have no comment, from which --help and the reference are made; "
+            f"write one behind each ('# …'): {'; '.join(lacking)}"
+        )
+    yield from lines
+
+
+def _choices(group: str, lacking: list[str]) -> Iterator[str]:
+    command = "promote" if group == "gate" else "train"
+    tree = _Schema(SCHEMAS[command].model_json_schema())
+    for path in sorted((CONF / group).glob("*.yaml")):
+        section = read_choice(path)
+        yield from (f"#### {group}={path.stem}", "")
+        yield from ([section.purpose, ""] if section.purpose else [])
+        rows = []
+        for key in section.keys:
+            if key.key == "name":
+                continue
+            if group in _OF_OTHERS:
+                rows.append((key.key, None, key.value, key.comment or "as in its own group"))
+                continue
+            lacking += [] if key.comment else [f"conf/{group}/{path.name}: {key.key}"]
+            place = tree.choice(group.split("/"), path.stem)
+            full = f"{group.replace('/', '.')}.{key.key}"
+            rows.append((full, place.at(key.key.split(".")), key.value, key.comment))
+        members = [each.key.partition("@") for each in section.groups if "@" in each.key]
+        for base, _, place_name in members:
+            prefix = f"{group}.{place_name}"
+            yield from (f"`{prefix}.…`: the keys of [`{group}={base}`](#{_slug(f'{group}={base}')}).", "")
+        yield from [*_table(rows), ""] if rows else []
+
+
+def _comments_of_groups(groups: list[Any]) -> dict[str, str]:
+    """Return the comments of the keys of the default choices: a command may set such a key itself."""
+    found = {}
+    for group in groups:
+        path = CONF / group.key / f"{group.value}.yaml"
+        for key in read_choice(path).keys if path.is_file() else []:
+            found[f"{group.key}.{key.key}"] = key.comment
+    return found
+
+
+class _Schema:
+    """A place in a JSON schema."""
+
+    def __init__(self, root: Mapping[str, Any], node: Mapping[str, Any] | None = None) -> None:
+        self._root = root
+        self._node = root if node is None else node
+
+    def at(self, keys: list[str]) -> "_Schema":
+        """Return the place below some keys."""
+        place = self
+        for key in keys:
+            alternatives = [each._node for each in place.alternatives() if key in each._node.get("properties", {})]
+            place = _Schema(self._root, alternatives[0]["properties"][key])
+        return place
+
+    def choice(self, keys: list[str], name: str) -> "_Schema":
+        """Return the alternative of a group that a choice has the name of."""
+        for each in self.at(keys).alternatives():
+            named = each._node.get("properties", {}).get("name")
+            if "properties" in each._node and (named is None or name in [named.get("const"), *named.get("enum", [])]):
+                return each
+        raise ConfigError(f"{'/'.join(keys)}={name}: the schema knows no such choice")
+
+    def alternatives(self) -> Iterator["_Schema"]:
+        """Yield what may stand here, with references followed."""
+        node = self._node
+        if "$ref" in node:
+            name = node["$ref"].rpartition("/")[2]
+            yield from _Schema(self._root, self._root["$defs"][name]).alternatives()
+        elif below := node.get("oneOf", node.get("anyOf")):
+            for each in below:
+                yield from _Schema(self._root, each).alternatives()
+        else:
+            yield self
+
+    def told(self) -> str:
+        """Return type and range in words."""
+        return "; or ".join(dict.fromkeys(each._told() for each in self.alternatives()))
+
+    def _told(self) -> str:
+        node = self._node
+        if "const" in node or "enum" in node:
+            return ", ".join(f"`{each}`" for each in node.get("enum", [node.get("const")]))
+        if node.get("type") == "array":
+            ranges = _ranges(node, _ITEMS)
+            return f"list of: {_Schema(self._root, node['items']).told()}{f' ({ranges})' if ranges else ''}"
+        if node.get("type") == "object":
+            return "mapping"
+        ranges = _ranges(node, {**_BOUNDS, **_LENGTHS})
+        pattern = f"`{node['pattern']}`" if "pattern" in node else ""
+        detail = ", ".join(filter(None, [ranges, pattern]))
+        return _TYPES[node["type"]] + (f", {detail}" if detail else "")
+
+
+def _ranges(node: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    # "1 or more characters" is what every text has that is required.
+    return ", ".join(
+        text.format(f"{node[key]:,}")
+        for key, text in words.items()
+        if key in node and (key, node[key]) != ("minLength", 1)
+    )
+
+
+def _table(rows: list[tuple[str, _Schema | None, str, str]]) -> Iterator[str]:
+    yield from ("| key | type and range | default | meaning |", "|---|---|---|---|")
+    for key, place, default, comment in rows:
+        kind = "" if place is None else place.told()
+        cells = [f"`{key}`", kind, "required" if default == "???" else f"`{default}`", _text(comment)]
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _text(comment: str) -> str:
+    """Return a comment as Markdown that shows it as it is."""
+    return re.sub(r"([*_<>\[\]])", r"\\\1", comment)
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w-]", "", heading.lower())
+
+
+def commands() -> Iterator[str]:
+    """Yield the lines of all commands: what each does, how it is started, and examples of it."""
+    for command in SCHEMAS:
+        path = CONF / f"{command}.yaml"
+        header = re.search(r"header: \|\n((?: +.*\n|\n)+?)(?=  \w|\Z)", path.read_text(encoding="utf-8"))
+        if header is None:
+            raise ConfigError(f"conf/{command}.yaml: hydra.help.header has no examples")
+        examples = [line.strip() for line in header[1].splitlines() if line.strip().startswith("python")]
+        yield from (f"### {command}", "", read_choice(path).purpose, "", "```console", *examples, "```", "")
+        yield from (f"[Keys](configuration.md#{command})", "")
+
+
+def targets() -> Iterator[str]:
+    """Yield the table of the Makefile's targets."""
+    yield from ("| target | what it does |", "|---|---|")
+    for name, text in re.findall(r"^([a-z-]+):.*?## (.*)$", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.M):
+        yield f"| `make {name}` | {text} |"
