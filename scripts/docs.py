@@ -29,6 +29,7 @@ GENERATED, SITE = PROJECT / "build" / "docs", PROJECT / "build" / "site"
 # What a browser fetches by itself, by tag and attribute; of a link only some kinds.
 _FETCHED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("video", "src"), ("audio", "src")}
 _FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
+_TRACE = re.compile(r"^(Traceback|During handling|The above exception| +File ).*\n(    .*\n)*", re.MULTILINE)
 _CSS_FETCH = re.compile(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", re.IGNORECASE)
 
 
@@ -103,7 +104,9 @@ def build() -> int:
     """Build and check the site, and return an exit code."""
     built = _zensical("build", "--strict", "--clean", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if built.returncode:
-        sys.stderr.write(built.stdout.partition("Traceback")[0] + "error: the site is not built\n")
+        # Of a traceback only the errors are of interest; colours are drawn whatever reads them.
+        lines = re.sub(_TRACE, "", re.sub(r"\x1b\[[\d;]*m", "", built.stdout))
+        sys.stderr.write(f"{lines.strip()}\nerror: the site is not built\n")
         return 1
     found = list(faults(SITE))
     if found:

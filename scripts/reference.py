@@ -70,7 +70,7 @@ def configuration() -> Iterator[str]:
         for key in section.keys:
             comment = key.comment or comments.get(key.key, "")
             lacking += [] if comment else [f"conf/{command}.yaml: {key.key}"]
-            rows.append((key.key, tree.at(key.key.split(".")), key.value, comment))
+            rows.append((key.key, tree.at(key.key), key.value, comment))
         lines += [f"### {command}", "", section.purpose, ""]
         groups = [f"[`{each.key}`](#{_slug(each.key)})" for each in section.groups]
         lines += [f"Groups: {', '.join(groups)}.", ""] if groups else []
@@ -101,9 +101,9 @@ def _choices(group: str, lacking: list[str]) -> Iterator[str]:
                 rows.append((key.key, None, key.value, key.comment or "as in its own group"))
                 continue
             lacking += [] if key.comment else [f"conf/{group}/{path.name}: {key.key}"]
-            place = tree.choice(group.split("/"), path.stem)
+            place = tree.choice(group, path.stem)
             full = f"{group.replace('/', '.')}.{key.key}"
-            rows.append((full, place.at(key.key.split(".")), key.value, key.comment))
+            rows.append((full, place.at(key.key, full), key.value, key.comment))
         members = [each.key.partition("@") for each in section.groups if "@" in each.key]
         for base, _, place_name in members:
             prefix = f"{group}.{place_name}"
@@ -128,21 +128,25 @@ class _Schema:
         self._root = root
         self._node = root if node is None else node
 
-    def at(self, keys: list[str]) -> "_Schema":
-        """Return the place below some keys."""
+    def at(self, dotted: str, full: str = "") -> "_Schema":
+        """Return the place of a key below this one; `full` is its name in errors."""
         place = self
-        for key in keys:
-            alternatives = [each._node for each in place.alternatives() if key in each._node.get("properties", {})]
-            place = _Schema(self._root, alternatives[0]["properties"][key])
+        for key in dotted.split("."):
+            below = [
+                each._node["properties"] for each in place.alternatives() if key in each._node.get("properties", {})
+            ]
+            if not below:
+                raise ConfigError(f"{full or dotted}: the schema knows no such key; remove it, or add it there")
+            place = _Schema(self._root, below[0][key])
         return place
 
-    def choice(self, keys: list[str], name: str) -> "_Schema":
+    def choice(self, group: str, name: str) -> "_Schema":
         """Return the alternative of a group that a choice has the name of."""
-        for each in self.at(keys).alternatives():
+        for each in self.at(group.replace("/", ".")).alternatives():
             named = each._node.get("properties", {}).get("name")
             if "properties" in each._node and (named is None or name in [named.get("const"), *named.get("enum", [])]):
                 return each
-        raise ConfigError(f"{'/'.join(keys)}={name}: the schema knows no such choice")
+        raise ConfigError(f"{group}={name}: the schema knows no such choice; remove it, or add it there")
 
     def alternatives(self) -> Iterator["_Schema"]:
         """Yield what may stand here, with references followed."""

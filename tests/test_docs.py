@@ -122,6 +122,10 @@ def _appended(text: str) -> Any:
     return lambda path: path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
+def _without(pattern: str) -> Any:
+    return lambda path: path.write_text(re.sub(pattern, "", path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "message"),
@@ -132,8 +136,9 @@ def _appended(text: str) -> Any:
         ("docs/index.md", _appended("\n<a href='no-such-file.txt'>it</a>\n"), "broken link no-such-file.txt"),
         ("docs/index.md", _appended("\n--8<-- 'no-such-table.md'\n"), "no-such-table.md"),
         ("docs/reference/python.md", _appended("\n::: spotify_ml.no_such_function\n"), "no_such_function"),
-        ("conf/predict.yaml", _appended("\nnew_key: 5\n"), "conf/predict.yaml: new_key"),
-        ("conf/model/linear.yaml", _appended("new_key: 5\n"), "conf/model/linear.yaml: new_key"),
+        ("conf/serve.yaml", _without(r" +# the port.*"), "conf/serve.yaml: port"),
+        ("conf/model/linear.yaml", _without(r" +# L2 penalty.*"), "conf/model/linear.yaml: alpha"),
+        ("conf/model/linear.yaml", _appended("beta: 5  # new\n"), "model.beta: the schema knows no such key"),
     ],
 )
 def test_what_is_wrong_ends_the_build_with_its_name(site: Path, checkout: Path, name: str, change: Any, message: str):
