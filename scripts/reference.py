@@ -1,7 +1,7 @@
 """The generated tables of the reference: configuration, commands and targets, as Markdown that pages include."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ _TYPES = {
 }
 
 
+# A key, its place in the schema, its default and its comment.
+_Row = tuple[str, "_Schema | None", str, str]
+
+
 def write_reference(folder: Path) -> None:
     """Write what the pages of the reference include.
 
@@ -62,22 +66,13 @@ def configuration() -> Iterator[str]:
     """Yield the lines of all keys: of each command, then of each group of choices."""
     lacking: list[str] = []
     lines = ["## Keys of each command", ""]
-    for command, schema in SCHEMAS.items():
-        section = read_choice(CONF / f"{command}.yaml")
-        tree = _Schema(schema.model_json_schema())
-        comments = _comments_of_groups(section.groups)
-        rows = []
-        for key in section.keys:
-            comment = key.comment or comments.get(key.key, "")
-            lacking += [] if comment else [f"conf/{command}.yaml: {key.key}"]
-            rows.append((key.key, tree.at(key.key), key.value, comment))
-        lines += [f"### {command}", "", section.purpose, ""]
-        groups = [f"[`{each.key}`](#{_slug(each.key)})" for each in section.groups]
-        lines += [f"Groups: {', '.join(groups)}.", ""] if groups else []
-        lines += [*_table(rows), ""]
+    for command in SCHEMAS:
+        lines += _command_keys(command, lacking)
     lines += ["## Groups and their choices", ""]
     for group in sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()):
-        lines += [f"### {group}", "", *_choices(group, lacking)]
+        lines += [f"### {group}", ""]
+        for path in sorted((CONF / group).glob("*.yaml")):
+            lines += _choice(group, path, lacking)
     if lacking:
         raise ConfigError(
             f"{len(lacking)} keys have no comment, from which --help and the reference are made; "
@@ -86,29 +81,36 @@ def configuration() -> Iterator[str]:
     yield from lines
 
 
-def _choices(group: str, lacking: list[str]) -> Iterator[str]:
-    command = "promote" if group == "gate" else "train"
-    tree = _Schema(SCHEMAS[command].model_json_schema())
-    for path in sorted((CONF / group).glob("*.yaml")):
-        section = read_choice(path)
-        yield from (f"#### {group}={path.stem}", "")
-        yield from ([section.purpose, ""] if section.purpose else [])
-        rows = []
-        for key in section.keys:
-            if key.key == "name":
-                continue
-            if group in _OF_OTHERS:
-                rows.append((key.key, None, key.value, key.comment or "as in its own group"))
-                continue
-            lacking += [] if key.comment else [f"conf/{group}/{path.name}: {key.key}"]
-            place = tree.choice(group, path.stem)
-            full = f"{group.replace('/', '.')}.{key.key}"
-            rows.append((full, place.at(key.key, full), key.value, key.comment))
-        members = [each.key.partition("@") for each in section.groups if "@" in each.key]
-        for base, _, place_name in members:
-            prefix = f"{group}.{place_name}"
-            yield from (f"`{prefix}.…`: the keys of [`{group}={base}`](#{_slug(f'{group}={base}')}).", "")
-        yield from [*_table(rows), ""] if rows else []
+def _command_keys(command: str, lacking: list[str]) -> Iterator[str]:
+    section, tree = read_choice(CONF / f"{command}.yaml"), _Schema(SCHEMAS[command].model_json_schema())
+    comments = _comments_of_groups(section.groups)
+    rows = [(key.key, tree.at(key.key), key.value, key.comment or comments.get(key.key, "")) for key in section.keys]
+    lacking += [f"conf/{command}.yaml: {key}" for key, _, _, comment in rows if not comment]
+    yield from (f"### {command}", "", section.purpose, "")
+    if section.groups:
+        yield from (f"Groups: {', '.join(f'[`{each.key}`](#{_slug(each.key)})' for each in section.groups)}.", "")
+    yield from (*_table(rows), "")
+
+
+def _choice(group: str, path: Path, lacking: list[str]) -> Iterator[str]:
+    section = read_choice(path)
+    yield from (f"#### {group}={path.stem}", "")
+    if section.purpose:
+        yield from (section.purpose, "")
+    keys = [key for key in section.keys if key.key != "name"]
+    if group in _OF_OTHERS:
+        rows: list[_Row] = [(key.key, None, key.value, key.comment or "as in its own group") for key in keys]
+    else:
+        lacking += [f"conf/{group}/{path.name}: {key.key}" for key in keys if not key.comment]
+        tree = _Schema(SCHEMAS["promote" if group == "gate" else "train"].model_json_schema())
+        place, package = tree.choice(group, path.stem), group.replace("/", ".")
+        full = [f"{package}.{key.key}" for key in keys]
+        rows = [(name, place.at(key.key, name), key.value, key.comment) for key, name in zip(keys, full, strict=True)]
+    for base, _, member in (each.key.partition("@") for each in section.groups if "@" in each.key):
+        link = f"[`{group}={base}`](#{_slug(f'{group}={base}')})"
+        yield from (f"`{group}.{member}.…`: the keys of {link}.", "")
+    if rows:
+        yield from (*_table(rows), "")
 
 
 def _comments_of_groups(groups: list[Any]) -> dict[str, str]:
@@ -188,7 +190,7 @@ def _ranges(node: Mapping[str, Any], words: Mapping[str, str]) -> str:
     )
 
 
-def _table(rows: list[tuple[str, _Schema | None, str, str]]) -> Iterator[str]:
+def _table(rows: Sequence[_Row]) -> Iterator[str]:
     yield from ("| key | type and range | default | meaning |", "|---|---|---|---|")
     for key, place, default, comment in rows:
         kind = "" if place is None else place.told()
