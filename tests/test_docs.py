@@ -128,20 +128,28 @@ def _without(pattern: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("name", "change", "messages"),
     [
-        ("docs/index.md", _appended("\n[there](no-such-page.md)\n"), "page does not exist"),
-        ("docs/index.md", _appended("\n[there](glossary.md#no-such-word)\n"), "anchor does not exist"),
-        ("docs/index.md", _appended("\n![it](https://example.org/it.png)\n"), "fetches https://example.org/it.png"),
-        ("docs/index.md", _appended("\n<a href='no-such-file.txt'>it</a>\n"), "broken link no-such-file.txt"),
-        ("docs/index.md", _appended("\n--8<-- 'no-such-table.md'\n"), "no-such-table.md"),
-        ("docs/reference/python.md", _appended("\n::: spotify_ml.no_such_function\n"), "no_such_function"),
-        ("conf/serve.yaml", _without(r" +# the port.*"), "conf/serve.yaml: port"),
-        ("conf/model/linear.yaml", _without(r" +# L2 penalty.*"), "conf/model/linear.yaml: alpha"),
-        ("conf/model/linear.yaml", _appended("beta: 5  # new\n"), "model.beta: the schema knows no such key"),
+        (
+            "docs/index.md",
+            _appended("\n[there](no-such-page.md), [there](glossary.md#no-such-word)\n"),
+            ["page does not exist", "anchor does not exist"],
+        ),
+        (
+            "docs/index.md",
+            _appended("\n![it](https://example.org/it.png) <a href='no-such-file.txt'>it</a>\n"),
+            ["fetches https://example.org/it.png", "broken link no-such-file.txt"],
+        ),
+        ("docs/index.md", _appended("\n--8<-- 'no-such-table.md'\n"), ["no-such-table.md"]),
+        ("docs/reference/python.md", _appended("\n::: spotify_ml.no_such_function\n"), ["no_such_function"]),
+        ("conf/serve.yaml", _without(r" +# the port.*"), ["conf/serve.yaml: port"]),
+        ("conf/model/linear.yaml", _without(r" +# L2 penalty.*"), ["conf/model/linear.yaml: alpha"]),
+        ("conf/model/linear.yaml", _appended("beta: 5  # new\n"), ["model.beta: the schema knows no such key"]),
     ],
 )
-def test_what_is_wrong_ends_the_build_with_its_name(site: Path, checkout: Path, name: str, change: Any, message: str):
+def test_what_is_wrong_ends_the_build_with_its_name(
+    site: Path, checkout: Path, name: str, change: Any, messages: list[str]
+):
     before = (checkout / name).read_bytes()
     try:
         change(checkout / name)
@@ -149,7 +157,7 @@ def test_what_is_wrong_ends_the_build_with_its_name(site: Path, checkout: Path, 
     finally:
         (checkout / name).write_bytes(before)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert message in done.stderr
+    assert [message for message in messages if message not in done.stderr] == []
 
 
 @pytest.mark.slow
