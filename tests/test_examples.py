@@ -51,11 +51,13 @@ CHEAP = {
 _TRAIN = "python -m spotify_ml.train"
 _STUDY = f"{_TRAIN} tune=optuna data=full tune.study_name=night"
 _SWEEP = f"{_TRAIN} -m model.max_depth=4,6,8 split=recording,artist"
+_LARGE = f"{_TRAIN} data=file data.path=outputs/tracks.csv matrices=external cache.folder=outputs/large cache.max_gb=50"
 _OVERRIDES = f"{_TRAIN} split=artist features=audio model.max_depth=6 seed=7"
 COMPOSED = {
     f"{_TRAIN} features=audio": _OVERRIDES,
     f"{_TRAIN} model.max_depth=6": _OVERRIDES,
     f"{_TRAIN} data=full": _OVERRIDES,
+    f"{_TRAIN} data=file data.path=outputs/tracks.csv": _LARGE,
     f"{_TRAIN} cache=off": _OVERRIDES,
     f"{_TRAIN} data=full cache=off": _OVERRIDES,
     f"{_TRAIN} tune=optuna tune.space.model.max_depth='{{low: 3, high: 12}}' '~tune.space.model.gamma'": _STUDY,
