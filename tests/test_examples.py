@@ -39,18 +39,18 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 # Appended to commands of a module where the word was typed ("": always), so that they take a second.
 CHEAP = {
     "spotify_ml.train": [
-        ("", ["model.n_estimators=30", "model.n_jobs=1"]),
+        ("", ["model.n_estimators=20", "model.n_jobs=1"]),
         ("tune=optuna", ["tune.n_trials=2", "baselines=quick", "model.n_estimators=10"]),
+        ("cv=3", ["cv=2"]),
         ("-m", ["baselines=quick", "features=audio", "model.n_estimators=5"]),
-        ("model.max_depth=4,6,8", ["model.max_depth=4,6", "split=recording"]),
-        ("seed=42,43,44", ["seed=42", "split=recording"]),
+        ("seed=42,43,44", ["seed=42", "split=recording", "model.max_depth=3,4"]),
     ],
 }
 
 # Of these only the configuration is composed and checked: the command beside each takes the same way with other values.
 _TRAIN = "python -m spotify_ml.train"
 _STUDY = f"{_TRAIN} tune=optuna data=full tune.study_name=night"
-_SWEEP = f"{_TRAIN} -m model.max_depth=4,6,8 split=recording,artist"
+_SWEEP = 'make evaluate ARGS="data=full seed=42,43,44"'
 _LARGE = f"{_TRAIN} data=file data.path=outputs/tracks.csv matrices=external cache.folder=outputs/large cache.max_gb=50"
 _OVERRIDES = f"{_TRAIN} split=artist features=audio model.max_depth=6 seed=7"
 COMPOSED = {
@@ -65,6 +65,7 @@ COMPOSED = {
     f"{_TRAIN} tune=optuna tune.study_name=noon tune.storage=sqlite:///mlruns/optuna.db": _STUDY,
     f"{_TRAIN} tune=optuna data=full tune.n_trials=40 tune.study_name=all tune/pruner=none": _STUDY,
     f"{_TRAIN} tune=optuna data=full tune.n_trials=40 tune.study_name=pruned": _STUDY,
+    f"{_TRAIN} -m model.max_depth=4,6,8 split=recording,artist": _SWEEP,
     f"{_TRAIN} -m data=full split=recording,album,artist baselines=quick": _SWEEP,
     f"{_TRAIN} -m data=full split=recording,album,artist baselines=quick experiment=tuned": _SWEEP,
 }
@@ -99,6 +100,10 @@ NOT_RUN = {
     "python -m tests.mutations --seeds 1,2,3 --cases 1024": (
         "takes minutes",
         "tests/test_mutations.py::test_mutated_inputs_are_read_rightly_or_refused",
+    ),
+    "python scripts/profile.py data=file data.path=outputs/tracks.csv output=outputs/mine.html": (
+        "does as `make profile` does",
+        "tests/scripts/test_profile.py::test_page_of_any_file_needs_no_other",
     ),
     "make ui": ("runs on, and is MLflow alone", "Makefile"),
     "make notebooks": (
