@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-slow lint format profile notebooks ui promote serve relocate data clean
+.PHONY: help setup train evaluate test test-slow lint format profile notebooks docs docs-serve ui promote serve relocate data clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ notebooks: $(VENV)/installed-notebooks  ## run the notebooks, which record two r
 		--HTMLExporter.mathjax_url= --HTMLExporter.mermaid_js_url= --HTMLExporter.require_js_url= \
 		--output-dir outputs/notebooks notebooks/*.ipynb
 
+docs: $(VENV)/installed-docs  ## build the documentation site: build/site/index.html
+	@$(BIN)/python scripts/docs.py
+
+docs-serve: $(VENV)/installed-docs  ## look at the documentation at http://127.0.0.1:8000 while you write it
+	@$(BIN)/python scripts/docs.py --serve
+
 ui: $(VENV)/installed  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db $(ARGS)
 
@@ -76,4 +82,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(VENV)/installed-notebooks: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[notebooks]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@

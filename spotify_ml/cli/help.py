@@ -28,7 +28,7 @@ A value with blanks, commas, brackets or equals signs is quoted twice: '{key}="a
 
 
 @dataclass
-class _Entry:
+class Entry:
     """A line of a YAML file: a key, or a group of the defaults list; its value as it stands there, and its comment."""
 
     key: str
@@ -37,12 +37,12 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """A file of ``conf/``: what it is for, its groups and its keys."""
 
     purpose: str
-    groups: list[_Entry]
-    keys: list[_Entry]
+    groups: list[Entry]
+    keys: list[Entry]
 
 
 def command_help(command: str, arguments: list[str]) -> str:
@@ -75,7 +75,7 @@ def command_help(command: str, arguments: list[str]) -> str:
     return "\n\n".join([*parts, _FOOTER.format(hint=hint, key=example)])
 
 
-def _other(group: _Entry) -> str:
+def _other(group: Entry) -> str:
     others = (path.stem for path in sorted((CONF / group.key).glob("*.yaml")) if path.stem != group.value)
     return next((f"{group.key}={other}" for other in others), "")
 
@@ -88,7 +88,7 @@ class _Choices:
     own: set[str]
     said: list[str] = field(default_factory=list)
 
-    def explain(self, folder: Path, package: str, choice: str) -> Iterator[_Entry]:
+    def explain(self, folder: Path, package: str, choice: str) -> Iterator[Entry]:
         """Say the keys of a choice, and yield the groups below it."""
         group = folder.relative_to(CONF).as_posix()
         path = folder / f"{choice}.yaml"
@@ -97,9 +97,9 @@ class _Choices:
             raise ConfigError(
                 f"{group}={choice}: no such choice{did_you_mean(choice, choices)}; there are: {', '.join(choices)}"
             )
-        section = _with_base(path)
+        section = with_base(path)
         prefix = package.replace("/", ".")
-        keys = [_Entry(f"{prefix}.{key.key}", key.value, key.comment) for key in section.keys if key.key != "name"]
+        keys = [Entry(f"{prefix}.{key.key}", key.value, key.comment) for key in section.keys if key.key != "name"]
         keys = [key for key in keys if key.key not in self.own]
         if keys:
             title = textwrap.fill(f"{group}={choice}: {section.purpose}", _WIDTH)
@@ -111,27 +111,27 @@ class _Choices:
             elif not below.value.startswith("$"):
                 name = f"{group}/{base}"
                 chosen = self.typed.get(name, below.value)
-                yield _Entry(name, chosen, below.comment)
+                yield Entry(name, chosen, below.comment)
                 yield from self.explain(folder / base, name, chosen)
 
 
-def _with_base(path: Path) -> _Section:
+def with_base(path: Path) -> Section:
     """Read a choice, and the one of the same group that it stands on, whose keys it has with values of its own."""
     section = _read(path)
     is_base = {entry.key: not entry.value and "@" not in entry.key for entry in section.groups}
-    keys = {key.key: key for base in is_base if is_base[base] for key in _with_base(path.with_stem(base)).keys}
+    keys = {key.key: key for base in is_base if is_base[base] for key in with_base(path.with_stem(base)).keys}
     for key in section.keys:
-        keys[key.key] = _Entry(key.key, key.value, key.comment or (keys[key.key].comment if key.key in keys else ""))
-    return _Section(section.purpose, [entry for entry in section.groups if not is_base[entry.key]], [*keys.values()])
+        keys[key.key] = Entry(key.key, key.value, key.comment or (keys[key.key].comment if key.key in keys else ""))
+    return Section(section.purpose, [entry for entry in section.groups if not is_base[entry.key]], [*keys.values()])
 
 
-def _read(path: Path) -> _Section:
+def _read(path: Path) -> Section:
     """Read the lines of a YAML file with their comments, which no YAML library keeps."""
     purpose: list[str] = []
-    groups: list[_Entry] = []
-    keys: list[_Entry] = []
+    groups: list[Entry] = []
+    keys: list[Entry] = []
     parents: list[tuple[int, str]] = []
-    last: _Entry | None = None
+    last: Entry | None = None
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             purpose += [line.removeprefix("#").strip()] if not (groups or keys) else []
@@ -150,21 +150,21 @@ def _read(path: Path) -> _Section:
         in_defaults = bool(parents) and parents[0][1] == "defaults"
         key = found["key"] if in_defaults else ".".join([*(key for _, key in parents), found["key"]])
         value = (found["value"] or "").strip()
-        last = _Entry(key, value, (found["comment"] or "").strip())
+        last = Entry(key, value, (found["comment"] or "").strip())
         if in_defaults:
             groups.append(last)
         elif value:
             keys.append(last)
         else:
             parents.append((indent, found["key"]))
-    return _Section(" ".join(purpose), groups, keys)
+    return Section(" ".join(purpose), groups, keys)
 
 
-def _table(entries: list[_Entry]) -> str:
+def _table(entries: list[Entry]) -> str:
     return "\n".join(_row(entry) for entry in entries)
 
 
-def _row(entry: _Entry) -> str:
+def _row(entry: Entry) -> str:
     left = f"  {entry.key}={entry.value}"
     if not entry.comment:
         return left

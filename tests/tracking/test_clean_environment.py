@@ -16,7 +16,7 @@ from tests.tracking.conftest import CHAMPION, Store
 
 pytestmark = pytest.mark.slow
 
-# As in the README, but for the comparison.
+# As on the page on loading, but for the comparison.
 SCRIPT = """
 import sys
 from importlib.metadata import distributions
