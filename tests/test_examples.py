@@ -103,7 +103,7 @@ NOT_RUN = {
     ),
     "python -m spotify_ml.profile data=file data.path=outputs/tracks.csv output=outputs/mine.html": (
         "does as `make profile` does",
-        "tests/scripts/test_profile.py::test_page_of_any_file_needs_no_other",
+        "tests/test_profile.py::test_page_of_any_file_needs_no_other",
     ),
     "make ui": ("runs on, and is MLflow alone", "Makefile"),
     "make notebooks": (
