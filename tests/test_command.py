@@ -18,16 +18,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config.check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import SpotifyMLError
 from spotify_ml.utils.paths import CONF, PROJECT
 from tests.commands import train_each
+from tests.support import configured
 
 PATIENCE_S = 60
 QUICK = ["model.n_jobs=1", "model.n_estimators=30"]
@@ -431,11 +430,6 @@ def broken(request: pytest.FixtureRequest, csv: Path, sample: RawTracks, tmp_pat
     elif kind == "cut Parquet":
         path.write_bytes(sample.path.read_bytes()[:50_000])
     return path
-
-
-def configured(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
 
 
 @pytest.mark.parametrize(

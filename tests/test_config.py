@@ -3,20 +3,18 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from spotify_ml.config.check import known_keys, validate, validate_as
+from spotify_ml.config.check import known_keys, validate_as
 from spotify_ml.config.commands import PromoteConfig
-from spotify_ml.config.run import RunConfig
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
+from tests.support import composed, configured
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 
@@ -31,15 +29,6 @@ CHOICES = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name in groups_of("train")
 )
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
-
-
-def composed(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
-
-
-def configured(*overrides: str) -> RunConfig:
-    return validate(composed(*overrides))
 
 
 def command_line(*overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -59,8 +48,7 @@ def test_every_group_of_a_defaults_list_has_choices_and_every_folder_is_one():
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "gate").iterdir()))
 def test_every_gate_composes_and_validates(choice: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate_as(compose("promote", [f"gate={choice}"]), PromoteConfig)
+    config = validate_as(composed("promote", f"gate={choice}"), PromoteConfig)
     assert config.gate.name == choice
     assert config.tracking.registered_model == config.gate.registered_model
 

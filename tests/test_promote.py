@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config.check import validate, validate_as
+from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.unseen_rows import read_split
 from spotify_ml.promote import promote
@@ -24,8 +23,8 @@ from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_dig
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
-from spotify_ml.utils.paths import CONF
 from tests.conftest import SAMPLE
+from tests.support import composed, configured
 
 MODEL, CATEGORY = "spotify-popularity", "spotify-popularity-category"
 WEAK, STRONG, ELSEWHERE = 1, 2, 3
@@ -78,8 +77,7 @@ class Store:
         return Path(self.client.download_artifacts(run_id, "promotion"))
 
     def config(self, *overrides: str) -> PromoteConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return validate_as(compose("promote", [*self.overrides, *overrides]), PromoteConfig)
+        return validate_as(composed("promote", *self.overrides, *overrides), PromoteConfig)
 
     def promote(self, *overrides: str) -> Decision:
         return promote(self.config(*overrides))
@@ -103,11 +101,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def run(store: Store, name: str, *overrides: str) -> Summary:
     """Train a model, and register it."""
     line = ["model.n_jobs=1", *overrides, *store.overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", line))
     folder = store.folder / name
     folder.mkdir()
-    return train(config, folder, line)
+    return train(configured(*line), folder, line)
 
 
 @pytest.fixture

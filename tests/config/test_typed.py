@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PredictConfig
 from spotify_ml.config.typed import arguments_in_order, misread, quoted
 from spotify_ml.utils.errors import ConfigError
-from spotify_ml.utils.paths import CONF
+from tests.support import composed
 
 PATIENCE_S = 60
 TEXTS = [
@@ -41,17 +40,15 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_is_to_be_typed_is_read_as_the_text(key: str, text: str):
     (argument,) = shlex.split(quoted(key, text))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", [argument])
+    config = composed("predict", argument)
     section, _, name = key.rpartition(".")
-    assert (composed[section] if section else composed)[name] == text
+    assert (config[section] if section else config)[name] == text
 
 
 @pytest.mark.parametrize("text", ["null", "NULL", "fail", "skip"])
 def test_null_is_a_choice_of_on_error(text: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", ["input=-", "output=-", f"on_error={text}"])
-    assert validate_as(composed, PredictConfig).on_error == text.lower()
+    config = composed("predict", "input=-", "output=-", f"on_error={text}")
+    assert validate_as(config, PredictConfig).on_error == text.lower()
 
 
 @pytest.mark.parametrize(
@@ -64,10 +61,9 @@ def test_a_number_in_the_place_of_text_is_answered_with_how_to_quote_it(
 ):
     arguments = ["input=-", "output=-", f"{key}={typed}"]
     monkeypatch.setattr(sys, "argv", ["predict", *arguments])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", arguments)
+    config = composed("predict", *arguments)
     with pytest.raises(ConfigError) as caught:
-        validate_as(composed, PredictConfig)
+        validate_as(config, PredictConfig)
     assert f"""{key}=""" in str(caught.value)
     assert f"""'{key}="{shown}"'""" in str(caught.value)
 

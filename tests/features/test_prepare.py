@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data import prepare as data_prepare
 from spotify_ml.data.cache import StageCache
@@ -27,7 +25,7 @@ from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.families import xgboost_matrices
 from spotify_ml.utils.errors import DataError, OutputError
-from spotify_ml.utils.paths import CONF
+from tests import support
 
 OFF = StageCache(None)
 
@@ -44,8 +42,7 @@ class Prepared:
 
 
 def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", ["model.n_estimators=15", "model.n_jobs=1", *overrides]))
+    return support.configured("model.n_estimators=15", "model.n_jobs=1", *overrides)
 
 
 def prepare(config: RunConfig, cache: StageCache) -> Prepared:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 import spotify_ml
 from spotify_ml import notebook
@@ -19,7 +18,8 @@ from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.store_address import announce, check_store, named
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import StoreError
-from spotify_ml.utils.paths import CONF, PROJECT, default_store, own_artifacts
+from spotify_ml.utils.paths import PROJECT, default_store, own_artifacts
+from tests.support import composed
 from tests.tracking.conftest import Store
 
 OWN = f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
@@ -28,9 +28,7 @@ REQUIRED = {"predict": ["input=-", "output=-"]}
 
 
 def tracking(command: str, *overrides: str) -> TrackingConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(command, [*REQUIRED.get(command, []), *overrides])
-    section = composed.tracking
+    section = composed(command, *REQUIRED.get(command, []), *overrides).tracking
     return TrackingConfig(**{key: section[key] for key in section})
 
 
