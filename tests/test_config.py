@@ -1,7 +1,6 @@
 """Tests of ``conf/`` and its schema: every choice is valid, and every mistake is named before anything is read."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
+from tests.commands import LIGHT, interpreter
 from tests.support import composed, configured
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -33,9 +33,8 @@ EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 
 def command_line(*overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the real command with a store and a run folder of its own."""
-    command = [sys.executable, "-m", "spotify_ml.train", f"hydra.run.dir={folder / 'run'}"]
-    command += [f"tracking.uri=sqlite:///{folder / 'mlflow.db'}", *overrides]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    places = [f"hydra.run.dir={folder / 'run'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}"]
+    return interpreter(*LIGHT).run("spotify_ml.train", *places, *overrides, cwd=folder)
 
 
 # --- every choice

@@ -390,7 +390,7 @@ def refused(few: pd.DataFrame, store: Store, tmp_path_factory: pytest.TempPathFa
         change(few).to_parquet(path := folder / f"{runs[kind].name}.parquet")
         recorded = [*store.overrides(kind), f"tracking.registered_model={kind}", f"hydra.run.dir={runs[kind]}"]
         commands.append([*from_file(path), *overrides, *recorded])
-    ends = train_each(commands, folder, folder)
+    ends = train_each(commands, folder)
     return {kind: Finished(end.returncode, end.stderr, runs[kind]) for kind, end in zip(BAD, ends, strict=True)}
 
 

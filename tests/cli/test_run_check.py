@@ -1,7 +1,6 @@
 """Tests of what a run is refused for before data is read: by name, at once, and without a trace."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from spotify_ml.cli import run_check
 from spotify_ml.cli.run_check import check_run, discard_if_empty
 from spotify_ml.utils.errors import ConfigError, DataError
+from tests.commands import LIGHT, interpreter
 from tests.support import composed
 
 PATIENCE_S = 60
@@ -60,22 +60,15 @@ def _refusal(folder: Path, *arguments: str, **environment: str) -> tuple[str, se
     store = f"tracking.uri=sqlite:///{folder}/new/mlflow.db"
     places = [f"hydra.run.dir={folder}/new/run", f"hydra.sweep.dir={folder}/new/sweep"]
     defaults = [each for each in (store, *places) if each.partition("=")[0] not in " ".join(arguments)]
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "spotify_ml.train", *arguments, *defaults],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    light = interpreter(*LIGHT)
+    done = light.run("spotify_ml.train", *arguments, *defaults, cwd=folder, environment={**os.environ, **environment})
     assert done.returncode == 1
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    lines = done.stderr.splitlines()
     assert lines[0].startswith("error: ")
     assert [line for line in lines if line.startswith(("error: ", "Traceback", "store"))] == lines[:1]
-    modules = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, re.MULTILINE))
+    modules = light.imported()
     assert "hydra" in modules
     return "\n".join(lines), modules
 

@@ -1,7 +1,6 @@
 """Tests of what is said of values that Hydra's grammar reads as something else, and of what to type instead."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PredictConfig
 from spotify_ml.config.typed import arguments_in_order, misread, quoted
 from spotify_ml.utils.errors import ConfigError
+from tests.commands import LIGHT, interpreter
 from tests.support import composed
 
 PATIENCE_S = 60
@@ -84,18 +84,17 @@ def test_what_cannot_be_read_is_named(argument: str, words: list[str]):
 # --- the same through the real commands
 
 PLACES = [
-    ("-m spotify_ml.predict", "input=dataset (1).csv", """'input="dataset (1).csv"'"""),
-    ("-m spotify_ml.predict", "output=scored,new.csv", """'output="scored,new.csv"'"""),
-    ("-m spotify_ml.train", "data.path=a=b.csv", """'data.path="a=b.csv"'"""),
-    ("-m spotify_ml.train", "name=20261130", """'name="20261130"'"""),
-    ("-m spotify_ml.promote", "tracking.uri=http://host/?a=b", """'tracking.uri="http://host/?a=b"'"""),
+    ("spotify_ml.predict", "input=dataset (1).csv", """'input="dataset (1).csv"'"""),
+    ("spotify_ml.predict", "output=scored,new.csv", """'output="scored,new.csv"'"""),
+    ("spotify_ml.train", "data.path=a=b.csv", """'data.path="a=b.csv"'"""),
+    ("spotify_ml.train", "name=20261130", """'name="20261130"'"""),
+    ("spotify_ml.promote", "tracking.uri=http://host/?a=b", """'tracking.uri="http://host/?a=b"'"""),
 ]
 
 
 @pytest.mark.parametrize(("command", "argument", "typed"), PLACES)
 def test_the_command_says_which_key_and_how_to_quote_it(command: str, argument: str, typed: str, tmp_path: Path):
-    arguments = [sys.executable, *command.split(), argument]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = interpreter(*LIGHT).run(command, argument, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -105,8 +104,7 @@ def test_the_command_says_which_key_and_how_to_quote_it(command: str, argument: 
 
 
 def test_two_words_of_a_value_are_put_together(tmp_path: Path):
-    arguments = [sys.executable, "-m", "spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv"]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = interpreter(*LIGHT).run("spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv", cwd=tmp_path)
     assert """'input="my tracks.csv"'""" in done.stderr
 
 
@@ -136,12 +134,11 @@ def test_options_may_stand_anywhere(typed: str, ordered: str):
         ("seed=1 --cfg", "argument --cfg"),
     ],
 )
-def test_an_option_that_is_none_is_an_error_of_ours(typed: str, said: str):
+def test_an_option_that_is_none_is_an_error_of_ours(typed: str, said: str, tmp_path: Path):
     """Exit code 2, argparse's own, says of a promotion that the gate refused it."""
     with pytest.raises(ConfigError, match=said):
         arguments_in_order(typed.split())
-    command = [sys.executable, "-m", "spotify_ml.promote", *typed.split()]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    result = interpreter(*LIGHT).run("spotify_ml.promote", *typed.split(), cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert said in result.stderr

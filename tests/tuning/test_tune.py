@@ -757,7 +757,7 @@ def refused(story: Story, sample: RawTracks, tmp_path_factory: pytest.TempPathFa
     before, runs = dump(here), len(here.runs())
     common = [*here.overrides, *QUICK, *STORY, "tune.n_trials=7"]
     commands = [[*common, *overrides, f"hydra.run.dir={number}"] for number, (overrides, _) in enumerate(BAD.values())]
-    ends = train_each(commands, folder, folder)
+    ends = train_each(commands, folder)
     storages = before, dump(here)
     assert len(here.runs()) == runs
     return {
