@@ -26,7 +26,7 @@ from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import SpotifyMLError
 from spotify_ml.utils.paths import CONF, PROJECT
 from tests.commands import LIGHT, interpreter, train_each
-from tests.support import configured
+from tests.support import configured, new_store
 
 PATIENCE_S = 60
 QUICK = ["model.n_jobs=1", "model.n_estimators=30"]
@@ -129,7 +129,7 @@ def assert_nothing_half_written(run: Path) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that exists, so that no test waits for its tables."""
     made = Store(tmp_path_factory.mktemp("store"))
-    made.client.search_experiments()
+    new_store(made.folder)
     return made
 
 

@@ -8,13 +8,14 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from spotify_ml.config.check import known_keys, validate_as
+from spotify_ml.config.check import known_keys, validate, validate_as
 from spotify_ml.config.commands import PromoteConfig
+from spotify_ml.config.run import RunConfig
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
 from tests.commands import LIGHT, interpreter
-from tests.support import composed, configured
+from tests.support import composed
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 
@@ -29,6 +30,10 @@ CHOICES = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name in groups_of("train")
 )
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
+
+
+def configured(*overrides: str) -> RunConfig:
+    return validate(composed("train", *overrides))
 
 
 def command_line(*overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:

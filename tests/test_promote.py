@@ -24,7 +24,7 @@ from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
 from tests.conftest import SAMPLE
-from tests.support import composed, configured
+from tests.support import composed, configured, new_store, without_figures
 
 MODEL, CATEGORY = "spotify-popularity", "spotify-popularity-category"
 WEAK, STRONG, ELSEWHERE = 1, 2, 3
@@ -88,13 +88,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
     root = tmp_path_factory.mktemp("promotion")
     copy = Path(shutil.copy(SAMPLE, root / "tracks.parquet"))
     store = Store(root, {}, copy)
+    new_store(root)
     versions = {
         WEAK: ["model.n_estimators=10"],
         STRONG: ["model.n_estimators=60"],
         ELSEWHERE: ["model.n_estimators=10", "seed=7", "data=file", f"data.path={copy}"],
     }
-    for number, overrides in versions.items():
-        store.summaries[number] = run(store, str(number), *overrides)
+    with without_figures():
+        for number, overrides in versions.items():
+            store.summaries[number] = run(store, str(number), *overrides)
     return store
 
 

@@ -1,5 +1,6 @@
 """The stages of a run through the cache: the same as without it, bit for bit, and nothing of other data or settings."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -131,6 +132,13 @@ def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_disk, "BATCH_ROWS", 100)
 
 
+@functools.cache
+def made_in_memory(*overrides: str) -> tuple[Prepared, bytes]:
+    config = configured(*overrides, "matrices=memory")
+    prepared = prepare(config, OFF)
+    return prepared, model(config, prepared)
+
+
 @pytest.mark.usefixtures("few_rows_at_a_time")
 @pytest.mark.parametrize("overrides", [*CASES.values(), ["task=classification", "task.weights=balanced"]])
 @pytest.mark.parametrize("kind", ["disk", "external"])
@@ -138,14 +146,13 @@ def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
     kind: str, overrides: list[str], path: Path, cache: StageCache, tmp_path: Path
 ):
     given = ["data=file", f"data.path={path}", *overrides]
-    in_memory = configured(*given, "matrices=memory")
     in_files = configured(*given, f"matrices={kind}", f"cache.folder={tmp_path / 'bins'}")
-    expected = prepare(in_memory, OFF)
+    expected, trees = made_in_memory(*given)
     for used in (OFF, cache, cache):
         made = prepare(in_files, used)
         assert_equal(made, expected)
         assert made.matrices.trainval.storage.kind == kind
-    assert model(in_files, made) == model(in_memory, expected)
+    assert model(in_files, made) == trees
     assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
 
 

@@ -11,7 +11,7 @@ from spotify_ml.config.run import TrackingConfig
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.training import train
-from tests.support import configured
+from tests.support import configured, new_store
 
 MODEL = "spotify-popularity"
 CHAMPION = f"models:/{MODEL}@champion"
@@ -56,10 +56,11 @@ class Store:
 def store(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that one small run was recorded in; its files are not to be changed."""
     root = tmp_path_factory.mktemp("registered")
+    uri = new_store(root)
     overrides = [
         "model.n_jobs=1",
         "model.n_estimators=30",
-        f"tracking.uri=sqlite:///{root / 'mlflow.db'}",
+        f"tracking.uri={uri}",
         f"tracking.artifact_location={root / 'artifacts'}",
     ]
     (root / "run").mkdir()

@@ -38,6 +38,7 @@ def half_written(target: Path, process_id: int, more: str = "") -> Path:
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[MlflowClient, str]:
     """A store, and an experiment in it."""
+    support.new_store(tmp_path)
     return connect(configured(tmp_path))
 
 
@@ -134,9 +135,10 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
 
 
 def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone: int, tmp_path: Path):
-    store = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
+    uri = support.new_store(tmp_path)
+    store = [f"tracking.uri={uri}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
     record = StudyRecord(support.configured("tune=optuna", *store))
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(uri)
     record.open("night", None, {})
     before, now, best = (tmp_path / name for name in ("before", "now", "before/best"))
     half = [half_written(before / "study", gone), half_written(best / "figures", gone)]

@@ -32,7 +32,7 @@ from spotify_ml.tracking.model import log_model
 from spotify_ml.tracking.training import train
 from spotify_ml.tracking.versions import code_digest
 from spotify_ml.utils.paths import PROJECT
-from tests.support import configured
+from tests.support import configured, new_store
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ class Recorded:
 def recorded(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """One run through the whole of `train`."""
     root = tmp_path_factory.mktemp("recorded")
-    uri = f"sqlite:///{root / 'mlflow.db'}"
+    uri = new_store(root)
     overrides = [*OVERRIDES, f"tracking.uri={uri}", f"tracking.artifact_location={root / 'artifacts'}"]
     config = configured(*overrides)
     folder = root / "run"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -212,21 +212,34 @@ def test_the_lock_lets_one_in_at_a_time(url: str):
     assert most == [1] * 40
 
 
-def test_the_lock_is_gone_with_the_process_that_holds_it(url: str):
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from spotify_ml.tuning.study import Storage\n"
-            "with Storage(sys.argv[1]).lock():\n    print('held', flush=True)\n    sys.stdin.read()",
-            url,
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+HOLD = """
+import os, signal, sys
+from spotify_ml.tuning.study import Storage
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    if not os.fork():
+        with Storage(line.strip()).lock():
+            print(os.getpid(), flush=True)
+            signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def holders() -> Iterator["subprocess.Popen[str]"]:
+    """A process that starts one for each storage it is told, which locks that and says its number."""
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.terminate()
+
+
+def test_the_lock_is_gone_with_the_process_that_holds_it(url: str, holders: "subprocess.Popen[str]"):
+    assert holders.stdin is not None
+    assert holders.stdout is not None
+    holders.stdin.write(f"{url}\n")
+    holders.stdin.flush()
+    holder = int(holders.stdout.readline())
     storage, entered = Storage, threading.Event()
 
     def enter() -> None:
@@ -236,8 +249,7 @@ def test_the_lock_is_gone_with_the_process_that_holds_it(url: str):
     thread = threading.Thread(target=enter, daemon=True)
     thread.start()
     assert not entered.wait(0.2)
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    os.kill(holder, signal.SIGKILL)
     assert entered.wait(PATIENCE_S)
     thread.join()
 
