@@ -19,7 +19,7 @@ from spotify_ml.tracking.store_address import announce, check_store, named
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import StoreError
 from spotify_ml.utils.paths import PROJECT, default_store, own_artifacts
-from tests.support import composed
+from tests.support import composed, new_store
 from tests.tracking.conftest import Store
 
 OWN = f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
@@ -78,7 +78,7 @@ def test_a_new_store_keeps_its_artifacts_beside_the_database(tmp_path: Path, mon
 
 
 def test_a_store_with_artifacts_elsewhere_is_used_as_it_is(tmp_path: Path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     location = f"tracking.artifact_location={tmp_path / 'elsewhere'}"
     _, before = connect(tracking("train", f"tracking.uri={uri}", location))
     _, after = connect(tracking("train", f"tracking.uri={uri}"))

@@ -32,6 +32,7 @@ from spotify_ml.tuning import study as module
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import FINISHED, SILENT_S, VALUES, SharedStudy, Storage, Worker, build_pruner
 from spotify_ml.utils.errors import ConfigError, SpotifyMLError, TrackingError
+from tests.support import new_store
 
 PATIENCE_S = 60
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -608,7 +609,7 @@ def test_a_server_that_goes_away_is_named(database: str):
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_database_of_mlflow_s_is_refused_and_stays_one(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
-    url = f"sqlite:///{tmp_path}/mlflow.db" if kind == "sqlite" else request.getfixturevalue("database")
+    url = new_store(tmp_path) if kind == "sqlite" else request.getfixturevalue("database")
     MlflowClient(url).create_experiment("popularity")
     with pytest.raises(ConfigError, match="studies need a database of their own") as caught:
         Storage(url)
