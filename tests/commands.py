@@ -16,7 +16,7 @@ LIGHT = ("spotify_ml.cli.hydra_app", "spotify_ml.cli.run_check", "spotify_ml.cli
 HEAVY = ("spotify_ml.tracking.record", "spotify_ml.tuning.tune")
 # Imports what it is told, and forks for each command.
 _PROGRAM = """
-import importlib, json, os, sys, traceback
+import importlib, json, os, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
 print("ready", flush=True)
@@ -47,7 +47,7 @@ finally:
 class Interpreter:
     """A process that has imported what commands import, and runs each command as a fork of itself.
 
-    It is not for tests of signals, of limits and of what is imported when: those start Python anew.
+    It is not for tests of signals and of limits: those start Python anew.
 
     Parameters
     ----------

@@ -13,7 +13,6 @@ from spotify_ml.utils.errors import ConfigError
 from tests.commands import LIGHT, interpreter
 from tests.support import composed
 
-PATIENCE_S = 60
 TEXTS = [
     "dataset (1).csv",
     "a,b.csv",
