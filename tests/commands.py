@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 _PATIENCE_S = 300
@@ -97,6 +96,13 @@ class Interpreter:
         """Return the modules that were there when the last command ended."""
         return set(json.loads(Path(self._scratch.name, "imported").read_text()))
 
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(_PATIENCE_S)
+        self._scratch.cleanup()
+
     def _answer(self) -> str:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], _PATIENCE_S)[0]:
@@ -107,10 +113,20 @@ class Interpreter:
         return line
 
 
-@cache
+_running: dict[tuple[str, ...], Interpreter] = {}
+
+
 def interpreter(*imported: str) -> Interpreter:
-    """Return the one process of this session that has imported these modules; it ends with the session."""
-    return Interpreter(*imported)
+    """Return the one process of this session that has imported these modules."""
+    if imported not in _running:
+        _running[imported] = Interpreter(*imported)
+    return _running[imported]
+
+
+def end_interpreters() -> None:
+    """End every process that `interpreter` started."""
+    while _running:
+        _running.popitem()[1].close()
 
 
 def train_each(commands: Sequence[Sequence[str]], cwd: Path) -> list["subprocess.CompletedProcess[str]"]:
