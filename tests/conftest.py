@@ -1,6 +1,7 @@
 """Real tracks for the tests: the bundled sample, and the full dataset where it is."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # The tests run in as many processes as there are cores: further threads would only wait for each other.
@@ -16,6 +17,7 @@ import pytest
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.sources import RawTracks, read_tracks
 from spotify_ml.utils.paths import PACKAGE, PROJECT, register_resolvers
+from tests.commands import end_interpreters
 from tests.postgresql import database, new_database, postgresql_server  # noqa: F401 - fixtures
 
 # As every command does.
@@ -28,6 +30,12 @@ SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What a test makes is not kept for the runs of whoever tests."""
     os.environ["SPOTIFY_CACHE_PATH"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_interpreter_is_left() -> Iterator[None]:
+    yield
+    end_interpreters()
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config.check import validate
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import SpotifyMLError
 from spotify_ml.utils.paths import CONF, PROJECT
-from tests.commands import train_each
+from tests.commands import LIGHT, interpreter, train_each
+from tests.support import configured, new_store
 
 PATIENCE_S = 60
 QUICK = ["model.n_jobs=1", "model.n_estimators=30"]
@@ -100,10 +99,10 @@ def command_line(*overrides: str, run: Path, cwd: Path, **options: Any) -> Finis
     return finish(start(*overrides, run=run, cwd=cwd, **options), run)
 
 
-def all_finished(commands: dict[str, list[str]], folder: Path, said: Path) -> dict[str, Finished]:
+def all_finished(commands: dict[str, list[str]], folder: Path) -> dict[str, Finished]:
     """Run commands that fail early from a folder, each with its run in one of its own there."""
     runs = {name: folder / name.replace(" ", "-") for name in commands}
-    ends = train_each([[*commands[name], f"hydra.run.dir={run}"] for name, run in runs.items()], folder, said)
+    ends = train_each([[*commands[name], f"hydra.run.dir={run}"] for name, run in runs.items()], folder)
     return {
         name: Finished(end.returncode, end.stdout, end.stderr, run)
         for (name, run), end in zip(runs.items(), ends, strict=True)
@@ -130,7 +129,7 @@ def assert_nothing_half_written(run: Path) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that exists, so that no test waits for its tables."""
     made = Store(tmp_path_factory.mktemp("store"))
-    made.client.search_experiments()
+    new_store(made.folder)
     return made
 
 
@@ -306,23 +305,14 @@ def test_a_run_that_is_not_registered_is_recorded_and_its_folder_not_used_twice(
 
 @pytest.fixture(scope="module")
 def no_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Finished, set[str]]]:
-    """Run the command with the names of all the modules that it imports."""
+    """Run the command with the names of all the modules that are there at its end."""
     folder = tmp_path_factory.mktemp("no-run")
 
     def answer(*arguments: str, **environment: str) -> tuple[Finished, set[str]]:
-        command = [sys.executable, "-X", "importtime", *COMMAND, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        light = interpreter(*LIGHT)
+        done = light.run("spotify_ml.train", *arguments, cwd=folder, environment={**os.environ, **environment})
         assert list(folder.iterdir()) == []
-        modules = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
-        return Finished(done.returncode, done.stdout, done.stderr, folder), modules
+        return Finished(done.returncode, done.stdout, done.stderr, folder), light.imported()
 
     return answer
 
@@ -433,11 +423,6 @@ def broken(request: pytest.FixtureRequest, csv: Path, sample: RawTracks, tmp_pat
     return path
 
 
-def configured(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
-
-
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
@@ -485,14 +470,14 @@ WITHOUT_A_RUN = {"no file", "no depth"}
 @pytest.fixture(scope="module")
 def refused(csv: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     """Every command with bad input, in an experiment and for a registered model of its own."""
-    folder, said = tmp_path_factory.mktemp("refused"), tmp_path_factory.mktemp("said")
+    folder = tmp_path_factory.mktemp("refused")
     lines = _cell(3, "popularity", "101")(_cell(2, "energy", "1.7")(csv.read_text().splitlines()))
     (folder / "broken.csv").write_text("\n".join(lines))
     commands = [
         [*overrides, *store.overrides, f"tracking.experiment={kind}", f"tracking.registered_model={kind}"]
         for kind, (overrides, _) in REFUSED.items()
     ]
-    return all_finished(dict(zip(REFUSED, commands, strict=True)), folder, said)
+    return all_finished(dict(zip(REFUSED, commands, strict=True)), folder)
 
 
 @pytest.mark.slow
@@ -551,10 +536,10 @@ NO_STORES = {
 @pytest.fixture(scope="module")
 def without_store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     """The command with every store that is none."""
-    folder, said = tmp_path_factory.mktemp("no-store"), tmp_path_factory.mktemp("said")
+    folder = tmp_path_factory.mktemp("no-store")
     (folder / "file").write_text("This is a regular file, and no database.\n" * 100)
     commands = {kind: [f"tracking.uri={uri.format(folder=folder)}", *QUICK] for kind, (uri, _) in NO_STORES.items()}
-    return all_finished(commands, folder, said)
+    return all_finished(commands, folder)
 
 
 @pytest.mark.slow

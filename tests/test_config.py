@@ -1,13 +1,10 @@
 """Tests of ``conf/`` and its schema: every choice is valid, and every mistake is named before anything is read."""
 
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
@@ -17,6 +14,8 @@ from spotify_ml.config.run import RunConfig
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
+from tests.commands import LIGHT, interpreter
+from tests.support import composed
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 
@@ -33,20 +32,14 @@ CHOICES = sorted(
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 
 
-def composed(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
-
-
 def configured(*overrides: str) -> RunConfig:
-    return validate(composed(*overrides))
+    return validate(composed("train", *overrides))
 
 
 def command_line(*overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the real command with a store and a run folder of its own."""
-    command = [sys.executable, "-m", "spotify_ml.train", f"hydra.run.dir={folder / 'run'}"]
-    command += [f"tracking.uri=sqlite:///{folder / 'mlflow.db'}", *overrides]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    places = [f"hydra.run.dir={folder / 'run'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}"]
+    return interpreter(*LIGHT).run("spotify_ml.train", *places, *overrides, cwd=folder)
 
 
 # --- every choice
@@ -59,8 +52,7 @@ def test_every_group_of_a_defaults_list_has_choices_and_every_folder_is_one():
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "gate").iterdir()))
 def test_every_gate_composes_and_validates(choice: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate_as(compose("promote", [f"gate={choice}"]), PromoteConfig)
+    config = validate_as(composed("promote", f"gate={choice}"), PromoteConfig)
     assert config.gate.name == choice
     assert config.tracking.registered_model == config.gate.registered_model
 

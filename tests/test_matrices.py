@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, overrides in enumerate(RUNS.values()):
         kept = [] if "cache=off" in overrides else [f"cache.folder={folder / 'cache'}"]
         commands.append([*store(folder), *QUICK, *kept, *overrides, f"hydra.run.dir={folder / str(number)}"])
-    for ended in train_each(commands, folder, folder):
+    for ended in train_each(commands, folder):
         assert ended.returncode == 0, ended.stderr
         assert "Warning" not in ended.stderr
     return folder

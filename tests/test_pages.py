@@ -199,8 +199,7 @@ def written(opened: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*names[2:3], "hydra.run.dir=study", *study],
         ["-m", *names[3:4], "hydra.sweep.dir=sweep", "model.max_depth=2,3"],
     ]
-    (folder / "said").mkdir()
-    for done in train_each([[*each, *QUICK, *settings] for each in runs], folder, folder / "said"):
+    for done in train_each([[*each, *QUICK, *settings] for each in runs], folder):
         assert done.returncode == 0, done.stderr
     ids = [json.loads((folder / each / "summary.json").read_text())["run_id"] for each in ("first", "second")]
     for output in ("compared.html", "compared.md"):

@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 import spotify_ml
 from spotify_ml.config.check import validate_as
@@ -24,7 +22,7 @@ from spotify_ml.data.units import Scales
 from spotify_ml.predict import _summary, places
 from spotify_ml.scoring.rows import Tally
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
-from spotify_ml.utils.paths import CONF
+from tests.support import composed
 from tests.tracking import conftest
 from tests.tracking.conftest import CHAMPION, Store
 
@@ -32,13 +30,8 @@ PATIENCE_S = 120
 store = conftest.store
 
 
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("predict", list(overrides))
-
-
 def configured(*overrides: str) -> PredictConfig:
-    return validate_as(composed(*overrides), PredictConfig)
+    return validate_as(composed("predict", *overrides), PredictConfig)
 
 
 # --- refused before anything is loaded

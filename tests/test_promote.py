@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from spotify_ml.config.check import validate, validate_as
+from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.unseen_rows import read_split
 from spotify_ml.promote import promote
@@ -24,8 +23,8 @@ from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_dig
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
-from spotify_ml.utils.paths import CONF
 from tests.conftest import SAMPLE
+from tests.support import composed, configured, new_store, without_figures
 
 MODEL, CATEGORY = "spotify-popularity", "spotify-popularity-category"
 WEAK, STRONG, ELSEWHERE = 1, 2, 3
@@ -78,8 +77,7 @@ class Store:
         return Path(self.client.download_artifacts(run_id, "promotion"))
 
     def config(self, *overrides: str) -> PromoteConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return validate_as(compose("promote", [*self.overrides, *overrides]), PromoteConfig)
+        return validate_as(composed("promote", *self.overrides, *overrides), PromoteConfig)
 
     def promote(self, *overrides: str) -> Decision:
         return promote(self.config(*overrides))
@@ -90,24 +88,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
     root = tmp_path_factory.mktemp("promotion")
     copy = Path(shutil.copy(SAMPLE, root / "tracks.parquet"))
     store = Store(root, {}, copy)
+    new_store(root)
     versions = {
         WEAK: ["model.n_estimators=10"],
         STRONG: ["model.n_estimators=60"],
         ELSEWHERE: ["model.n_estimators=10", "seed=7", "data=file", f"data.path={copy}"],
     }
-    for number, overrides in versions.items():
-        store.summaries[number] = run(store, str(number), *overrides)
+    with without_figures():
+        for number, overrides in versions.items():
+            store.summaries[number] = run(store, str(number), *overrides)
     return store
 
 
 def run(store: Store, name: str, *overrides: str) -> Summary:
     """Train a model, and register it."""
     line = ["model.n_jobs=1", *overrides, *store.overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", line))
     folder = store.folder / name
     folder.mkdir()
-    return train(config, folder, line)
+    return train(configured(*line), folder, line)
 
 
 @pytest.fixture

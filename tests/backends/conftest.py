@@ -11,21 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-
-from spotify_ml.config.check import validate
-from spotify_ml.config.run import RunConfig
-from spotify_ml.utils import paths
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
 
 SCHEDULER, WORKER = ("-m", "distributed.cli.dask_scheduler"), ("-m", "distributed.cli.dask_worker")
-
-
-def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(paths.CONF), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,9 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import EngineError
+from tests.support import configured
 
-from .conftest import Processes, configured, waited_for
+from .conftest import Processes, waited_for
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,7 @@ import pytest
 
 from spotify_ml.config.combinations import refuse_unsupported
 from spotify_ml.utils.errors import ConfigError
-
-from .conftest import configured
+from tests.support import configured
 
 
 @pytest.mark.parametrize(

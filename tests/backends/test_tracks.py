@@ -24,8 +24,7 @@ from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
 from spotify_ml.features.builder import fit_features
 from spotify_ml.utils.errors import DataError
-
-from .conftest import configured
+from tests.support import configured
 
 
 def partitions(client, raw: RawTracks, cleaning: str = "tracks"):

@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import TARGET
@@ -23,7 +21,7 @@ from spotify_ml.features.transformers.statistics import assign_folds
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.utils import paths
+from tests import support
 
 SPLITS = ["recording", "album", "artist", "random"]
 SEEDS = (0, 1, 2)
@@ -40,8 +38,7 @@ Build = Callable[[str, pd.DataFrame, Split, int], Subsets]
 def configured(split: str) -> RunConfig:
     """The default model, in fewer and smaller steps for the sake of speed."""
     overrides = ["model.n_jobs=1", "model.learning_rate=0.1", "model.max_depth=6", f"split={split}"]
-    with initialize_config_dir(str(paths.CONF), version_base="1.3"):
-        return validate(compose("train", overrides))
+    return support.configured(*overrides)
 
 
 def fit(config: RunConfig, matrices: Subsets) -> FittedEstimators:

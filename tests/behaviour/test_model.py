@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -19,14 +17,13 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.tracking.training import train
-from spotify_ml.utils.paths import CONF
+from tests import support
 
 pytestmark = pytest.mark.slow
 
 
 def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", ["model.n_jobs=1", *overrides]))
+    return support.configured("model.n_jobs=1", *overrides)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import spotify_ml
@@ -13,6 +12,7 @@ from spotify_ml.cli.help import command_help
 from spotify_ml.config.models import EnsembleConfig
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF, PROJECT
+from tests.support import composed
 
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PROGRAMS = {name: ["-m", f"spotify_ml.{name}"] for name in COMMANDS}
@@ -33,9 +33,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_every_key_of_its_command_and_no_other_group(command: str):
     text = command_help(command, [])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(command)
-    keys = [key for key in _keys(composed) if not key.endswith(".name")]
+    keys = [key for key in _keys(composed(command)) if not key.endswith(".name")]
     listed = re.findall(r"^  ([\w./]+)=", text, re.MULTILINE)
     assert set(keys) <= set(listed)
     groups = {entry for entry in listed if (CONF / entry).is_dir()}
@@ -55,9 +53,8 @@ def test_help_begins_with_the_purpose_and_two_examples(command: str):
 @pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").iterdir()))
 def test_help_explains_the_choice_that_is_typed(model: str):
     text = command_help("train", [f"model={model}"])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", [f"model={model}"])
-    values = {key: OmegaConf.select(composed, key) for key in _keys(composed) if key.startswith("model.")}
+    config = composed("train", f"model={model}")
+    values = {key: OmegaConf.select(config, key) for key in _keys(config) if key.startswith("model.")}
     for key, value in values.items():
         if not key.endswith(".name") and isinstance(value, int) and not isinstance(value, bool):
             assert re.search(rf"^  {re.escape(key)}={value}\b", text, re.MULTILINE)

@@ -1,18 +1,17 @@
 """Tests of what a run is refused for before data is read: by name, at once, and without a trace."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from spotify_ml.cli import run_check
 from spotify_ml.cli.run_check import check_run, discard_if_empty
 from spotify_ml.utils.errors import ConfigError, DataError
-from spotify_ml.utils.paths import CONF
+from tests.commands import LIGHT, interpreter
+from tests.support import composed
 
 PATIENCE_S = 60
 HEAVY = {"mlflow", "xgboost", "sklearn", "pandas", "matplotlib", "numpy", "optuna", "sqlalchemy"}
@@ -61,22 +60,15 @@ def _refusal(folder: Path, *arguments: str, **environment: str) -> tuple[str, se
     store = f"tracking.uri=sqlite:///{folder}/new/mlflow.db"
     places = [f"hydra.run.dir={folder}/new/run", f"hydra.sweep.dir={folder}/new/sweep"]
     defaults = [each for each in (store, *places) if each.partition("=")[0] not in " ".join(arguments)]
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "spotify_ml.train", *arguments, *defaults],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    light = interpreter(*LIGHT)
+    done = light.run("spotify_ml.train", *arguments, *defaults, cwd=folder, environment={**os.environ, **environment})
     assert done.returncode == 1
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    lines = done.stderr.splitlines()
     assert lines[0].startswith("error: ")
     assert [line for line in lines if line.startswith(("error: ", "Traceback", "store"))] == lines[:1]
-    modules = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, re.MULTILINE))
+    modules = light.imported()
     assert "hydra" in modules
     return "\n".join(lines), modules
 
@@ -132,25 +124,22 @@ def test_a_library_that_is_not_installed_is_named(
 ):
     monkeypatch.setattr(run_check, "find_spec", lambda name: None if name == library else True)
     overrides = [each.replace("+model/lightgbm@", "+model@") for each in overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", overrides)
+    config = composed("train", *overrides)
     with pytest.raises(ConfigError) as caught:
-        check_run(composed)
+        check_run(config)
     assert words in str(caught.value)
 
 
 def test_a_run_that_can_be_is_not_refused(tmp_path: Path):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", [f"tracking.artifact_location={tmp_path}/new/artifacts"])
-    assert check_run(composed, tmp_path / "new" / "run").split.name == "recording"
+    config = composed("train", f"tracking.artifact_location={tmp_path}/new/artifacts")
+    assert check_run(config, tmp_path / "new" / "run").split.name == "recording"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_full_dataset_that_is_not_there_is_named_with_what_fetches_it(tmp_path: Path):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", ["data=full", f"data.path={tmp_path / 'none.csv'}"])
+    config = composed("train", "data=full", f"data.path={tmp_path / 'none.csv'}")
     with pytest.raises(DataError, match=r"download_data\.py"):
-        check_run(composed)
+        check_run(config)
 
 
 @pytest.mark.parametrize(

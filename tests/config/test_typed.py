@@ -1,20 +1,18 @@
 """Tests of what is said of values that Hydra's grammar reads as something else, and of what to type instead."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PredictConfig
 from spotify_ml.config.typed import arguments_in_order, misread, quoted
 from spotify_ml.utils.errors import ConfigError
-from spotify_ml.utils.paths import CONF
+from tests.commands import LIGHT, interpreter
+from tests.support import composed
 
-PATIENCE_S = 60
 TEXTS = [
     "dataset (1).csv",
     "a,b.csv",
@@ -41,17 +39,15 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_is_to_be_typed_is_read_as_the_text(key: str, text: str):
     (argument,) = shlex.split(quoted(key, text))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", [argument])
+    config = composed("predict", argument)
     section, _, name = key.rpartition(".")
-    assert (composed[section] if section else composed)[name] == text
+    assert (config[section] if section else config)[name] == text
 
 
 @pytest.mark.parametrize("text", ["null", "NULL", "fail", "skip"])
 def test_null_is_a_choice_of_on_error(text: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", ["input=-", "output=-", f"on_error={text}"])
-    assert validate_as(composed, PredictConfig).on_error == text.lower()
+    config = composed("predict", "input=-", "output=-", f"on_error={text}")
+    assert validate_as(config, PredictConfig).on_error == text.lower()
 
 
 @pytest.mark.parametrize(
@@ -64,10 +60,9 @@ def test_a_number_in_the_place_of_text_is_answered_with_how_to_quote_it(
 ):
     arguments = ["input=-", "output=-", f"{key}={typed}"]
     monkeypatch.setattr(sys, "argv", ["predict", *arguments])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("predict", arguments)
+    config = composed("predict", *arguments)
     with pytest.raises(ConfigError) as caught:
-        validate_as(composed, PredictConfig)
+        validate_as(config, PredictConfig)
     assert f"""{key}=""" in str(caught.value)
     assert f"""'{key}="{shown}"'""" in str(caught.value)
 
@@ -88,18 +83,17 @@ def test_what_cannot_be_read_is_named(argument: str, words: list[str]):
 # --- the same through the real commands
 
 PLACES = [
-    ("-m spotify_ml.predict", "input=dataset (1).csv", """'input="dataset (1).csv"'"""),
-    ("-m spotify_ml.predict", "output=scored,new.csv", """'output="scored,new.csv"'"""),
-    ("-m spotify_ml.train", "data.path=a=b.csv", """'data.path="a=b.csv"'"""),
-    ("-m spotify_ml.train", "name=20261130", """'name="20261130"'"""),
-    ("-m spotify_ml.promote", "tracking.uri=http://host/?a=b", """'tracking.uri="http://host/?a=b"'"""),
+    ("spotify_ml.predict", "input=dataset (1).csv", """'input="dataset (1).csv"'"""),
+    ("spotify_ml.predict", "output=scored,new.csv", """'output="scored,new.csv"'"""),
+    ("spotify_ml.train", "data.path=a=b.csv", """'data.path="a=b.csv"'"""),
+    ("spotify_ml.train", "name=20261130", """'name="20261130"'"""),
+    ("spotify_ml.promote", "tracking.uri=http://host/?a=b", """'tracking.uri="http://host/?a=b"'"""),
 ]
 
 
 @pytest.mark.parametrize(("command", "argument", "typed"), PLACES)
 def test_the_command_says_which_key_and_how_to_quote_it(command: str, argument: str, typed: str, tmp_path: Path):
-    arguments = [sys.executable, *command.split(), argument]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = interpreter(*LIGHT).run(command, argument, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -109,8 +103,7 @@ def test_the_command_says_which_key_and_how_to_quote_it(command: str, argument: 
 
 
 def test_two_words_of_a_value_are_put_together(tmp_path: Path):
-    arguments = [sys.executable, "-m", "spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv"]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = interpreter(*LIGHT).run("spotify_ml.predict", "input=my", "tracks.csv", "output=x.csv", cwd=tmp_path)
     assert """'input="my tracks.csv"'""" in done.stderr
 
 
@@ -140,12 +133,11 @@ def test_options_may_stand_anywhere(typed: str, ordered: str):
         ("seed=1 --cfg", "argument --cfg"),
     ],
 )
-def test_an_option_that_is_none_is_an_error_of_ours(typed: str, said: str):
+def test_an_option_that_is_none_is_an_error_of_ours(typed: str, said: str, tmp_path: Path):
     """Exit code 2, argparse's own, says of a promotion that the gate refused it."""
     with pytest.raises(ConfigError, match=said):
         arguments_in_order(typed.split())
-    command = [sys.executable, "-m", "spotify_ml.promote", *typed.split()]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    result = interpreter(*LIGHT).run("spotify_ml.promote", *typed.split(), cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert said in result.stderr

@@ -5,9 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.quality import quality_report
@@ -22,7 +20,7 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 FAST = ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]
 ResultOf = Callable[..., tuple[RunConfig, Result]]
@@ -41,9 +39,8 @@ def result_of(sample: RawTracks) -> ResultOf:
 
     @cache
     def run(*overrides: str) -> tuple[RunConfig, Result]:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            fast = [] if any(each.startswith("model=") for each in overrides) else FAST
-            config = validate(compose("train", [*fast, *overrides]))
+        fast = [] if any(each.startswith("model=") for each in overrides) else FAST
+        config = configured(*fast, *overrides)
         raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
         tracks = clean(raw.frame, config.cleaning.name)
         split = split_tracks(tracks.frame, config.split, config.seed)

@@ -3,21 +3,17 @@
 import json
 import shutil
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from spotify_ml.config.check import validate
-from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
@@ -25,7 +21,7 @@ from spotify_ml.evaluation.baselines import full_baselines, predict_genre_mean, 
 from spotify_ml.evaluation.metrics import regression_metrics
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.targets import class_names
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 
 def tracks(*genres: str | None) -> pd.DataFrame:
@@ -93,18 +89,12 @@ def test_wanted_popularity_is_not_looked_at(sample: RawTracks):
     np.testing.assert_array_equal(blind, predict_genre_mean(trainval, popularity, wanted))
 
 
-@cache
-def configuration(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
-
-
 POPULAR = ("task=classification", "task.label=popular", "task.threshold=60")
 
 
 def test_quick_baselines_of_popularity_are_its_means():
     trainval, popularity = tracks("pop", "pop", "rock"), np.array([10.0, 20.0, 90.0])
-    found = quick_baselines(configuration().task, trainval, popularity, tracks("rock", "pop", "unheard"))
+    found = quick_baselines(configured().task, trainval, popularity, tracks("rock", "pop", "unheard"))
     assert list(found) == ["baseline_mean", "baseline_genre"]
     np.testing.assert_allclose(found["baseline_mean"], [40, 40, 40])
     np.testing.assert_allclose(found["baseline_genre"], [90, 15, 40])
@@ -113,13 +103,13 @@ def test_quick_baselines_of_popularity_are_its_means():
 def test_quick_baselines_of_classes_are_their_shares():
     # Low, Medium, High and High; pop: Low and Medium; rock: both High.
     trainval, popularity = tracks("pop", "pop", "rock", "rock"), np.array([33.0, 66.0, 67.0, 100.0])
-    task = configuration("task=classification").task
+    task = configured("task=classification").task
     found = quick_baselines(task, trainval, popularity, tracks("rock", "pop", "pop;rock", "unheard"))
     np.testing.assert_allclose(found["baseline_mean"], [[0.25, 0.25, 0.5]] * 4)
     np.testing.assert_allclose(
         found["baseline_genre"], [[0, 0, 1], [0.5, 0.5, 0], [0.25, 0.25, 0.5], [0.25, 0.25, 0.5]]
     )
-    found = quick_baselines(configuration(*POPULAR).task, trainval, popularity, tracks("rock", "pop", "unheard"))
+    found = quick_baselines(configured(*POPULAR).task, trainval, popularity, tracks("rock", "pop", "unheard"))
     np.testing.assert_allclose(found["baseline_mean"], [[0.25, 0.75]] * 3)
     np.testing.assert_allclose(found["baseline_genre"], [[0, 1], [0.5, 0.5], [0.25, 0.75]])
 
@@ -128,7 +118,7 @@ def test_quick_baselines_of_classes_are_their_shares():
 def test_quick_baselines_of_classes_sum_to_one_on_the_sample(sample: RawTracks, overrides: tuple[str, ...]):
     frame = clean(sample.frame, "tracks").frame
     trainval, wanted = frame.iloc[::2], frame.iloc[1::2]
-    task = configuration(*overrides).task
+    task = configured(*overrides).task
     for predicted in quick_baselines(task, trainval, trainval["popularity"].to_numpy(dtype=float), wanted).values():
         assert predicted.shape == (len(wanted), len(class_names(task)))
         assert (predicted >= 0).all()
@@ -149,12 +139,12 @@ def some(sample: RawTracks) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def split(some: pd.DataFrame) -> Split:
-    return split_tracks(some, configuration().split, 42)
+    return split_tracks(some, configured().split, 42)
 
 
 @pytest.fixture(scope="module")
 def figures(some: pd.DataFrame, split: Split) -> dict[str, float]:
-    return full_baselines(configuration(), some, split)
+    return full_baselines(configured(), some, split)
 
 
 FITTED = ("baseline_ridge", "baseline_audio", "baseline_reference")
@@ -181,12 +171,12 @@ def test_ridge_baseline_is_a_ridge_on_the_reference_features(
 def test_full_baselines_know_nothing_of_the_model_its_features_and_its_weights(
     figures: dict[str, float], some: pd.DataFrame, split: Split
 ):
-    other = configuration("model=linear", "features=audio", "task.weights=balanced")
+    other = configured("model=linear", "features=audio", "task.weights=balanced")
     assert full_baselines(other, some, split) == figures
 
 
 def test_full_baselines_of_classes(some: pd.DataFrame, split: Split):
-    figures = full_baselines(configuration("task=classification"), some, split)
+    figures = full_baselines(configured("task=classification"), some, split)
     metrics = ("log_loss", "accuracy", "macro_f1", "calibration_error", "roc_auc", "average_precision")
     assert set(figures) == {f"{name}/{metric}" for name in FITTED for metric in metrics}
     assert np.isfinite(list(figures.values())).all()
@@ -196,7 +186,7 @@ def test_full_baselines_of_classes(some: pd.DataFrame, split: Split):
 def folder(some: pd.DataFrame, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep in which a job left its baselines."""
     folder = tmp_path_factory.mktemp("sweep")
-    full_baselines(configuration(), some, split, folder)
+    full_baselines(configured(), some, split, folder)
     return folder
 
 
@@ -219,7 +209,7 @@ def test_a_job_of_a_sweep_leaves_its_figures(figures: dict[str, float], folder: 
 
 @pytest.mark.parametrize("overrides", [(), ("model.max_depth=3",), ("features=audio", "cv=3", "name=other")])
 def test_another_job_takes_what_was_left(overrides: tuple[str, ...], some: pd.DataFrame, split: Split, marked: Path):
-    assert full_baselines(configuration(*overrides), some, split, marked) == LEFT
+    assert full_baselines(configured(*overrides), some, split, marked) == LEFT
 
 
 @pytest.mark.parametrize("override", ["seed=43", "split=artist", "split.test_size=0.3", "cleaning=rows", *POPULAR[:1]])
@@ -227,7 +217,7 @@ def test_what_was_left_of_other_rows_or_another_task_is_not_taken(
     override: str, some: pd.DataFrame, split: Split, marked: Path
 ):
     before = set(marked.iterdir())
-    found = full_baselines(configuration(override), some, split, marked)
+    found = full_baselines(configured(override), some, split, marked)
     assert {name.partition("/")[0] for name in found} == set(FITTED)
     (written,) = set(marked.iterdir()) - before
     assert json.loads(written.read_text(encoding="utf-8")) == found

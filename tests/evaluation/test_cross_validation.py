@@ -5,9 +5,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -16,7 +14,7 @@ from spotify_ml.evaluation.cross_validation import cross_validate
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.utils.errors import DataError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 SEED = 7
 SPLITS = ["recording", "album", "artist", "random"]
@@ -37,8 +35,7 @@ TASKS = {
 
 @cache
 def configuration(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [f"seed={SEED}", *SETTINGS, *overrides]))
+    return configured(f"seed={SEED}", *SETTINGS, *overrides)
 
 
 def rule(name: str, val_size: float = 0.12) -> SplitConfig:

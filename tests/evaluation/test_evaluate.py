@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import log_loss, root_mean_squared_error
 from threadpoolctl import threadpool_limits
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -26,7 +24,7 @@ from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import class_names, task_target
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 SEED = 7
 BOOSTER = ["n_estimators=30", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]
@@ -56,8 +54,7 @@ RANKING = {"roc_auc", "average_precision"}
 
 @cache
 def configuration(model: str, task: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [f"model={model}", *SETTINGS[model], *TASKS[task]]))
+    return configured(f"model={model}", *SETTINGS[model], *TASKS[task])
 
 
 def keys(part: str, *metrics: str) -> set[str]:

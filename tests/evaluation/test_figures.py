@@ -49,6 +49,7 @@ NAMES = {
 }
 Shown = tuple[ErrorData, ExplanationData]
 CONTRIBUTIONS = {"shap_bar.png", "shap_beeswarm.png", "shap_dependence.png"}
+EXPLAINED = CONTRIBUTIONS | {"feature_importance.png", "importance_by_family.png"}
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +156,13 @@ def odd(shown: Shown, actual: np.ndarray, predicted: np.ndarray, kinds: pd.DataF
     ],
 )
 def test_odd_data_make_sound_figures(shown: Shown, actual: list[float], predicted: list[float], tmp_path: Path):
-    data = odd(shown, np.array(actual), np.array(predicted), errors(0.0, 0.0, **{"$x$ <[genre]> _^": 1}))
-    assert drawn(tmp_path / "figures", data) == NAMES
+    of_errors, _ = odd(shown, np.array(actual), np.array(predicted), errors(0.0, 0.0, **{"$x$ <[genre]> _^": 1}))
+    assert drawn(tmp_path / "figures", [of_errors]) == NAMES - EXPLAINED
+
+
+def test_odd_explanations_make_sound_figures(shown: Shown, tmp_path: Path):
+    _, of_explanation = odd(shown, np.array([7.0]), np.array([9.0]), pd.DataFrame())
+    assert drawn(tmp_path / "figures", [of_explanation]) == EXPLAINED
 
 
 def test_what_there_is_not_is_not_drawn(shown: Shown):

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import CleaningConfig, FeatureSet, RunConfig, SplitConfig
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.result import Result
 from spotify_ml.reports.model_card import FILES, Origin, model_card, write_model_card
-from spotify_ml.utils.paths import CONF
 from tests.evaluation.conftest import ResultOf
+from tests.support import configured
 
 ORIGIN = Origin(
     "xgboost-recording-1a2b",
@@ -29,8 +27,7 @@ FAST = ["features=reference", "model.n_estimators=20", "model.learning_rate=0.3"
 
 @cache
 def configuration(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [*FAST, *overrides]))
+    return configured(*FAST, *overrides)
 
 
 @pytest.fixture(scope="module")

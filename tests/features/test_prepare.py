@@ -1,5 +1,6 @@
 """The stages of a run through the cache: the same as without it, bit for bit, and nothing of other data or settings."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,9 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data import prepare as data_prepare
 from spotify_ml.data.cache import StageCache
@@ -27,7 +26,7 @@ from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.families import xgboost_matrices
 from spotify_ml.utils.errors import DataError, OutputError
-from spotify_ml.utils.paths import CONF
+from tests import support
 
 OFF = StageCache(None)
 
@@ -44,8 +43,7 @@ class Prepared:
 
 
 def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", ["model.n_estimators=15", "model.n_jobs=1", *overrides]))
+    return support.configured("model.n_estimators=15", "model.n_jobs=1", *overrides)
 
 
 def prepare(config: RunConfig, cache: StageCache) -> Prepared:
@@ -134,6 +132,13 @@ def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_disk, "BATCH_ROWS", 100)
 
 
+@functools.cache
+def made_in_memory(*overrides: str) -> tuple[Prepared, bytes]:
+    config = configured(*overrides, "matrices=memory")
+    prepared = prepare(config, OFF)
+    return prepared, model(config, prepared)
+
+
 @pytest.mark.usefixtures("few_rows_at_a_time")
 @pytest.mark.parametrize("overrides", [*CASES.values(), ["task=classification", "task.weights=balanced"]])
 @pytest.mark.parametrize("kind", ["disk", "external"])
@@ -141,14 +146,13 @@ def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
     kind: str, overrides: list[str], path: Path, cache: StageCache, tmp_path: Path
 ):
     given = ["data=file", f"data.path={path}", *overrides]
-    in_memory = configured(*given, "matrices=memory")
     in_files = configured(*given, f"matrices={kind}", f"cache.folder={tmp_path / 'bins'}")
-    expected = prepare(in_memory, OFF)
+    expected, trees = made_in_memory(*given)
     for used in (OFF, cache, cache):
         made = prepare(in_files, used)
         assert_equal(made, expected)
         assert made.matrices.trainval.storage.kind == kind
-    assert model(in_files, made) == model(in_memory, expected)
+    assert model(in_files, made) == trees
     assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
 
 

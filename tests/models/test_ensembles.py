@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from scipy.optimize import lsq_linear
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -20,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier, XGBRegressor
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -34,7 +32,7 @@ from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names, task_target
 from spotify_ml.utils.errors import ConfigError, DataError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 SEED = 7
 BOOSTER = ["n_estimators=40", "early_stopping_rounds=5", "learning_rate=0.3", "max_depth=3", "n_jobs=1"]
@@ -64,8 +62,7 @@ NOTHING = np.empty((3, 1))
 
 @cache
 def configuration(model: str, task: str, *overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [f"model={model}", *SETTINGS[model], *TASKS[task], *overrides]))
+    return configured(f"model={model}", *SETTINGS[model], *TASKS[task], *overrides)
 
 
 def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:
@@ -258,8 +255,7 @@ LINE_OR_FOREST = [
 
 
 def line_or_forest(task: str, *overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", ["model=stack", *LINE_OR_FOREST, *TASKS[task], *overrides]))
+    return configured("model=stack", *LINE_OR_FOREST, *TASKS[task], *overrides)
 
 
 @pytest.mark.parametrize("task", TASKS)

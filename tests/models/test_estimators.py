@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from sklearn.base import clone
 from sklearn.metrics import root_mean_squared_error
 from xgboost import XGBRegressor
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.models import RegressionConfig, XGBoostConfig
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
@@ -21,7 +19,7 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.fit import FittedEstimators, build_estimator, estimator_rows, fit_selected, fit_single, refit
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 # A high rate stops early within a second.
 SETTINGS = ["model.learning_rate=0.5", "model.max_depth=4", "model.early_stopping_rounds=5", "model.n_jobs=1"]
@@ -46,8 +44,7 @@ def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
 
 @pytest.fixture(scope="module")
 def model() -> XGBoostConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", SETTINGS)).model
+    return configured(*SETTINGS).model
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +175,7 @@ def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostCo
     ],
 )
 def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], matrices: Subsets):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", [*SETTINGS, *overrides]))
+    config = configured(*SETTINGS, *overrides)
     watched, n_trees, curve = fit_selected(config.model, config.task, matrices.train, matrices.validation, SEED)
     own = build_estimator(config.model, config.task, SEED)
     train, validation = (
@@ -199,8 +195,7 @@ def test_a_fit_leaves_the_parameters_as_they_were_built(
     overrides: list[str], kind: str, matrices: Subsets, tmp_path: Path
 ):
     """A clone starts afresh: it knows neither the mean nor the columns of the rows that the first was fitted on."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", [*SETTINGS, *overrides]))
+    config = configured(*SETTINGS, *overrides)
     parts = {
         name: replace(getattr(matrices, name), storage=Storage(kind, tmp_path))
         for name in ("train", "validation", "trainval")

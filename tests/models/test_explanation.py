@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -19,7 +17,7 @@ from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.explanation import check_reasons, contributions, is_explainable, reasons
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.utils.errors import ConfigError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 SUM = 1e-3
 
@@ -32,8 +30,7 @@ def matrices(sample: RawTracks) -> Subsets:
 
 
 def fit(matrices: Subsets, *overrides: str) -> FittedEstimators:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", ["features=audio", *overrides]))
+    config = configured("features=audio", *overrides)
     return fit_estimators(config.model, config.task, matrices, config.seed)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from hydra import compose, initialize_config_dir
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -21,7 +20,6 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from xgboost import XGBRFRegressor
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
@@ -34,7 +32,7 @@ from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel, load_estimator
 from spotify_ml.models.targets import class_names, sample_weights, task_target
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 SEED = 7
 BOUND, PATIENCE = 60, 5
@@ -113,8 +111,7 @@ def configuration(family: str, task: str, *overrides: str, **settings: Any) -> R
     library = LIBRARIES[family]
     given = library.settings | ({library.bound: BOUND, library.patience: PATIENCE} if library.bound else {}) | settings
     own = [f"model.{key}={value}" for key, value in given.items()]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [f"model={family}", *own, *TASKS[task], *overrides]))
+    return configured(f"model={family}", *own, *TASKS[task], *overrides)
 
 
 def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:

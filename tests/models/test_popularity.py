@@ -6,10 +6,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from xgboost import XGBRegressor
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns, clean
@@ -24,7 +22,7 @@ from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
 from spotify_ml.models.popularity import PopularityModel, clip_popularity
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 FEATURE_SETS = ["full", "audio", "reference"]
 
@@ -33,8 +31,7 @@ class Written:
     """A model fitted on the sample and written to a folder."""
 
     def __init__(self, features: str, tracks: pd.DataFrame, folder: Path) -> None:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = validate(compose("train", ["model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1"]))
+        config = configured("model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1")
         split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
         self.folder = folder
         self.matrices: Subsets = build_subsets(features, tracks, split, config.seed)

@@ -4,26 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from sklearn.neighbors import KNeighborsRegressor
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.models import LinearConfig
-from spotify_ml.config.run import RunConfig
 from spotify_ml.models import families
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 MODELS = sorted(path.stem for path in (CONF / "model").iterdir())
 CLASSES = "task=classification"
 TASKS = {"regression": [], "category": [CLASSES], "popular": [CLASSES, "task.label=popular"]}
-
-
-def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -2,9 +2,7 @@
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
@@ -12,12 +10,11 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 
 def _model(sample: RawTracks, *overrides: str) -> PopularityModel:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", ["model.n_estimators=10", "model.n_jobs=1", *overrides]))
+    config = configured("model.n_estimators=10", "model.n_jobs=1", *overrides)
     tracks = clean(sample.frame, "tracks").frame
     matrices = build_subsets(config.features.name, tracks, split_tracks(tracks, config.split, config.seed), config.seed)
     final = fit_estimators(config.model, config.task, matrices, config.seed).refit

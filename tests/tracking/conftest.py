@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import TrackingConfig
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.training import train
-from spotify_ml.utils.paths import CONF
+from tests.support import configured, new_store
 
 MODEL = "spotify-popularity"
 CHAMPION = f"models:/{MODEL}@champion"
@@ -58,16 +56,15 @@ class Store:
 def store(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that one small run was recorded in; its files are not to be changed."""
     root = tmp_path_factory.mktemp("registered")
+    uri = new_store(root)
     overrides = [
         "model.n_jobs=1",
         "model.n_estimators=30",
-        f"tracking.uri=sqlite:///{root / 'mlflow.db'}",
+        f"tracking.uri={uri}",
         f"tracking.artifact_location={root / 'artifacts'}",
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", overrides))
     (root / "run").mkdir()
-    summary = train(config, root / "run", overrides)
+    summary = train(configured(*overrides), root / "run", overrides)
     store = Store(root, summary, sample.frame.drop(columns="popularity").head(50))
     store.client.set_registered_model_alias(MODEL, "champion", "1")
     return store

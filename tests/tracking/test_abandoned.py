@@ -7,17 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from spotify_ml.config.check import validate
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
 from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.utils.files import remove_abandoned
-from spotify_ml.utils.paths import CONF
 from spotify_ml.utils.process import machine, machine_token, started
+from tests import support
 from tests.tracking.test_store import configured
 
 PARENT = "mlflow.parentRunId"
@@ -40,6 +38,7 @@ def half_written(target: Path, process_id: int, more: str = "") -> Path:
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[MlflowClient, str]:
     """A store, and an experiment in it."""
+    support.new_store(tmp_path)
     return connect(configured(tmp_path))
 
 
@@ -136,10 +135,10 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_gone():
 
 
 def test_what_a_killed_end_of_a_study_was_writing_goes_when_another_ends_it(gone: int, tmp_path: Path):
-    store = [f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        record = StudyRecord(validate(compose("train", ["tune=optuna", *store])))
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    uri = support.new_store(tmp_path)
+    store = [f"tracking.uri={uri}", f"tracking.artifact_location={tmp_path / 'artifacts'}"]
+    record = StudyRecord(support.configured("tune=optuna", *store))
+    client = MlflowClient(uri)
     record.open("night", None, {})
     before, now, best = (tmp_path / name for name in ("before", "now", "before/best"))
     half = [half_written(before / "study", gone), half_written(best / "figures", gone)]

@@ -16,13 +16,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from spotify_ml import __version__
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO, NAMES, TEXT
@@ -32,8 +30,9 @@ from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.model import log_model
 from spotify_ml.tracking.training import train
 from spotify_ml.tracking.versions import code_digest
-from spotify_ml.utils.paths import CONF, PROJECT
+from spotify_ml.utils.paths import PROJECT
 from spotify_ml.utils.version import library_version
+from tests.support import configured, new_store
 
 pytestmark = pytest.mark.slow
 
@@ -70,10 +69,9 @@ class Recorded:
 def recorded(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """One run through the whole of `train`."""
     root = tmp_path_factory.mktemp("recorded")
-    uri = f"sqlite:///{root / 'mlflow.db'}"
+    uri = new_store(root)
     overrides = [*OVERRIDES, f"tracking.uri={uri}", f"tracking.artifact_location={root / 'artifacts'}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", overrides))
+    config = configured(*overrides)
     folder = root / "run"
     folder.mkdir()
     (folder / "train.log").write_text("what the run logged\n", encoding="utf-8")

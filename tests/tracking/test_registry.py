@@ -17,13 +17,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 import spotify_ml
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO
@@ -33,8 +31,9 @@ from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.tracking.registry import ScoringModel
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import DataError, ModelError, TrackingError
-from spotify_ml.utils.paths import CONF, PROJECT
+from spotify_ml.utils.paths import PROJECT
 from spotify_ml.utils.version import distribution
+from tests.support import configured
 from tests.tracking.conftest import CHAMPION, MODEL, Store
 
 
@@ -146,10 +145,8 @@ def test_a_version_that_does_not_beat_its_baselines_is_no_challenger(store: Stor
     summaries = []
     for name, rate in (("weak", 0.001), ("strong", 0.1), ("weak again", 0.001)):
         few = ["model.n_jobs=1", "model.max_depth=4", "model.n_estimators=40", f"model.learning_rate={rate}"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = validate(compose("train", [*place, *few]))
         (tmp_path / name).mkdir()
-        summaries.append(train(config, tmp_path / name, few))
+        summaries.append(train(configured(*place, *few), tmp_path / name, few))
     assert [summary.version for summary in summaries] == [1, 2, 3]
     assert [summary.unbeaten for summary in summaries] == ["baseline_genre", "", "baseline_genre"]
     assert {name: int(number) for name, number in client.get_registered_model(MODEL).aliases.items()} == {

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from sklearn.metrics import r2_score
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig, TrackingConfig
 from spotify_ml.reports.runs import compare_runs, run_report
 from spotify_ml.reports.summary import Summary
@@ -21,7 +19,8 @@ from spotify_ml.tracking.run_reader import finished_runs, read_runs
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import DataError, TrackingError
-from spotify_ml.utils.paths import CONF, PROJECT
+from spotify_ml.utils.paths import PROJECT
+from tests.support import configured
 from tests.tracking.conftest import Store
 
 
@@ -44,8 +43,7 @@ class Recorded:
 def settings(store: Store, *overrides: str) -> RunConfig:
     places = [f"tracking.uri={store.uri}", f"tracking.artifact_location={store.folder / 'artifacts'}"]
     small = ["cache=off", "model.n_jobs=1", "model.n_estimators=30", "register=false"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", [*places, *small, *overrides]))
+    return configured(*places, *small, *overrides)
 
 
 def trained(store: Store, name: str, *overrides: str) -> Summary:

@@ -13,6 +13,7 @@ from spotify_ml.tracking import store
 from spotify_ml.tracking.store import connect
 from spotify_ml.utils.errors import StoreError
 from spotify_ml.utils.paths import PROJECT
+from tests.support import new_store
 
 
 def configured(folder: Path, experiment: str = "popularity") -> TrackingConfig:
@@ -61,6 +62,7 @@ connect(configured(Path(sys.argv[1])))
 
 
 def test_a_store_that_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    new_store(tmp_path)
     _, first = connect(configured(tmp_path))
     with monkeypatch.context() as patched:
         patched.setattr(store, "_experiment_id", interrupt)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 import spotify_ml
 from spotify_ml import configure
@@ -19,7 +18,8 @@ from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.store_address import announce, check_store, named
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import StoreError
-from spotify_ml.utils.paths import CONF, PROJECT, default_store, own_artifacts
+from spotify_ml.utils.paths import PROJECT, default_store, own_artifacts
+from tests.support import composed, new_store
 from tests.tracking.conftest import Store
 
 OWN = f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}"
@@ -28,9 +28,7 @@ REQUIRED = {"predict": ["input=-", "output=-"]}
 
 
 def tracking(command: str, *overrides: str) -> TrackingConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(command, [*REQUIRED.get(command, []), *overrides])
-    section = composed.tracking
+    section = composed(command, *REQUIRED.get(command, []), *overrides).tracking
     return TrackingConfig(**{key: section[key] for key in section})
 
 
@@ -80,7 +78,7 @@ def test_a_new_store_keeps_its_artifacts_beside_the_database(tmp_path: Path, mon
 
 
 def test_a_store_with_artifacts_elsewhere_is_used_as_it_is(tmp_path: Path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     location = f"tracking.artifact_location={tmp_path / 'elsewhere'}"
     _, before = connect(tracking("train", f"tracking.uri={uri}", location))
     _, after = connect(tracking("train", f"tracking.uri={uri}"))

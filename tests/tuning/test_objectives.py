@@ -1,18 +1,15 @@
 """Tests of what a study may optimise."""
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.tuning.objectives import Objective, read_objectives
 from spotify_ml.utils.errors import ConfigError
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 
 def objectives(*overrides: str) -> list[Objective]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("train", ["tune=optuna", *overrides]))
+    config = configured("tune=optuna", *overrides)
     assert isinstance(config.tune, OptunaConfig)
     return read_objectives(config, config.tune)
 

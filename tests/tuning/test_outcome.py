@@ -9,18 +9,17 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from matplotlib import image
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.outcome import METRICS, best_trial, experiment, trials_table, write_outcome, write_plots
 from spotify_ml.tuning.space import Values, apply
 from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 DEPTH, RATE = "model.max_depth", "model.learning_rate"
 SPACE = {
@@ -35,11 +34,6 @@ RMSE, R2, BYTES = (
     Objective("model/bytes", "minimize"),
 )
 PLOTS = {"optimization_history", "param_importances", "slice", "parallel_coordinate"}
-
-
-def configured(*overrides: str, conf: Path = CONF) -> RunConfig:
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
 
 
 def trial(*values: float, params: dict[str, Any] | None = None, **given: Any) -> FrozenTrial:

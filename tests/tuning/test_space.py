@@ -5,22 +5,20 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import OptunaConfig
 from spotify_ml.tuning.space import apply, describe, nearest_values, outside, own_values, read_space, suggest
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF
+from tests import support
 
 SPACES = sorted(path.stem for path in (CONF / "tune" / "space").iterdir())
 
 
 def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", ["tune=optuna", *overrides]))
+    return support.configured("tune=optuna", *overrides)
 
 
 def space_of(config: RunConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from spotify_ml.tuning import study as module
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.tuning.study import FINISHED, SILENT_S, VALUES, SharedStudy, Storage, Worker, build_pruner
 from spotify_ml.utils.errors import ConfigError, SpotifyMLError, TrackingError
+from tests.support import new_store
 
 PATIENCE_S = 60
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -212,21 +213,34 @@ def test_the_lock_lets_one_in_at_a_time(url: str):
     assert most == [1] * 40
 
 
-def test_the_lock_is_gone_with_the_process_that_holds_it(url: str):
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from spotify_ml.tuning.study import Storage\n"
-            "with Storage(sys.argv[1]).lock():\n    print('held', flush=True)\n    sys.stdin.read()",
-            url,
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+HOLD = """
+import os, signal, sys
+from spotify_ml.tuning.study import Storage
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    if not os.fork():
+        with Storage(line.strip()).lock():
+            print(os.getpid(), flush=True)
+            signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def holders() -> Iterator["subprocess.Popen[str]"]:
+    """A process that starts one for each storage it is told, which locks that and says its number."""
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.terminate()
+
+
+def test_the_lock_is_gone_with_the_process_that_holds_it(url: str, holders: "subprocess.Popen[str]"):
+    assert holders.stdin is not None
+    assert holders.stdout is not None
+    holders.stdin.write(f"{url}\n")
+    holders.stdin.flush()
+    holder = int(holders.stdout.readline())
     storage, entered = Storage, threading.Event()
 
     def enter() -> None:
@@ -236,8 +250,7 @@ def test_the_lock_is_gone_with_the_process_that_holds_it(url: str):
     thread = threading.Thread(target=enter, daemon=True)
     thread.start()
     assert not entered.wait(0.2)
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    os.kill(holder, signal.SIGKILL)
     assert entered.wait(PATIENCE_S)
     thread.join()
 
@@ -596,7 +609,7 @@ def test_a_server_that_goes_away_is_named(database: str):
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_database_of_mlflow_s_is_refused_and_stays_one(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
-    url = f"sqlite:///{tmp_path}/mlflow.db" if kind == "sqlite" else request.getfixturevalue("database")
+    url = new_store(tmp_path) if kind == "sqlite" else request.getfixturevalue("database")
     MlflowClient(url).create_experiment("popularity")
     with pytest.raises(ConfigError, match="studies need a database of their own") as caught:
         Storage(url)

@@ -4,10 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-from spotify_ml.config.check import validate
-from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import fold_splits, split_tracks
@@ -19,14 +16,9 @@ from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import class_names
 from spotify_ml.tuning import trials
 from spotify_ml.tuning.trials import Curve, TrialData
-from spotify_ml.utils.paths import CONF
+from tests.support import configured
 
 QUICK = ["features=audio", "model.n_estimators=40", "model.learning_rate=0.3", "model.max_depth=4", "model.n_jobs=1"]
-
-
-def configured(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("train", overrides))
 
 
 class StopError(Exception):

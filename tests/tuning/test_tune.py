@@ -22,7 +22,6 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from matplotlib import image
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -31,7 +30,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.tracking.study import StudyRecord
@@ -41,6 +39,7 @@ from spotify_ml.tuning.tune import Outcome, tune
 from spotify_ml.utils.errors import ConfigError, DataError, TrackingError
 from spotify_ml.utils.paths import CONF
 from tests.commands import train_each
+from tests.support import configured
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
 
@@ -226,11 +225,6 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.02)
-
-
-def configured(*overrides: str, conf: Path = CONF) -> RunConfig:
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        return validate(compose("train", list(overrides)))
 
 
 # --- a study that goes well
@@ -763,7 +757,7 @@ def refused(story: Story, sample: RawTracks, tmp_path_factory: pytest.TempPathFa
     before, runs = dump(here), len(here.runs())
     common = [*here.overrides, *QUICK, *STORY, "tune.n_trials=7"]
     commands = [[*common, *overrides, f"hydra.run.dir={number}"] for number, (overrides, _) in enumerate(BAD.values())]
-    ends = train_each(commands, folder, folder)
+    ends = train_each(commands, folder)
     storages = before, dump(here)
     assert len(here.runs()) == runs
     return {
