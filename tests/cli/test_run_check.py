@@ -167,9 +167,8 @@ def test_a_folder_is_discarded_if_nothing_is_in_it_but_hydra_s_own(files: dict[s
 
 def test_a_gpu_is_refused_where_xgboost_was_built_without(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_check, "distribution", lambda name: "xgboost-cpu")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", ["model.device=cuda"])
+    run = composed("train", "model.device=cuda")
     with pytest.raises(ConfigError, match=r"model\.device=cuda: XGBoost .*`pip install xgboost=="):
-        check_run(composed)
+        check_run(run)
     monkeypatch.setattr(run_check, "distribution", lambda name: name)
-    assert check_run(composed).model.device == "cuda"
+    assert check_run(run).model.device == "cuda"
