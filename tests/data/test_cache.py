@@ -108,7 +108,7 @@ def test_the_code_digest_knows_sources_libraries_and_python(tmp_path: Path, monk
         take()
         (tmp_path / "features" / "names.py").write_text("WORDS = {}")
         take()
-        patched.setattr(module, "version", lambda name: "999")
+        patched.setattr(module, "library_version", lambda name: "999")
         take()
         patched.setattr(module.platform, "python_version", lambda: "3.99")
         take()

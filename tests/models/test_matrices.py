@@ -25,6 +25,14 @@ class Interrupted(Subset):
             yield rows
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heeded() -> Iterator[None]:
+    """A shell lets its jobs in the background ignore it, and the tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["disk", "external"])
 @pytest.mark.parametrize("binning", [{"max_bin": 16}, {}])
