@@ -1,5 +1,6 @@
 """The generated tables of the reference: configuration, commands and targets, as Markdown that pages include."""
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -200,7 +201,7 @@ def _table(rows: Sequence[_Row]) -> Iterator[str]:
 
 def _text(comment: str) -> str:
     """Return a comment as Markdown that shows it as it is."""
-    return re.sub(r"([*_<>\[\]])", r"\\\1", comment)
+    return re.sub(r"([*_\[\]])", r"\\\1", html.escape(comment, quote=False))
 
 
 def _slug(heading: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from spotify_ml.cli.messages import explain, is_mendable
 from spotify_ml.config.check import validate
 from spotify_ml.config.run import RunConfig
 from spotify_ml.reports.summary import Summary
@@ -25,7 +26,7 @@ def configure(*overrides: str) -> RunConfig:
     Raises
     ------
     ConfigError
-        If they are not valid together.
+        Naming every key that is unknown or has a wrong value.
     """
     composed = _compose(overrides)
     return validate(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
@@ -53,6 +54,13 @@ def run(*overrides: str) -> Summary:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
+    if not all(isinstance(each, str) for each in overrides):
+        raise ConfigError('give each override as a text of its own: configure("split=album", "seed=1")')
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True)
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", list(overrides), return_hydra_config=True)
+    except Exception as error:
+        if not is_mendable(error):
+            raise
+        raise ConfigError(explain(error, "train")) from error

@@ -22,7 +22,8 @@ def run(composed: "DictConfig") -> None:
     if done.rewritten:
         print(f"{done.rewritten} locations now begin with {done.new} instead of {done.old}")
     else:
-        print(f"nothing to do: no location begins with another folder than {done.new}")
+        begins = f"with {config.old}" if config.old else f"with another folder than {done.new}"
+        print(f"nothing to do: no location begins {begins}")
     if done.elsewhere:
         print(f"{done.elsewhere} runs and models have their files elsewhere and were left as they are")
 

@@ -1,6 +1,7 @@
 """The command that serves a registered model over HTTP, once its files are checked."""
 
 import ipaddress
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _check_free(host: str, port: int) -> None:
             pass
     except OSError as error:
         raise ConfigError(
-            f"config: {host}:{port} cannot be served at ({error.strerror}); set host=… or port=…"
+            f"config: {host}:{port} cannot be served at ({os.strerror(error.errno or 0)}); set host=… or port=…"
         ) from error
 
 

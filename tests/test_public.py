@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import spotify_ml
+from spotify_ml.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", spotify_ml.__all__)
@@ -20,6 +21,24 @@ def test_every_name_is_a_function_that_says_what_it_does(name: str):
 def test_a_configuration_is_composed_as_on_the_command_line():
     config = spotify_ml.configure("split=artist", "model.max_depth=6")
     assert (config.split.name, config.model.max_depth, config.seed) == ("artist", 6, 42)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["modl=linear"], "unknown key 'modl' (did you mean 'model'?)"),
+        (["model.max_dept=3"], "unknown key 'model.max_dept'"),
+        (["split=artst"], "split=artst: no such choice (did you mean 'artist'?)"),
+        (["seed=1,2"], "commas separate the jobs of a sweep"),
+        (["foo"], "foo"),
+        ([["split=album"]], "give each override as a text of its own"),
+        ([3], "give each override as a text of its own"),
+    ],
+)
+def test_a_mistake_is_said_as_on_the_command_line(overrides: list[str], message: str):
+    with pytest.raises(ConfigError) as caught:
+        spotify_ml.configure(*overrides)
+    assert message in str(caught.value)
 
 
 def test_importing_the_package_imports_no_large_library():

@@ -58,7 +58,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         file = _identity(path)
         given = None if file is None else read.get(file)
         if given is not None:
-            linked = "" if path == given else f", which is the same as {given}"
+            linked = "" if path == given else f", which is the same as {given},"
             raise ConfigError(f"config: {path}{linked} is read and would be written over; name another output=…")
 
 

@@ -11,7 +11,9 @@ from spotify_ml.utils import stops, streams
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FAILED = 1
 # What these ask for is on standard output alone.
-_QUESTIONS = frozenset({"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"})
+_QUESTIONS = frozenset(
+    {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
+)
 
 
 def run_command(task: Callable[[Any], Any], name: str) -> None:
@@ -38,8 +40,14 @@ def run_command(task: Callable[[Any], Any], name: str) -> None:
     try:
         from spotify_ml.cli.hydra_app import ask_hydra
 
-        ask_hydra(task, name)
-        if _QUESTIONS & set(sys.argv[1:]):
+        is_question = bool(_QUESTIONS & set(sys.argv[1:]))
+        try:
+            ask_hydra(task, name)
+        except SystemExit as end:
+            # So Hydra ends some of its answers.
+            if end.code or not is_question:
+                raise
+        if is_question:
             streams.check_printed()
     except (Exception, KeyboardInterrupt) as error:
         _exit(error, name, full_error=full_error)

@@ -110,7 +110,9 @@ def test_a_stream_that_is_needed_is_named_in_one_line(name: str, store: Store, r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [["--help"], ["--version"], ["--cfg", "job"]])
+@pytest.mark.parametrize(
+    "asked", [["--help"], ["--version"], ["--cfg", "job"], ["--hydra-help"], ["-sc", "install=bash"]]
+)
 def test_an_answer_that_cannot_be_printed_is_an_error(asked: list[str], tmp_path: Path):
     command = ["-m", "spotify_ml.train", *asked]
     full, closed = (_run(redirected, *command, cwd=tmp_path) for redirected in ('"$@" > /dev/full', '"$@" >&-'))
