@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("what", choices=("record", "check"))
     parser.add_argument("--only", nargs="+", choices=[*RUNS, "before"], default=[*RUNS, "before"], help="which (all)")
     parser.add_argument("--data", nargs="+", choices=("sample", "full"), default=["sample", "full"], help="(both)")
-    parser.add_argument("--portable", action="store_true", help="as on another kind of processor: no hashes of models")
+    parser.add_argument("--portable", action="store_true", help="elsewhere: no hashes of models and configurations")
     parser.add_argument("--figures", action="store_true", help="record figures alone; what was saved before stays")
     options = parser.parse_args()
     names = [name for name in options.only if name != "before"]
@@ -256,6 +256,8 @@ def main() -> int:
         if options.portable:
             for run in (*before.get("runs", {}).values(), *now.get("runs", {}).values()):
                 run["models"] = sorted(run["models"])
+                # It knows the path of the data, and so where the checkout is.
+                del run["config.sha256"]
         tolerance = _PORTABLE_TOLERANCE if options.portable else _TOLERANCE
         found += differences(before, now, f"{which} {name}", tolerance)
     print("\n".join(found) or "nothing differs")
