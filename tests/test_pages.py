@@ -250,7 +250,7 @@ def test_mlflow_shows_the_card_of_a_version_and_the_table_of_a_sweep_as_text(ope
 
 
 def test_pages_of_notebooks_show_names_as_text_and_ask_for_nothing(opened: Browser, written: Path):
-    typed = ["make", "--just-print", "--old-file=.venv/installed-notebooks", "notebooks"]
+    typed = ["make", "--no-print-directory", "--just-print", "--old-file=.venv/installed-notebooks", "notebooks"]
     printed = subprocess.run(typed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     command = shlex.split(printed.replace("\\\n", " "))
     assert command[0].endswith("/jupyter")

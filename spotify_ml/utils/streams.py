@@ -59,6 +59,11 @@ def open_standard_output() -> Iterator[BinaryIO]:
     OutputError
         If it is closed, or cannot be written for another reason.
     """
+    if sys.stdout is not sys.__stdout__ and not _is_lenient(sys.stdout):
+        # Whoever called put another in its place.
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
     _check_open()
     try:
         with open(_OUT, "wb", closefd=False) as file:
@@ -67,6 +72,10 @@ def open_standard_output() -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _is_lenient(stream: TextIO) -> bool:
+    return isinstance(getattr(getattr(stream, "buffer", None), "raw", None), _LenientFile)
 
 
 def _check_open() -> None:
