@@ -16,41 +16,23 @@ from spotify_ml.utils.paths import CONF, register_resolvers
 
 
 def configure(*overrides: str) -> RunConfig:
-    """Return the configuration of a run as the command line composes it.
-
-    Parameters
-    ----------
-    *overrides : str
-        As they are typed after ``python -m spotify_ml.train``.
-
-    Raises
-    ------
-    ConfigError
-        Naming every key that is unknown or has a wrong value.
-    """
-    composed = _compose(overrides)
-    return validate(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+    """Return the configuration of a run; see `spotify_ml.configure`."""
+    return _checked(_compose(overrides))
 
 
 def run(*overrides: str) -> Summary:
-    """Train and record as ``python -m spotify_ml.train`` does, into a new folder below ``outputs/runs/``.
-
-    Parameters
-    ----------
-    *overrides : str
-        As they are typed there.
-
-    Raises
-    ------
-    SpotifyMLError
-        As of `spotify_ml.train.train`, or if a study is asked for.
-    """
-    config = configure(*overrides)
+    """Train a model and record the run; see `spotify_ml.run`."""
+    composed = _compose(overrides)
+    config = _checked(composed)
     if config.tune.name != "none":
         raise ConfigError("a study is begun on the command line: python -m spotify_ml.train tune=optuna")
-    folder = Path(_compose(overrides).hydra.run.dir)
+    folder = Path(composed.hydra.run.dir)
     folder.mkdir(parents=True)
     return train(config, folder, list(overrides))
+
+
+def _checked(composed: DictConfig) -> RunConfig:
+    return validate(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
