@@ -124,7 +124,6 @@ def play(
     """Play a round, and return what was done and when, and the faults that were found."""
     share, to_group = draw.random(), draw.random() < 1 / 2
     port, ended = _free_port(), Event()
-    # Refused commands do nothing that could go wrong.
     process = start(place, typed(place, command, number, port))
     if command == "serve":
         Thread(target=_ask, args=(port, ended), daemon=True).start()
