@@ -7,6 +7,7 @@ from spotify_ml.data.prepare import prepare_split, prepare_tracks
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import evaluate
 from spotify_ml.features.prepare import prepare_matrices
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.utils.timing import Stopwatch
 
@@ -36,12 +37,15 @@ class LocalBackend:
         with self._clock.stage("split"):
             return prepare_split(self._config, source.raw, source.tracks.frame, self._cache)
 
-    def fit(self, source: Source, split: Split) -> Fit:
-        """Build the features, or take them from the cache; fit, and score every part."""
-        config, tracks = self._config, source.tracks.frame
+    def subsets(self, source: Source, split: Split) -> Subsets:
+        """Build the features of every part, or take them from the cache."""
         with self._clock.stage("features"):
-            matrices = prepare_matrices(config, source.raw, tracks, split, self._cache)
+            return prepare_matrices(self._config, source.raw, source.tracks.frame, split, self._cache)
+
+    def fit(self, source: Source, split: Split) -> Fit:
+        """Build the features; fit, and score every part."""
+        config, subsets = self._config, self.subsets(source, split)
         with self._clock.stage("fit"):
-            fitted = fit_estimators(config.model, config.task, matrices, config.seed)
+            fitted = fit_estimators(config.model, config.task, subsets, config.seed)
         with self._clock.stage("evaluate"):
-            return Fit(matrices, fitted, evaluate(fitted, matrices, tracks, config.task))
+            return Fit(subsets, fitted, evaluate(fitted, subsets, source.tracks.frame, config.task))

@@ -3,31 +3,36 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import log1p
 from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
-import xgboost
 from optuna.exceptions import TrialPruned
 from optuna.trial import Trial
 from xgboost import DMatrix, QuantileDMatrix
 from xgboost.callback import EarlyStopping, TrainingCallback
 
+from spotify_ml.backends.base import Source
+from spotify_ml.backends.local import LocalBackend
 from spotify_ml.config.models import EnsembleConfig, TwoPartConfig, XGBoostConfig
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.etl import clean
-from spotify_ml.data.sources import RawTracks
-from spotify_ml.data.splits import Split, fold_splits, split_tracks
+from spotify_ml.data.splits import Split, fold_splits
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features.builder import FeatureBuilder, fit_features, with_categories
+from spotify_ml.features.builder import FeatureBuilder
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
+from spotify_ml.models.families.xgboost import grow
 from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
 from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import class_names
+from spotify_ml.utils.timing import Stopwatch
+
+Value = TypeVar("Value")
+# What decides the rows of each part.
+_ROWS = ("cleaning", "split", "seed")
 
 # A tree at rate 1 would be infinitely far.
 _HIGHEST_RATE = 0.99
@@ -63,9 +68,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class _Fold:
-    """The parts of one fit, of which `test` is judged, and their quantised matrices by what these depend on."""
+    """The subsets of one fit, the rows it is judged by, and quantised matrices by what these depend on."""
 
-    parts: Subsets
+    subsets: Subsets
+    judged: Subset
     binned: dict[str, tuple[QuantileDMatrix, DMatrix]] = field(default_factory=dict)
 
 
@@ -95,17 +101,19 @@ class TrialData:
 
     Parameters
     ----------
-    raw : RawTracks
-        The raw tracks.
     n_folds : int or None
         Number of group folds of the train and validation rows to judge by; None: judge by the validation rows.
     """
 
-    def __init__(self, raw: RawTracks, n_folds: int | None) -> None:
-        self._raw = raw
+    def __init__(self, n_folds: int | None) -> None:
         self._n_folds = n_folds
-        self._tables: dict[str, tuple[pd.DataFrame, list[Split]]] = {}
+        self._sources: dict[str, Source] = {}
+        self._splits: dict[str, Split] = {}
         self._folds: dict[str, list[_Fold]] = {}
+
+    def source(self, config: RunConfig) -> Source:
+        """Return the clean tracks of a configuration, as the first stage of a run does."""
+        return _once(self._sources, config.digest("cleaning"), LocalBackend(config, Stopwatch()).read)
 
     def fit(
         self, config: RunConfig, report: Report | None, between_folds: FoldReport | None, curve: Curve
@@ -129,7 +137,7 @@ class TrialData:
             If the values make no fit.
         """
         results: list[dict[str, float]] = []
-        for fold in self._parts(config):
+        for fold in _once(self._folds, config.digest(*_ROWS, "features"), partial(self._make_folds, config)):
             curve.errors.clear()
             results.append(_fit_fold(config, fold, None if self._n_folds else report, curve))
             if self._n_folds and between_folds is not None:
@@ -137,49 +145,43 @@ class TrialData:
         metrics = {name: fmean(result[name] for result in results) for name in results[0]}
         return TrialResult(metrics, {"val": curve.errors} if curve.errors else {})
 
-    def _parts(self, config: RunConfig) -> list[_Fold]:
-        key = config.digest("cleaning", "split", "seed", "features")
-        if key not in self._folds:
-            tracks, splits = self._table(config)
-            self._folds[key] = [self._fold(config, tracks, split) for split in splits]
-        return self._folds[key]
-
-    def _table(self, config: RunConfig) -> tuple[pd.DataFrame, list[Split]]:
-        key = config.digest("cleaning", "split", "seed")
-        if key not in self._tables:
-            tracks = clean(self._raw.frame, config.cleaning.name).frame
-            split = split_tracks(tracks, config.split, config.seed)
-            splits = [split]
-            if self._n_folds:
-                splits = list(fold_splits(split, self._n_folds, config.split, config.seed))
-            self._tables[key] = (with_categories(tracks), splits)
-        return self._tables[key]
-
-    def _fold(self, config: RunConfig, tracks: pd.DataFrame, split: Split) -> _Fold:
-        """Build the features of one fit; the test part of a split is judged with folds only, where it is the fold."""
-        judged = split.test if self._n_folds else split.validation[:0]
-        unseen = np.concatenate([split.validation, judged])
-        name, seed = config.features.name, config.seed
-        train, others, features = fit_features(name, tracks, split.groups, split.train, unseen, seed)
-        n_validation = len(split.validation)
-        validation = _rows(others, slice(n_validation))
-        test = _rows(others, slice(n_validation, None)) if self._n_folds else validation
-        # No trial is fitted a second time, so that train rows are all there is to fit on.
-        return _Fold(Subsets(train, validation, train, test, features, FeatureBuilder(name, tracks, split, seed)))
+    def _make_folds(self, config: RunConfig) -> list[_Fold]:
+        backend, source = LocalBackend(config, Stopwatch()), self.source(config)
+        split = _once(self._splits, config.digest(*_ROWS), partial(backend.split, source))
+        if not self._n_folds:
+            subsets = backend.subsets(source, split)
+            return [_Fold(subsets, subsets.validation)]
+        name, tracks = config.features.name, source.tracks.frame
+        splits = fold_splits(split, self._n_folds, config.split, config.seed)
+        return [_fold(FeatureBuilder(name, tracks, each, config.seed)) for each in splits]
 
 
-def _rows(part: Subset, rows: slice) -> Subset:
-    return Subset(part.features.iloc[rows], part.target[rows])
+def _fold(builder: FeatureBuilder) -> _Fold:
+    """Build the features of a fold: all are fitted on its train rows, as nothing is fitted a second time."""
+    split = builder.split
+    n_validation = len(split.validation)
+    train, others, transformer = builder.subsets(split.train, np.concatenate([split.validation, split.test]))
+    validation, judged = (
+        Subset(others.features.iloc[rows], others.target[rows])
+        for rows in (slice(n_validation), slice(n_validation, None))
+    )
+    return _Fold(Subsets(train, validation, train, judged, transformer, builder), judged)
+
+
+def _once(known: dict[str, Value], key: str, make: Callable[[], Value]) -> Value:
+    if key not in known:
+        known[key] = make()
+    return known[key]
 
 
 def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) -> dict[str, float]:
     started = perf_counter()
     estimator, n_trees = _fit(config, fold, report, curve)
     fitted = perf_counter()
-    predicted = predict_part(estimator, fold.parts.test, class_names(config.task))
+    predicted = predict_part(estimator, fold.judged, class_names(config.task))
     predicted_in = perf_counter() - fitted
-    n_features = fold.parts.test.features.shape[1]
-    scored = task_metrics(config.task, fold.parts.test.target, predicted, n_features)
+    n_features = fold.judged.features.shape[1]
+    scored = task_metrics(config.task, fold.judged.target, predicted, n_features)
     return {
         **{f"val/{name}": value for name, value in scored.items()},
         **({} if n_trees is None else {"model/trees": float(n_trees)}),
@@ -194,8 +196,10 @@ def _fit(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) ->
     if isinstance(model, XGBoostConfig):
         return _fit_xgboost(config, model, fold, report, curve)
     if isinstance(model, EnsembleConfig | TwoPartConfig):
-        return fit_estimators(model, config.task, fold.parts, config.seed).early_stopped, None
-    estimator, n_trees, errors = fit_selected(model, config.task, fold.parts.train, fold.parts.validation, config.seed)
+        return fit_estimators(model, config.task, fold.subsets, config.seed).early_stopped, None
+    estimator, n_trees, errors = fit_selected(
+        model, config.task, fold.subsets.train, fold.subsets.validation, config.seed
+    )
     curve.errors.extend(errors.get("val", []))
     return estimator, n_trees
 
@@ -203,19 +207,16 @@ def _fit(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) ->
 def _fit_xgboost(
     config: RunConfig, model: XGBoostConfig, fold: _Fold, report: Report | None, curve: Curve
 ) -> tuple[Any, int]:
-    """Fit as ``XGBModel.fit`` would, on matrices that other trials have quantised already."""
-    parameters = build_estimator(model, config.task, config.seed).get_xgb_params()
-    classes = class_names(config.task)
-    if len(classes) > 2:
-        parameters["num_class"] = len(classes)
+    """Fit as a run's first fit does, on matrices that other trials have quantised already."""
+    estimator = build_estimator(model, config.task, config.seed)
     with library_refusals(model.name):
         train, validation = _quantised(config, model, fold)
-        booster = xgboost.train(
-            parameters,
+        booster = grow(
+            estimator,
+            len(class_names(config.task)),
             train,
             model.n_estimators,
             evals=[(validation, "val")],
-            verbose_eval=False,
             callbacks=[EarlyStopping(rounds=model.early_stopping_rounds), _Watch(curve, model.learning_rate, report)],
         )
     n_trees = booster.best_iteration + 1
@@ -226,11 +227,11 @@ def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[Qu
     key = f"{model.max_bin} {config.digest('task')}"
     if key not in fold.binned:
         train, validation = (
-            estimator_rows(model, config.task, part) for part in (fold.parts.train, fold.parts.validation)
+            estimator_rows(model, config.task, part) for part in (fold.subsets.train, fold.subsets.validation)
         )
         settings = {"max_bin": model.max_bin, "nthread": model.n_jobs}
         binned = QuantileDMatrix(train.X, train.y, weight=train.weights, **settings)
-        # Binned rows are slow to watch; see `spotify_ml.models.estimators`.
+        # Binned rows are slow to watch; see `spotify_ml.models.families.xgboost`.
         fold.binned[key] = binned, DMatrix(validation.X, validation.y, nthread=model.n_jobs)
     return fold.binned[key]
 

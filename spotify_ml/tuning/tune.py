@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import NoTuningConfig, OptunaConfig, WilcoxonConfig
-from spotify_ml.data.sources import RawTracks, read_tracks
+from spotify_ml.data.sources import RawFile
 from spotify_ml.models.rehearsal import rehearse
 from spotify_ml.models.targets import class_names
 from spotify_ml.reports.summary import Summary
@@ -80,7 +80,8 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     space = read_space(settings.space, config)
     objectives = read_objectives(config, settings)
     rehearse(config.model, config.task, config.seed)
-    raw = read_tracks(config.data)
+    data = TrialData(settings.folds)
+    raw = data.source(config).raw
     record = StudyRecord(config)
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
@@ -91,11 +92,13 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         log.info("study %s, in %s", name, storage.name)
         leave_busy_cores()
         with Worker(study.study) as worker:
-            return _Work(config, settings, space, objectives, raw, study, worker, record).run(folder, overrides, parent)
+            return _Work(config, settings, space, objectives, data, study, worker, record).run(
+                folder, overrides, parent
+            )
 
 
 def _identity(
-    config: RunConfig, raw: RawTracks, space: list[Parameter], objectives: list[Objective], settings: OptunaConfig
+    config: RunConfig, raw: RawFile, space: list[Parameter], objectives: list[Objective], settings: OptunaConfig
 ) -> dict[str, str]:
     """Return what all trials of a study have in common, under names that stand in an error."""
     return {
@@ -125,14 +128,13 @@ class _Work:
         settings: OptunaConfig,
         space: list[Parameter],
         objectives: list[Objective],
-        raw: RawTracks,
+        data: TrialData,
         study: SharedStudy,
         worker: Worker,
         record: StudyRecord,
     ) -> None:
         self._config, self._settings, self._space, self._objectives = config, settings, space, objectives
-        self._data = TrialData(raw, settings.folds)
-        self._raw, self._study, self._worker, self._record = raw, study, worker, record
+        self._data, self._study, self._worker, self._record = data, study, worker, record
 
     def run(self, folder: Path, overrides: list[str], parent: ParentRun | None) -> Outcome:
         """Open the record, run trials, and end the study where that falls to this worker."""
@@ -328,9 +330,10 @@ class _Work:
         shown = "  ".join(
             f"{each.metric} {value:.4f}" for each, value in zip(self._objectives, best.values, strict=True)
         )
+        sha256 = self._data.source(self._config).raw.sha256
         comment = (
             f"Trial {best.number} of {n_finished} ({pruned} pruned) of the study {study.study_name}: {shown}; "
-            f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {self._raw.sha256[:12]}."
+            f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {sha256[:12]}."
         )
         chosen = apply(self._config, values)
         self._record.use_folder(folder)

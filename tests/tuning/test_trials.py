@@ -1,6 +1,7 @@
 """Tests of a trial: the same fit as a run's first, judged by the same rows, sharing what can be shared."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import fold_splits, split_tracks
 from spotify_ml.evaluation.metrics import task_metrics
-from spotify_ml.features import builder
+from spotify_ml.features import prepare
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.popularity import predict_matrix
@@ -18,7 +19,15 @@ from spotify_ml.tuning import trials
 from spotify_ml.tuning.trials import Curve, TrialData
 from tests.support import configured
 
-QUICK = ["features=audio", "model.n_estimators=40", "model.learning_rate=0.3", "model.max_depth=4", "model.n_jobs=1"]
+FRESH = "cache=off"
+QUICK = [
+    FRESH,
+    "features=audio",
+    "model.n_estimators=40",
+    "model.learning_rate=0.3",
+    "model.max_depth=4",
+    "model.n_jobs=1",
+]
 
 
 class StopError(Exception):
@@ -41,9 +50,9 @@ def stop_at(step: int) -> Callable[[int, float], None]:
         [*QUICK, "model.max_bin=32", "model.grow_policy=lossguide", "model.max_leaves=8"],
         [*QUICK, "task=classification"],
         [*QUICK, "task=classification", "task.label=popular"],
-        ["features=audio", "model=linear"],
-        ["features=audio", "model=hist_gradient_boosting", "model.max_iter=20"],
-        ["features=audio", "model=two_part", "model.dead.n_estimators=5", "model.alive.n_estimators=5"],
+        [FRESH, "features=audio", "model=linear"],
+        [FRESH, "features=audio", "model=hist_gradient_boosting", "model.max_iter=20"],
+        [FRESH, "features=audio", "model=two_part", "model.dead.n_estimators=5", "model.alive.n_estimators=5"],
     ],
     ids=lambda overrides: " ".join(overrides[-2:]),
 )
@@ -57,14 +66,14 @@ def test_a_trial_is_the_first_fit_of_a_run(sample: RawTracks, overrides: list[st
     predicted = predict_matrix(fitted.early_stopped, validation.matrix(), class_names(config.task))
     expected = task_metrics(config.task, validation.target, predicted, validation.features.shape[1])
     curve = Curve()
-    found = TrialData(sample, None).fit(config, None, None, curve)
+    found = TrialData(None).fit(config, None, None, curve)
     assert {name: found.metrics[f"val/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
     if fitted.n_trees is not None:
         assert found.metrics["model/trees"] == fitted.n_trees
         assert curve.errors == pytest.approx(fitted.learning_curve["val"], abs=1e-6)
 
 
-def test_features_and_quantised_matrices_are_made_once(sample: RawTracks, monkeypatch: pytest.MonkeyPatch):
+def test_features_and_quantised_matrices_are_made_once(monkeypatch: pytest.MonkeyPatch):
     made = {"features": 0, "matrices": 0}
 
     def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -74,9 +83,9 @@ def test_features_and_quantised_matrices_are_made_once(sample: RawTracks, monkey
 
         return count
 
-    monkeypatch.setattr(trials, "fit_features", counted("features", builder.fit_features))
+    monkeypatch.setattr(prepare, "build_subsets", counted("features", build_subsets))
     monkeypatch.setattr(trials, "QuantileDMatrix", counted("matrices", trials.QuantileDMatrix))
-    data = TrialData(sample, None)
+    data = TrialData(None)
     for overrides in ([], ["model.max_depth=3"], ["model.subsample=0.5"]):
         data.fit(configured(*QUICK, *overrides), None, None, Curve())
     assert made == {"features": 1, "matrices": 1}
@@ -88,11 +97,11 @@ def test_features_and_quantised_matrices_are_made_once(sample: RawTracks, monkey
     assert made == {"features": 2, "matrices": 3}
 
 
-def test_trials_do_not_depend_on_those_before(sample: RawTracks):
-    shared = TrialData(sample, None)
+def test_trials_do_not_depend_on_those_before():
+    shared = TrialData(None)
     configs = [configured(*QUICK, override) for override in ("model.max_depth=2", "model.max_bin=16", "model.gamma=3")]
     together = [shared.fit(config, None, None, Curve()).metrics["val/rmse"] for config in configs]
-    alone = [TrialData(sample, None).fit(config, None, None, Curve()).metrics["val/rmse"] for config in configs]
+    alone = [TrialData(None).fit(config, None, None, Curve()).metrics["val/rmse"] for config in configs]
     assert together == alone
 
 
@@ -101,20 +110,20 @@ STEPS = {0.25: [4, 7, 11, 14, 18], 0.5: [2, 3, 5, 6, 8, 9, 11, 12, 13, 15, 16, 1
 
 
 @pytest.mark.parametrize(("rate", "expected"), STEPS.items())
-def test_steps_are_those_of_the_learning_rate(sample: RawTracks, rate: float, expected: list[int]):
+def test_steps_are_those_of_the_learning_rate(rate: float, expected: list[int]):
     config = configured(*QUICK, f"model.learning_rate={rate}", "model.n_estimators=20")
     told: list[tuple[int, float]] = []
     curve = Curve()
-    TrialData(sample, None).fit(config, lambda step, error: told.append((step, error)), None, curve)
+    TrialData(None).fit(config, lambda step, error: told.append((step, error)), None, curve)
     assert [step for step, _ in told] == list(range(1, len(expected) + 1))
     assert [error for _, error in told] == [curve.errors[tree - 1] for tree in expected]
 
 
-def test_a_trial_that_is_stopped_leaves_its_curve_so_far(sample: RawTracks):
+def test_a_trial_that_is_stopped_leaves_its_curve_so_far():
     config = configured(*QUICK, "model.learning_rate=0.25")
     curve = Curve()
     with pytest.raises(StopError):
-        TrialData(sample, None).fit(config, stop_at(3), None, curve)
+        TrialData(None).fit(config, stop_at(3), None, curve)
     assert len(curve.errors) == 11
 
 
@@ -122,22 +131,23 @@ def test_folds_are_the_split_s_own_and_never_its_test_rows(sample: RawTracks):
     config = configured(*QUICK)
     tracks = clean(sample.frame, "tracks").frame
     split = split_tracks(tracks, config.split, config.seed)
-    data = TrialData(sample, 3)
+    data = TrialData(3)
     figures: list[list[dict[str, float]]] = []
     found = data.fit(config, None, lambda folds: figures.append(list(folds)), Curve())
     assert [len(folds) for folds in figures] == [1, 2, 3]
     assert found.metrics["val/rmse"] == pytest.approx(np.mean([fold["val/rmse"] for fold in figures[-1]]))
-    judged = [fold.parts.test.features.index for fold in data._parts(config)]
+    (folds,) = data._folds.values()
+    judged = [fold.judged.features.index for fold in folds]
     expected = [fold.test for fold in fold_splits(split, 3, config.split, config.seed)]
     for rows, fold in zip(judged, expected, strict=True):
         np.testing.assert_array_equal(rows, fold)
         assert not np.isin(rows, split.test).any()
-    for fold in data._parts(config):
-        seen = [split.groups[part.features.index] for part in (fold.parts.train, fold.parts.validation)]
-        assert not np.isin(split.groups[fold.parts.test.features.index], np.concatenate(seen)).any()
+    for fold in folds:
+        seen = [split.groups[part.features.index] for part in (fold.subsets.train, fold.subsets.validation)]
+        assert not np.isin(split.groups[fold.judged.features.index], np.concatenate(seen)).any()
 
 
-def test_the_test_rows_have_no_influence(sample: RawTracks):
+def test_the_test_rows_have_no_influence(sample: RawTracks, tmp_path: Path):
     config = configured(*QUICK, "features=full")
     tracks = clean(sample.frame, "tracks").frame
     split = split_tracks(tracks, config.split, config.seed)
@@ -145,6 +155,7 @@ def test_the_test_rows_have_no_influence(sample: RawTracks):
     other = sample.frame.copy()
     rows = other["track_id"].isin(ids)
     other.loc[rows, "popularity"] = 100 - other.loc[rows, "popularity"]
-    changed = RawTracks(other, sample.path, sample.sha256)
-    found = [TrialData(raw, None).fit(config, None, None, Curve()).metrics["val/rmse"] for raw in (sample, changed)]
+    other.to_parquet(tmp_path / "changed.parquet")
+    changed = configured(*QUICK, "features=full", "data=file", f"data.path={tmp_path}/changed.parquet")
+    found = [TrialData(None).fit(each, None, None, Curve()).metrics["val/rmse"] for each in (config, changed)]
     assert found[0] == found[1]

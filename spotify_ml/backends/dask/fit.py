@@ -14,7 +14,7 @@ from spotify_ml.backends.dask.partitions import as_dask_frame, mapped, ranks_of
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.data.schema import TARGET
 from spotify_ml.models.families.base import Curve
-from spotify_ml.models.families.xgboost import give_booster
+from spotify_ml.models.families.xgboost import give_booster, grow
 from spotify_ml.models.fit import build_estimator, library_refusals
 from spotify_ml.models.targets import Task, class_names, task_target
 
@@ -86,9 +86,7 @@ def _train(
     """Fit on the seen rows, watching the unseen ones if there is patience; return booster, errors and threads."""
     from xgboost import dask as xgboost
 
-    parameters = build_estimator(config, task, seed).get_xgb_params()
-    if len(class_names(task)) > 2:
-        parameters["num_class"] = len(class_names(task))
+    estimator, n_classes = build_estimator(config, task, seed), len(class_names(task))
 
     def fit() -> Any:
         workers, threads = workers_of(client), client.nthreads()
@@ -102,15 +100,8 @@ def _train(
             shown = rows if weights is None else by_rank(xgboost.DaskDMatrix(client, X, y))
             X_watched, y_watched, _ = _columns(client, task, features.unseen)
             sets = [(shown, "train"), (by_rank(xgboost.DaskDMatrix(client, X_watched, y_watched)), "val")]
-        result = xgboost.train(
-            client,
-            parameters,
-            rows,
-            rounds,
-            evals=sets,
-            early_stopping_rounds=patience,
-            verbose_eval=False,
-        )
+        train = partial(xgboost.train, client)
+        result = grow(estimator, n_classes, rows, rounds, train=train, evals=sets, early_stopping_rounds=patience)
         return result["booster"], result["history"], tuple(threads[workers[rank]] for rank in sorted(set(ranks)))
 
     with library_refusals(config.name):

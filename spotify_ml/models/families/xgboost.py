@@ -1,4 +1,4 @@
-"""XGBoost: the one training loop of this project, over features in memory or in files."""
+"""XGBoost: the one training loop of this project, over features in memory, in files or on a cluster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,6 @@ def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, 
         validation,
         early_stopping_rounds=estimator.early_stopping_rounds,
         evals_result=errors,
-        verbose_eval=False,
     )
     return booster.best_iteration + 1, {part: next(iter(curve.values())) for part, curve in errors.items()}
 
@@ -50,7 +49,7 @@ def _grow(
 ) -> xgboost.Booster:
     """Fit by XGBoost's own interface, which takes features in files as well."""
     with xgboost_matrices(estimator.n_jobs) as make:
-        booster = _grown(make, estimator, train, n_trees, validation, watching)
+        booster: xgboost.Booster = _grown(make, estimator, train, n_trees, validation, watching)
     give_booster(estimator, booster)
     return booster
 
@@ -75,10 +74,7 @@ def _grown(
     n_trees: int,
     validation: Rows | None,
     watching: dict[str, Any],
-) -> xgboost.Booster:
-    parameters = estimator.get_xgb_params()
-    if estimator.objective == "multi:softprob":
-        parameters["num_class"] = len(np.unique(train.y))
+) -> Any:
     binning = {"max_bin": estimator.max_bin} if estimator.tree_method in _BINNING else {}
     fitted = make(train.X, train.y, train.weights, **binning)
     evals = []
@@ -86,7 +82,39 @@ def _grown(
         # Errors are those of the rows as they are, whatever the rows count in fitting.
         shown = fitted if train.weights is None else make(train.X, train.y, None)
         evals = [(shown, "train"), (make(validation.X, validation.y, None), "val")]
-    return xgboost.train(parameters, fitted, n_trees, evals=evals, **watching)
+    return grow(estimator, len(np.unique(train.y)), fitted, n_trees, evals=evals, **watching)
+
+
+def grow(
+    estimator: Any,
+    n_classes: int,
+    rows: Any,
+    n_trees: int,
+    *,
+    train: Callable[..., Any] = xgboost.train,
+    **watching: Any,
+) -> Any:
+    """Fit trees by XGBoost's own interface, and return what that returns.
+
+    Parameters
+    ----------
+    estimator : XGBRegressor or XGBClassifier
+        Gives the parameters; it is not fitted itself.
+    n_classes : int
+        Number of classes; of no meaning for a regression.
+    rows : DMatrix or DaskDMatrix
+        The rows to fit on.
+    n_trees : int
+        The most trees.
+    train : callable
+        ``xgboost.train``, or that of a cluster.
+    **watching
+        What else it is given: rows to watch, and when to stop.
+    """
+    parameters = estimator.get_xgb_params()
+    if estimator.objective == "multi:softprob":
+        parameters["num_class"] = n_classes
+    return train(parameters, rows, n_trees, verbose_eval=False, **watching)
 
 
 def _fit(estimator: Any, rows: Rows) -> None:
