@@ -1,39 +1,30 @@
 """Raw tracks from a CSV or Parquet file, checked against the schema as they are read."""
 
 import hashlib
+import io
 import os
 import stat
-import weakref
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Semaphore
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from spotify_ml.config.run import DataConfig
-from spotify_ml.data.batches import READ_AS
-from spotify_ml.data.header import SAVE, header_line, names_in
+from spotify_ml.data.batches import BrokenRow, CsvInput
 from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.place import HINTS
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
 from spotify_ml.data.units import Scales
-from spotify_ml.utils.errors import DataError, shown
+from spotify_ml.utils.errors import DataError
 
-# A table of few large chunks is numbered, joined and copied faster than one of many (the default is 1 MiB).
-_BLOCK = 10 * 2**20
-_MAX_BLOCK = 2**31 - 2
 # A CSV of more bytes is not held in memory; it is read once to be hashed, and once more to be parsed.
 _HELD = 64 * 2**20
-# Beside one for each core, so many of its blocks are held: reading outruns parsing, and would hold most of the file.
-_WAITING = 4
-# The header of such a CSV is not longer.
-_HEADER = 2**20
+_BROKEN = "too few or too many fields (is the file cut off, or a quote left open?)"
 _NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
 
@@ -137,7 +128,7 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
     elif content.startswith(_PARQUET_MAGIC):
         frame, violations = check_values(_parquet_table(content, path))
     else:
-        frame, violations = _read_csv(content, path)
+        frame, violations = read_csv(io.BytesIO(content), str(path))
     n_rows = len(frame)
     if violations:
         sound = np.ones(n_rows, dtype=bool)
@@ -204,120 +195,99 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
         raise damaged(path, error) from error
 
 
-def _read_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
-    _check_csv_header(content, path)
-    try:
-        return check_values(_csv_table(pa.BufferReader(content), READ_AS))
-    except pa.ArrowInvalid:
-        return _read_broken_csv(content, path)
-
-
 def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
     """Read a CSV that is not held once more, to parse it."""
-    path = file.path
     try:
-        try:
-            return _read_blocks(file)
-        except pa.ArrowInvalid:
-            content = path.read_bytes()
+        with file.path.open("rb") as opened:
+            hashed = _HashedFile(opened)
+            found = read_csv(hashed, str(file.path))
     except OSError as error:
         raise DataError(
-            f"{path} can no longer be read ({error.strerror}); run again when nothing changes it"
+            f"{file.path} can no longer be read ({error.strerror}); run again when nothing changes it"
         ) from error
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise _written_to(path)
-    return _read_broken_csv(content, path)
-
-
-def _read_blocks(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
-    with file.path.open("rb") as opened:
-        _check_csv_header(opened.read(_HEADER), file.path)
-        opened.seek(0)
-        blocks = _HashedBlocks(opened)
-        found = check_values(_csv_table(pa.PythonFile(blocks, mode="r"), READ_AS))
     # What is parsed must be what was hashed.
-    if blocks.sha256 != file.sha256:
+    if hashed.sha256 != file.sha256:
         raise _written_to(file.path)
     return found
 
 
-class _HashedBlocks:
-    """An open file whose blocks are hashed as they are read, and of which few are held at a time."""
+class _HashedFile:
+    """An open file whose bytes are hashed as they are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = hashlib.sha256()
-        self._room = Semaphore(pa.cpu_count() + _WAITING)
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def close(self) -> None:
-        self._file.close()
-
-    def read(self, size: int) -> np.ndarray:
-        # Waiting is for memory's sake alone: a parser that held all blocks would not hang.
-        self._room.acquire(timeout=1)
+    def read1(self, size: int) -> bytes:
         content = self._file.read(size)
         self._digest.update(content)
-        block = np.frombuffer(content, np.uint8)
-        # Arrow lets go of it when it is parsed.
-        weakref.finalize(block, self._room.release)
-        return block
+        return content
 
 
-def _check_csv_header(content: bytes, path: Path) -> None:
-    check_names(names_in(header_line(content, str(path))), str(path))
-    if b"\n" not in content:
-        raise DataError(f"{path} {_NO_ROWS}")
+def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, list[Violation]]:
+    """Read and check the raw tracks of a CSV.
 
+    Parameters
+    ----------
+    file : binary file
+        With ``read1``.
+    origin : str
+        What to call it.
+    first_row : int
+        The number of rows before the first one, for what is said of broken ones.
 
-def _csv_table(
-    source: pa.NativeFile, types: dict[str, pa.DataType], on_broken_row: Callable[[pacsv.InvalidRow], str] | None = None
-) -> pa.Table:
-    """Parse a CSV; a row with the wrong number of fields goes to `on_broken_row`, or is an error without it."""
-    return pacsv.read_csv(
-        source,
-        # Only a single thread knows the number of a row, and only one block holds a row of any length.
-        pacsv.ReadOptions(block_size=_BLOCK)
-        if on_broken_row is None
-        else pacsv.ReadOptions(use_threads=False, block_size=min(source.size(), _MAX_BLOCK)),
-        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_broken_row),
-        # Only an empty field is null: there are songs called "NA" and "Null".
-        pacsv.ConvertOptions(
-            column_types=types, include_columns=list(NAMES), null_values=[""], strings_can_be_null=True
-        ),
-    )
-
-
-def _read_broken_csv(content: bytes, path: Path) -> tuple[pd.DataFrame, list[Violation]]:
-    """Read a CSV that is known to break the schema once more as text, to say everything that is wrong with it."""
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not in UTF-8 (line {line} holds byte {content[error.start]:#x}); {SAVE}") from error
-    broken: list[pacsv.InvalidRow] = []
-
-    def collect(row: pacsv.InvalidRow) -> str:
-        broken.append(row)
-        return "skip"
-
-    try:
-        table = _csv_table(pa.BufferReader(content), dict.fromkeys(NAMES, pa.string()), collect)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a CSV ({shown(error, 300)}); {SAVE}") from error
-    # The parser counts the header as row 1.
-    broken_rows = np.array([row.number - 1 for row in broken], dtype=int)
-    total = table.num_rows + len(broken)
-    frame, violations = check_values(table, np.setdiff1d(np.arange(1, total + 1), broken_rows))
+    Returns
+    -------
+    DataFrame
+        The raw columns of the rows that have a field for every column.
+    list of Violation
+        Everything that breaks the schema; the rows of each are positions in the table.
+    """
+    tables: list[pa.Table] = []
+    numbers: list[np.ndarray] = []
+    broken: list[BrokenRow] = []
+    for batch in CsvInput(file, origin, check_names, NAMES).batches():
+        tables.append(batch.table)
+        numbers.append(first_row + batch.numbers)
+        broken += batch.broken
+    if len({table.schema for table in tables}) <= 1:
+        frame, violations = check_values(_joined(tables), np.concatenate([*numbers, np.empty(0, int)]))
+    else:
+        # What is wrong with values that do not read as numbers is found batch by batch.
+        checked = [check_values(*batch) for batch in zip(tables, numbers, strict=True)]
+        frame = pd.concat([frame for frame, _ in checked], ignore_index=True)
+        starts = np.cumsum([0, *map(len, numbers)])
+        violations = merged_violations(
+            [replace(each, rows=each.rows + start) for each in found]
+            for (_, found), start in zip(checked, starts[:-1], strict=True)
+        )
     if broken:
-        examples = tuple(f"row {row.number - 1}: {row.actual_columns}" for row in broken[:EXAMPLES])
-        expected = f"not {broken[0].expected_columns} fields (is the file cut off, or a quote left open?)"
-        violations.insert(0, Violation("row", expected, len(broken), examples))
+        examples = tuple(f"row {first_row + row.number}: {row.problem}" for row in broken[:EXAMPLES])
+        violations.insert(0, Violation("row", _BROKEN, len(broken), examples))
     return frame, violations
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Join tables into one that nobody else holds."""
+    joined = pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.null()) for name in NAMES})
+    tables.clear()
+    return joined
+
+
+def merged_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
+    """Join what is wrong in each part of a file, in file order, into what is wrong in the file."""
+    merged: dict[tuple[str, str], Violation] = {}
+    for violation in (each for found in parts for each in found):
+        key = violation.column, violation.problem
+        before = merged.get(key)
+        if before is not None:
+            examples = (*before.examples, *violation.examples)[:EXAMPLES]
+            rows = np.concatenate([before.rows, violation.rows])
+            violation = replace(before, count=before.count + violation.count, examples=examples, rows=rows)
+        merged[key] = violation
+    order = ("row", *NAMES)
+    return sorted(merged.values(), key=lambda violation: order.index(violation.column))

@@ -137,6 +137,17 @@ def test_an_open_quote_does_not_swallow_a_large_file(
         list(open_input(path).batches())
 
 
+def test_a_quote_within_a_field_opens_nothing(rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batches, "_BLOCK", 700)
+    monkeypatch.setattr(batches, "_LONG_ROW", 300)
+    monkeypatch.setattr(batches, "_LONGEST_ROW", 5000)
+    titles = ["a,\nb" if number % 7 == 0 else f"n{number}" for number in range(len(rows))]
+    path = _csv(rows.assign(track_name=titles), tmp_path / "rows.csv")
+    path.write_bytes(path.read_bytes().replace(b"n20,", b'Mix 12",').replace(b"n20\n", b'Mix 12"\n'))
+    found = pd.concat([batch.table.to_pandas() for batch in open_input(path).batches()])
+    assert found["track_name"].tolist() == [*titles[:20], 'Mix 12"', *titles[21:]]
+
+
 def test_every_audio_column_is_asked_for(rows: pd.DataFrame, tmp_path: Path):
     with pytest.raises(DataError) as caught:
         open_input(_csv(rows[["track_id"]], tmp_path / "rows.csv"))

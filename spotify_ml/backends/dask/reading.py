@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from spotify_ml.backends.dask.partitions import gathered, kept, mapped
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
 from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
-from spotify_ml.data.schema import EXAMPLES, NAMES, Violation, check_names, check_values
-from spotify_ml.data.sources import RawFile, schema_error
+from spotify_ml.data.schema import NAMES, Violation, check_names, check_values
+from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
 from spotify_ml.utils.errors import DataError
 
 # The number of a row in its file, counted from 0 without the header.
@@ -139,42 +139,26 @@ def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
         ) from error
     if other:
         raise DataError(f"{part.path} was changed while it was read, or is another file on a worker; run again")
-    n_rows, frames, violations = 0, [], []
-    for table, numbers, broken in _tables(part, first_row):
-        frame, found = check_values(table, numbers)
-        frames.append(frame)
-        violations += [*broken, *found]
-        n_rows += table.num_rows + sum(violation.count for violation in broken)
-    frame = pd.concat(frames, ignore_index=True) if frames else check_values(_no_rows())[0]
-    return SliceRows(frame, violations, n_rows)
+    if part.header:
+        with part.path.open("rb") as opened:
+            opened.seek(part.start)
+            content = opened.read(part.stop - part.start)
+        frame, violations = read_csv(io.BytesIO(part.header + b"\n" + content), str(part.path), first_row)
+    else:
+        frame, violations = check_values(*_row_groups(part, first_row))
+    n_broken = sum(violation.count for violation in violations if violation.column == "row")
+    return SliceRows(frame, violations, len(frame) + n_broken)
 
 
-def _tables(part: Slice, first_row: int) -> Iterator[tuple[pa.Table, np.ndarray, list[Violation]]]:
-    """Yield tables of the raw columns, the numbers of their rows in the file, and rows that are broken as a whole."""
-    if not part.header:
-        try:
-            file = open_parquet(part.path)
-            table = file.read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
-            # Parquet's text is not checked as it is read.
-            table.validate(full=True)
-        except DAMAGE as error:
-            raise damaged(part.path, error) from error
-        yield table, first_row + np.arange(1, table.num_rows + 1), []
-        return
-    with part.path.open("rb") as opened:
-        opened.seek(part.start)
-        content = opened.read(part.stop - part.start)
-    for batch in CsvInput(io.BytesIO(part.header + b"\n" + content), str(part.path)).batches():
-        broken = []
-        if batch.broken:
-            examples = tuple(f"row {first_row + row.number}: {row.problem}" for row in batch.broken[:EXAMPLES])
-            problem = "too few or too many fields (is the file cut off, or a quote left open?)"
-            broken.append(Violation("row", problem, len(batch.broken), examples))
-        yield batch.table.select(list(NAMES)), first_row + batch.numbers, broken
-
-
-def _no_rows() -> pa.Table:
-    return pa.table({name: pa.array([], pa.null()) for name in NAMES})
+def _row_groups(part: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
+    """Return the raw columns of a slice of a Parquet file, and the numbers of their rows in the file."""
+    try:
+        table = open_parquet(part.path).read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
+        # Parquet's text is not checked as it is read.
+        table.validate(full=True)
+    except DAMAGE as error:
+        raise damaged(part.path, error) from error
+    return table, first_row + np.arange(1, table.num_rows + 1)
 
 
 def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
@@ -225,17 +209,3 @@ def _findings(rows: SliceRows) -> tuple[int, bool]:
 
 def _numbered(rows: SliceRows, first_row: int) -> pd.DataFrame:
     return rows.frame.assign(**{ROW: np.arange(first_row, first_row + rows.n_rows)})
-
-
-def merged_violations(slices: Sequence[Sequence[Violation]]) -> list[Violation]:
-    """Join what is wrong in each slice, in file order, into what is wrong in the file."""
-    merged: dict[tuple[str, str], Violation] = {}
-    for violation in (each for found in slices for each in found):
-        key = violation.column, violation.problem
-        before = merged.get(key)
-        if before is not None:
-            examples = (*before.examples, *violation.examples)[:EXAMPLES]
-            violation = replace(before, count=before.count + violation.count, examples=examples)
-        merged[key] = violation
-    order = ("row", *NAMES)
-    return sorted(merged.values(), key=lambda violation: order.index(violation.column))
