@@ -1,5 +1,6 @@
 """What one trial does: fit a configuration on the train rows, as far as it is worth it, and judge it."""
 
+import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class TrialData:
 
     def source(self, config: RunConfig) -> Source:
         """Return the clean tracks of a configuration, as the first stage of a run does."""
-        return _once(self._sources, config.digest("cleaning"), LocalBackend(config, Stopwatch()).read)
+        return _once(self._sources, config.digest("cleaning"), _backend(config).read)
 
     def fit(
         self, config: RunConfig, report: Report | None, between_folds: FoldReport | None, curve: Curve
@@ -146,7 +147,7 @@ class TrialData:
         return TrialResult(metrics, {"val": curve.errors} if curve.errors else {})
 
     def _make_folds(self, config: RunConfig) -> list[_Fold]:
-        backend, source = LocalBackend(config, Stopwatch()), self.source(config)
+        backend, source = _backend(config), self.source(config)
         split = _once(self._splits, config.digest(*_ROWS), partial(backend.split, source))
         if not self._n_folds:
             subsets = backend.subsets(source, split)
@@ -166,6 +167,11 @@ def _fold(builder: FeatureBuilder) -> _Fold:
         for rows in (slice(n_validation), slice(n_validation, None))
     )
     return _Fold(Subsets(train, validation, train, judged, transformer, builder), judged)
+
+
+def _backend(config: RunConfig) -> LocalBackend:
+    # Of trials the log tells other times.
+    return LocalBackend(config, Stopwatch(logging.DEBUG))
 
 
 def _once(known: dict[str, Value], key: str, make: Callable[[], Value]) -> Value:

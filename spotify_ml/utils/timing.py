@@ -11,13 +11,19 @@ log = logging.getLogger(__name__)
 class Stopwatch:
     """Measure stages by name, in wall-clock seconds.
 
+    Parameters
+    ----------
+    level : int
+        At which the log tells of each stage.
+
     Attributes
     ----------
     seconds : dict of str to float
         By stage, in their order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._level = level
         self.seconds: dict[str, float] = {}
         self._started = perf_counter()
 
@@ -29,7 +35,8 @@ class Stopwatch:
         seconds = perf_counter() - started
         before = self.seconds.get(name)
         self.seconds[name] = (before or 0.0) + seconds
-        log.info("%s: %.2f s%s", name, seconds, "" if before is None else f", {before + seconds:.2f} s in all")
+        in_all = "" if before is None else f", {before + seconds:.2f} s in all"
+        log.log(self._level, "%s: %.2f s%s", name, seconds, in_all)
 
     def metrics(self) -> dict[str, float]:
         """Return ``time/<stage>_s`` of every stage, and of everything since the stopwatch was made."""
