@@ -28,17 +28,8 @@ _ODD = {
 
 
 def profile(raw: RawTracks, violations: list[Violation]) -> str:
-    """Return the profile of raw tracks as Markdown with the pictures in it.
-
-    Parameters
-    ----------
-    raw : RawTracks
-        The rows that keep to the schema.
-    violations : list of Violation
-        What is wrong with the others.
-    """
-    frame = raw.frame
-    found = find_duplicates(frame)
+    """Return the profile of the rows that keep to the schema, and what is wrong with others, as Markdown with pictures."""
+    frame, found = raw.frame, find_duplicates(raw.frame)
     parts = [
         f"# Raw tracks of {named(raw.path.name)}",
         _overview(raw),
@@ -68,8 +59,7 @@ def profile(raw: RawTracks, violations: list[Violation]) -> str:
 
 
 def _overview(raw: RawTracks) -> str:
-    frame = raw.frame
-    popularity = frame["popularity"]
+    frame, popularity = raw.frame, raw.frame["popularity"]
     facts = {
         "sha256": f"`{raw.sha256}`",
         "rows": f"{len(frame):,}",
@@ -119,8 +109,6 @@ def _effect(found: Duplicates) -> str:
 
 
 def _picture(figure: Figure) -> str:
-
     content = io.BytesIO()
-    title = figure.get_suptitle()
     figure.savefig(content, format="png", dpi=_DPI)
-    return inlined(content.getvalue(), " ".join(title.split()))
+    return inlined(content.getvalue(), " ".join(figure.get_suptitle().split()))

@@ -178,7 +178,6 @@ class _OpenSweep:
         """Log what varies as params of the parent."""
         from spotify_ml.tracking.limits import PARAM_LENGTH
 
-        settings = _settings(jobs)
         for key in dict.fromkeys(key for own in settings for key in own):
             values = dict.fromkeys(own.get(key, "") for own in settings)
             if len(values) > 1:
@@ -199,11 +198,6 @@ class _OpenSweep:
             if name.startswith(("val/", "test/")) and not name.endswith(("_lower", "_upper")):
                 self.client.log_metric(self.run_id, name, fmean(values))
         self.client.set_tag(self.run_id, "sweep.best_run_id", ", ".join(run_ids))
-
-
-def _settings(jobs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return what was typed for each job, by its key."""
-    return [dict(each.lstrip("+~").partition("=")[::2] for each in job["overrides"]) for job in jobs]
 
 
 def _write_job(config: DictConfig, job_return: JobReturn) -> None:

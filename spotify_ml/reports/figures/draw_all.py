@@ -40,20 +40,7 @@ from spotify_ml.utils.files import staged
 
 
 def save_figures(folder: Path, data: FigureData) -> None:
-    """Draw figures of a run as PNG files.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; it is there.
-    data : ErrorData or ExplanationData
-        What they show.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
+    """Draw figures of a run as PNG files in a folder that is there; `OSError` if it cannot be written."""
     for name, figure in figures(data):
         # `savefig` would draw everything twice, the first time to know where it will be.
         FigureCanvasAgg(figure).print_png(folder / f"{name}.png")  # type: ignore[no-untyped-call]

@@ -36,13 +36,7 @@ _KINDS = {"gain": "gain per split", "cover": "cover per split", "weight": "weigh
 
 
 def draw_importance(table: pd.DataFrame) -> Figure:
-    """Draw the most important features; of XGBoost by gain, cover and weight.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`, under plain names.
-    """
+    """Draw the most important features, under plain names; of XGBoost by gain, cover and weight."""
     leader, share = table["feature"][0], table["importance"][0]
     kinds = {kind: text for kind, text in _KINDS.items() if kind in table} or {"importance": "importance"}
     of_what = "the gain per split, summed over all features" if "gain" in kinds else "all importance"
@@ -63,15 +57,7 @@ def draw_importance(table: pd.DataFrame) -> Figure:
 
 
 def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
-    """Draw how much worse test tracks are predicted with the columns of a family shuffled.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.importance.family_importance`, with at least one row.
-    classes : bool
-        Whether classes were predicted, and the loss is log loss.
-    """
+    """Draw a `spotify_ml.evaluation.importance.family_importance` with at least one row; of classes, log loss."""
     ordered = table.sort_values("importance", ascending=False, kind="stable")
     first, loss = ordered.index[0], ordered["importance"].iloc[0]
     title = f"Shuffling the {first} columns costs {loss:.3f} of R²"
@@ -91,13 +77,7 @@ def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
 
 
 def draw_shap_bar(contributions: pd.DataFrame) -> Figure:
-    """Draw by how many points features move predictions.
-
-    Parameters
-    ----------
-    contributions : DataFrame
-        What features added to predictions, in points, most important first, under plain names.
-    """
+    """Draw by how many points features, the most important first, move predictions."""
     sizes = contributions.abs().mean()
     title = f"“{sizes.index[0]}” moves predictions most, by {sizes.iloc[0]:.1f} points on average"
     figure, axes = figure_of(title, f"mean size of contributions (points)\n{_rows(contributions)}", "")
@@ -109,15 +89,7 @@ def draw_shap_bar(contributions: pd.DataFrame) -> Figure:
 
 
 def draw_shap_beeswarm(contributions: pd.DataFrame, values: pd.DataFrame) -> Figure:
-    """Draw what features added to each prediction, coloured by their value.
-
-    Parameters
-    ----------
-    contributions : DataFrame
-        As of `draw_shap_bar`.
-    values : DataFrame
-        The values of the same features and rows.
-    """
+    """Draw what features added to each prediction, in points, coloured by their values in the same rows."""
     first = contributions.iloc[:, 0]
     title = f"“{first.name}” moves single predictions from {signed(first.min())} to {signed(first.max())} points"
     figure, axes = figure_of(title, f"contribution (points)\n{_rows(contributions)}", "")
@@ -137,7 +109,7 @@ def draw_shap_beeswarm(contributions: pd.DataFrame, values: pd.DataFrame) -> Fig
 
 
 def draw_shap_dependence(contributions: pd.DataFrame, values: pd.DataFrame) -> Figure:
-    """Draw what the most important features add by their value; parameters are those of `draw_shap_beeswarm`."""
+    """Draw what the most important features add to predictions, in points, by their value."""
     figure = figure_of_many(_dependence(contributions, values))
     panels = figure.subplots(*_PANELS, sharey=True)
     for axes in panels.flat[contributions.shape[1] :]:

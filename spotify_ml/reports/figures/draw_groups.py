@@ -18,15 +18,7 @@ _NOTE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": SMALL, "colo
 
 
 def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the genres that are predicted worst, and those that are predicted best.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.genres.errors_by_genre`, with at least one row.
-    overall : float
-        The error of all test rows.
-    """
+    """Draw the genres that are predicted worst and best, of `errors_by_genre`, beside the error of all test rows."""
     errors = table[_measure(table)]
     said = [f"{_error(table)} is {_number(table, errors.iloc[row])} in {table.index[row]}" for row in (0, -1)]
     title = f"{said[0]}, {said[1].partition(' is ')[2]}; over all test tracks {_number(table, overall)}"
@@ -44,7 +36,7 @@ def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
 
 
 def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the error by bands of popularity; parameters are those of `draw_errors_by_genre`."""
+    """Draw the error by bands of popularity."""
     errors = table[_measure(table)]
     band = str(errors.idxmax())
     tracks = f"tracks of {band}" if band.startswith("popularity") else f"tracks of popularity {band}"
@@ -57,7 +49,7 @@ def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
 
 
 def draw_errors_by_known_tracks(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the error by how much is known of the artist; parameters are those of `draw_errors_by_genre`."""
+    """Draw the error by how much is known of the artist."""
     first, last = (f"{_number(table, table[_measure(table)].iloc[row])}" for row in (0, -1))
     title = (
         f"{_error(table)} is {first} on artists with {table.index[0]} known tracks, "
@@ -71,13 +63,7 @@ def draw_errors_by_known_tracks(table: pd.DataFrame, overall: float) -> Figure:
 
 
 def draw_coverage(table: pd.DataFrame) -> Figure:
-    """Draw how many test tracks the intervals hold, over all and by genre.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As in `spotify_ml.evaluation.result.Result`, with at least one row.
-    """
+    """Draw how many test tracks the intervals hold, over all and by genre; the table has at least one row."""
     measured = table[table["genre"] == ALL].set_index("level")
     genres = table[table["genre"] != ALL]
     level = min(measured.index, key=lambda each: abs(each - _TITLE_LEVEL))

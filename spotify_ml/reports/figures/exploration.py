@@ -67,7 +67,7 @@ def draw_distributions(raw: pd.DataFrame) -> Figure:
         else:
             axes.hist(values, bins=_BINS, color=BLUE)
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name) + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL)
+        axes.set_xlabel(_UNITS.get(name, "0 to 1") + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL)
         axes.tick_params(labelsize=SMALL)
         axes.yaxis.set_major_formatter("{x:,.0f}")
     for axes in places[::4]:
@@ -137,13 +137,7 @@ def draw_zero_shares(raw: pd.DataFrame) -> Figure:
 
 
 def draw_moods_and_tempos(tracks: pd.DataFrame) -> Figure:
-    """Draw the spread of popularity by mood and tempo.
-
-    Parameters
-    ----------
-    tracks : DataFrame
-        With the derived columns of `spotify_ml.data.etl.add_derived_columns`.
-    """
+    """Draw the spread of popularity by mood and tempo, of tracks with the columns of `add_derived_columns`."""
     kinds = {"mood_energy": "mood", "tempo_category": "tempo"}
     explained = {label: _explained(tracks[TARGET], tracks[name]) for name, label in kinds.items()}
     figure = figure_of_many(_finding(explained), (8, 4.2))
@@ -172,7 +166,7 @@ def draw_audio_effects(raw: pd.DataFrame) -> Figure:
         if len(table) < _FEW_TICKS:
             axes.set_xticks(table["centre"])
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name), fontsize=SMALL)
+        axes.set_xlabel(_UNITS.get(name, "0 to 1"), fontsize=SMALL)
         axes.tick_params(labelsize=SMALL)
     for axes in places[::4]:
         axes.set_ylabel("mean popularity", fontsize=SMALL)
@@ -257,10 +251,6 @@ def _boxes(axes: Axes, values: list[np.ndarray], labels: Iterable[str]) -> None:
     axes.set_yticks(range(1, len(values) + 1), list(labels), fontsize=SMALL)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("popularity (points): median, middle half, and 5th to 95th percentile")
-
-
-def _unit(name: str) -> str:
-    return _UNITS.get(name, "0 to 1")
 
 
 def _explained(popularity: pd.Series, kinds: pd.Series) -> float:

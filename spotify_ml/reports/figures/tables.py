@@ -36,17 +36,7 @@ def error_data(
     evaluation: Evaluation,
     coverage: pd.DataFrame,
 ) -> ErrorData:
-    """Return what the figures of a run's errors show.
-
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    tracks : DataFrame
-        Clean tracks.
-    split, matrices, fitted, evaluation, coverage
-        As in `spotify_ml.evaluation.result.Result`.
-    """
+    """Return what the figures of a run's errors show, from the clean tracks and parts of its `Result`."""
     test, trainval = split.test, split.trainval
     classes, groups = class_names(task), split.groups[test]
     target = task_target(task, evaluation.actual)
@@ -73,17 +63,7 @@ def error_data(
 
 
 def explanation_data(task: Task, explanation: Explanation, test: Subset) -> ExplanationData:
-    """Return what the figures of a run's explanation show.
-
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    explanation : Explanation
-        What the predictions come from.
-    test : Subset
-        The test rows.
-    """
+    """Return what the figures of a run's explanation show, with the values of its test rows."""
     importance, added = explanation.importance, explanation.contributions
     shown, values = pd.DataFrame(), pd.DataFrame()
     if added is not None:
