@@ -46,19 +46,9 @@ class Section:
 
 
 def command_help(command: str, arguments: list[str]) -> str:
-    """Return the help of a command.
+    """Return the help of a command; the choices of groups that were typed are explained instead of the defaults.
 
-    Parameters
-    ----------
-    command : str
-        The name of its file in ``conf/``, without the ending.
-    arguments : list of str
-        What was typed: a choice of a group is explained instead of the default.
-
-    Raises
-    ------
-    ConfigError
-        If a group has no such choice.
+    Raises `ConfigError` if a group has no such choice.
     """
     path = CONF / f"{command}.yaml"
     section = _read(path)

@@ -58,15 +58,7 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, command: str) -> str:
-    """Return the message of an error, with the nearest valid name where a name is unknown.
-
-    Parameters
-    ----------
-    error : Exception
-        One that is mendable.
-    command : str
-        The name of the command.
-    """
+    """Return the message of a command's mendable error, with the nearest valid name where a name is unknown."""
     message = str(error).strip()
     if isinstance(error, OverrideParseException):
         return misread(error.override)

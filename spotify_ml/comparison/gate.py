@@ -8,7 +8,6 @@ import numpy as np
 from spotify_ml.comparison.paired import Comparison
 from spotify_ml.config.commands import GateConfig
 from spotify_ml.evaluation.metric_names import title
-from spotify_ml.utils.markdown import named, table_row
 
 # Of these, less is better.
 ERRORS = ("rmse", "mae", "log_loss")
@@ -18,17 +17,7 @@ _SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of the gate.
-
-    Attributes
-    ----------
-    name : str
-        What it looks at.
-    passed : bool
-        Whether it holds.
-    said : str
-        What was found, and what was asked for.
-    """
+    """One condition of the gate: whether it holds, and what was found and asked for."""
 
     name: str
     passed: bool
@@ -41,17 +30,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a version.
-
-    Attributes
-    ----------
-    comparison : Comparison
-        The version beside its rival.
-    rows : str
-        Which tracks they were compared on.
-    conditions : list of Condition
-        All of the gate's.
-    """
+    """What the gate says of a version beside its rival; ``rows`` says which tracks they were compared on."""
 
     comparison: Comparison
     rows: str
@@ -79,17 +58,6 @@ class Verdict:
         ]
         return "\n".join([self.rows, "", *map(str.rstrip, lines), "", *map(str, self.conditions)])
 
-    def as_markdown(self) -> str:
-        """Return the same as Markdown."""
-        header, *rows = self.comparison.rows()
-        lines = [named(self.rows), "", table_row(map(named, header)), f"|---|{'---:|' * (len(header) - 1)}"]
-        lines += [table_row(map(named, row)) for row in rows]
-        lines += ["", "| gate | holds | |", "|---|---|---|"]
-        lines += [
-            table_row([each.name, "yes" if each.passed else "**no**", named(each.said)]) for each in self.conditions
-        ]
-        return "\n".join(lines) + "\n"
-
     def as_dict(self) -> dict[str, Any]:
         """Return the same as what JSON can say."""
         conditions = [asdict(each) for each in self.conditions]
@@ -104,13 +72,12 @@ def judge(
     Parameters
     ----------
     gate : RegressionGateConfig or ClassificationGateConfig
-        What is asked for.
     comparison : Comparison
         The version beside the champion, or beside the better baseline where there is none.
     format_difference : float or None
-        The largest difference between the model's formats as its run found it; None if it found none.
+        The largest difference between the model's formats; None if its run did not look for one.
     schema_changes : list of str
-        What the version's signature has that the champion's has not, or the other way round.
+        As of `spotify_ml.tracking.provenance.schema_changes`.
     """
     return [
         _better(gate, comparison),

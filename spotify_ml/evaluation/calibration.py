@@ -13,18 +13,9 @@ _SPREAD = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
 def equal_parts(values: np.ndarray) -> np.ndarray:
-    """Return which part of the values each is in, lowest first.
+    """Return which part of the values each is in, lowest first: from 0, each of which occurs, shape (n_rows,).
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_rows,)
-        They are divided into ten parts, or as many as have 20 rows each. Equal values are in the same, so parts may
-        differ in size.
-
-    Returns
-    -------
-    ndarray of int, shape (n_rows,)
-        From 0, each of which occurs.
+    There are ten parts, or as many as have 20 rows each. Equal values are in the same, so parts may differ in size.
     """
     n_parts = max(min(len(values) // _FEWEST_ROWS, _MOST_PARTS), 1)
     edges = np.quantile(values, np.arange(1, n_parts) / n_parts)
@@ -33,14 +24,7 @@ def equal_parts(values: np.ndarray) -> np.ndarray:
 
 
 def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Return what equal parts of the predictions come to.
-
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row; rows of a group err alike.
+    """Return what equal parts of the predictions come to; all arguments have the shape (n_rows,).
 
     Returns
     -------
@@ -60,14 +44,7 @@ def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndar
 def class_calibration_table(codes: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return how often classes come true, by their probability in steps of a tenth.
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        The class of every row.
-    probabilities : ndarray of float, shape (n_rows, n_classes)
-        Summing to 1 over the classes.
-    classes : tuple of str
-        Their names.
+    `codes` are the classes of the rows, and the probabilities have the shape (n_rows, n_classes).
 
     Returns
     -------

@@ -12,29 +12,10 @@ from spotify_ml.models.targets import class_names
 
 
 def cross_validate(config: RunConfig, n_folds: int, tracks: pd.DataFrame, split: Split) -> list[dict[str, float]]:
-    """Fit features and estimator without each fold, and score it; the test rows stay out of it.
+    """Fit features and estimator without each fold, score it, and return the figures of each; test rows stay out of it.
 
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    n_folds : int
-        Number of folds.
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        Its train and validation rows are divided into folds by its groups. Within the other folds, validation rows
-        for early stopping are cut by the split's own rule.
-
-    Returns
-    -------
-    list of dict of str to float
-        The figures of each fold.
-
-    Raises
-    ------
-    DataError
-        If there are fewer groups than folds.
+    The train and validation rows of the split are divided into folds by its groups. Within the other folds, validation
+    rows for early stopping are cut by the split's own rule. `DataError` if there are fewer groups than folds.
     """
     figures = []
     for fold in fold_splits(split, n_folds, config.split, config.seed):

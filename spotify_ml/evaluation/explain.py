@@ -22,19 +22,11 @@ _DEEP = 16
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the predictions of a run come from.
+    """What the predictions of a run come from, by feature and by family.
 
-    Attributes
-    ----------
-    importance : DataFrame
-        One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
-        also ``gain``, ``weight`` and ``cover``; with contributions also ``contribution``, the mean size of what the
-        feature adds to a prediction, in points.
-    families : DataFrame
-        As of `spotify_ml.evaluation.importance.family_importance`.
-    contributions : DataFrame or None
-        What every feature added to the prediction of some test rows, in points; indexed and named as the features.
-        None where the model does not know, and of a classification, whose classes have log-odds each, and no points.
+    Both tables are as of `spotify_ml.evaluation.importance`. ``contributions`` is what every feature added to the
+    prediction of some test rows, in points; None where the model does not know, and of a classification, whose classes
+    have log-odds each, and no points. With it ``importance`` has its mean size as ``contribution``.
     """
 
     importance: pd.DataFrame
@@ -51,19 +43,7 @@ class Explanation:
 
 
 def explain(fitted: FittedEstimators, matrices: Subsets, task: Task, seed: int) -> Explanation:
-    """Say what the predictions of a run's test rows come from.
-
-    Parameters
-    ----------
-    fitted : FittedEstimators
-        The two fits.
-    matrices : Subsets
-        Features and popularity of each part.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    seed : int
-        Decides which test rows are looked at.
-    """
+    """Say what the predictions of a run's test rows come from; the seed decides which rows are looked at."""
     importance = feature_importance(fitted, matrices.validation, task)
     families = family_importance(fitted.refit, matrices.test, task, seed)
     if class_names(task) or not is_explainable(fitted.refit):

@@ -15,14 +15,7 @@ def errors_by_genre(
 ) -> pd.DataFrame:
     """Return `spotify_ml.evaluation.by_group.errors_by` of every genre with enough tracks, worst first.
 
-    Parameters
-    ----------
-    genres : Series of str, shape (n_rows,)
-        The ``;``-joined genres of every row, which counts for each of them.
-    errors, groups
-        As of `spotify_ml.evaluation.by_group.errors_by`.
-    fewest_tracks : int
-        Genres with fewer are left out.
+    A row counts for each of its genres, which `genres` has joined by ``;``.
     """
     apart = pd.Series(genres.str.split(LIST_SEPARATOR).to_numpy()).explode().dropna()
     rows = apart.index.to_numpy()

@@ -21,16 +21,7 @@ _SHUFFLED_ROWS = 2000
 
 
 def feature_importance(fitted: FittedEstimators, validation: Subset, task: Task) -> pd.DataFrame:
-    """Return what each feature is worth to the estimator.
-
-    Parameters
-    ----------
-    fitted : FittedEstimators
-        The two fits.
-    validation : Subset
-        The rows by which features of an estimator that knows nothing of their importance are judged.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
+    """Return what each feature is worth to the estimator; of one that does not know, as the validation rows show.
 
     Returns
     -------
@@ -54,18 +45,8 @@ def family_importance(estimator: Any, test: Subset, task: Task, seed: int) -> pd
     """Return how much worse rows are predicted when the columns of a family are those of other rows.
 
     All columns of a family change places together, so that what they say of each other stays true, and none of them
-    stands in for another; the estimator is not fitted again (Breiman 2001, section 10, by families).
-
-    Parameters
-    ----------
-    estimator : estimator
-        Never fitted on `test`.
-    test : Subset
-        The rows; of more than 2,000, so many are drawn.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    seed : int
-        Decides which rows are drawn and change places.
+    stands in for another; the estimator, which was never fitted on these rows, is not fitted again (Breiman 2001,
+    section 10, by families). Of more than 2,000 rows so many are drawn, by the seed.
 
     Returns
     -------

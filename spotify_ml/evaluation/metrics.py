@@ -21,16 +21,8 @@ _CALIBRATION_BINS = 10
 def task_metrics(task: Task, popularity: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
     """Return the figures of one part by the task: `regression_metrics` or `classification_metrics`.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    popularity : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Popularity, or the probability of each class.
-    n_features : int
-        Number of columns the predictor used.
+    `popularity` is 0 to 100, shape (n_rows,), also where classes are predicted; `predicted` is popularity or the
+    probability of each class, shape (n_rows, n_classes).
     """
     if classes := class_names(task):
         return classification_metrics(task_target(task, popularity), predicted, len(classes))
@@ -38,20 +30,10 @@ def task_metrics(task: Task, popularity: np.ndarray, predicted: np.ndarray, n_fe
 
 
 def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
-    """Return the figures of one part; one that is undefined for these rows is left out.
+    """Return the figures of popularity, 0 to 100, as predicted from so many features.
 
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    n_features : int
-        Number of columns the predictor used, for adjusted R².
-
-    Returns
-    -------
-    dict of str to float
-        ``rmse``, ``mae`` (points of popularity), and where they are defined ``r2``, ``adj_r2``
-        (1 - (1 - R²)(n - 1)/(n - p - 1), Wherry 1931) and ``spearman``.
+    They are ``rmse``, ``mae`` (points of popularity), and where they are defined for these rows ``r2``, ``adj_r2``
+    (1 - (1 - R²)(n - 1)/(n - p - 1), Wherry 1931) and ``spearman``.
     """
     metrics = {
         "rmse": float(root_mean_squared_error(actual, predicted)),
@@ -68,13 +50,7 @@ def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: in
 
 
 def band_metrics(actual: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return ``<band>/rmse``, ``<band>/mae`` and ``<band>/bias`` (predicted less actual) of each popularity band.
-
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100. A band without a row is left out.
-    """
+    """Return ``<band>/rmse``, ``<band>/mae`` and ``<band>/bias`` (predicted less actual) of each band with rows."""
     codes = band_codes(actual)
     metrics = {}
     for code, band in enumerate(BANDS):
@@ -87,23 +63,11 @@ def band_metrics(actual: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def classification_metrics(codes: np.ndarray, probabilities: np.ndarray, n_classes: int) -> dict[str, float]:
-    """Return the figures of one part; one that is undefined for these rows is left out.
+    """Return the figures of the probabilities of classes, shape (n_rows, n_classes), and the codes of the true ones.
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        The class of every row.
-    probabilities : ndarray of float, shape (n_rows, n_classes)
-        Summing to 1 over the classes.
-    n_classes : int
-        Number of classes, whether they occur or not.
-
-    Returns
-    -------
-    dict of str to float
-        ``log_loss``, ``accuracy``, ``macro_f1``, ``calibration_error`` (expected calibration error of the likeliest
-        class in ten bins, Guo et al. 2017), and where every class occurs ``roc_auc`` and ``average_precision``, both
-        the mean over the classes, each against the rest.
+    They are ``log_loss``, ``accuracy``, ``macro_f1``, ``calibration_error`` (the expected one, of the likeliest class
+    in ten bins, Guo et al. 2017), and where every class occurs ``roc_auc`` and ``average_precision``, both the mean
+    over the classes, each against the rest.
     """
     labels = np.arange(n_classes)
     likeliest = probabilities.argmax(axis=1)
@@ -115,13 +79,10 @@ def classification_metrics(codes: np.ndarray, probabilities: np.ndarray, n_class
     }
     if len(np.unique(codes)) == n_classes:
         # For two classes only the second is of interest.
-        columns = labels[1:] if n_classes == 2 else labels
-        flags = [codes == column for column in columns]
-        scores = [probabilities[:, column] for column in columns]
-        metrics["roc_auc"] = float(np.mean([roc_auc_score(*pair) for pair in zip(flags, scores, strict=True)]))
-        metrics["average_precision"] = float(
-            np.mean([average_precision_score(*pair) for pair in zip(flags, scores, strict=True)])
-        )
+        kept = labels[1:] if n_classes == 2 else labels
+        scored = codes[:, None] == kept, probabilities[:, kept]
+        metrics["roc_auc"] = float(roc_auc_score(*scored))
+        metrics["average_precision"] = float(average_precision_score(*scored))
     return metrics
 
 

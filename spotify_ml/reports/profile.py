@@ -28,7 +28,7 @@ _ODD = {
 
 
 def profile(raw: RawTracks, violations: list[Violation]) -> str:
-    """Return the profile of the rows that keep to the schema, and what is wrong with others, as Markdown with pictures."""
+    """Return the profile of sound rows, and what is wrong with the others, as Markdown with pictures."""
     frame, found = raw.frame, find_duplicates(raw.frame)
     parts = [
         f"# Raw tracks of {named(raw.path.name)}",

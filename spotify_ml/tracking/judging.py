@@ -27,23 +27,13 @@ _FEWEST_GROUPS = 2
 
 @dataclass(frozen=True)
 class _ComparedTracks:
-    """Test tracks that are new to all versions, as far as is known.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per track.
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row.
-    said : str
-        Which tracks those are.
-    condition : Condition
-        Whether they are known to be new to all, and enough; ``force=true`` compares on others, too.
-    """
+    """Test tracks that are new to all versions, as far as is known, their groups, and which tracks those are."""
 
     frame: pd.DataFrame
     groups: np.ndarray
+    seed: int
     said: str
+    # Whether they are known to be new to all, and enough; ``force=true`` compares on others, too.
     condition: Condition
 
 
@@ -53,17 +43,6 @@ class NoFairTracksError(DataError):
 
 def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
     """Compare a version with the champion, or with the better baseline where there is none.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    config : PromoteConfig
-        Which tracks to compare on, and by which gate.
-    version : Version
-        Which one.
-    champion : Version or None
-        Its rival.
 
     Raises
     ------
@@ -92,7 +71,7 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
         tracks.frame,
         tracks.groups,
         *contenders,
-        seed=_seed(config, provenances[0]),
+        seed=tracks.seed,
         confidence=config.gate.confidence,
         genre_tracks=config.gate.genre_tracks,
     )
@@ -132,16 +111,12 @@ def _predicts(task: Task) -> dict[str, object]:
     return task.model_dump(exclude={"weights", "registered_model"})
 
 
-def _seed(config: PromoteConfig, provenance: Provenance) -> int:
-    return provenance.config.seed if config.seed is None else config.seed
-
-
 def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> _ComparedTracks:
     recorded = provenances[0].config
     fitted, unknown = _fitted(config, provenances)
     data = config.data or same_data(recorded.data, provenances[0].sha256)
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
-    seed = _seed(config, provenances[0])
+    seed = recorded.seed if config.seed is None else config.seed
     test = read_split(data, cleaning, split, seed).test
     kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
     rows, groups = unseen_rows(test, fitted, kept_apart)
@@ -162,7 +137,7 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     seen = f", new to both only as far as is known: {'; '.join(unknown)}" if unknown else " that no fit has seen"
     found = f"{len(rows):,} are new to all{', as far as is known' if unknown else ''}"
     condition = Condition("tracks", enough and not unknown, f"{found}; {config.gate.fewest_tracks:,} are asked for")
-    return _ComparedTracks(test.iloc[rows], groups, said + seen, condition)
+    return _ComparedTracks(test.iloc[rows], groups, seed, said + seen, condition)
 
 
 def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:

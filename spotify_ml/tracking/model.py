@@ -24,32 +24,27 @@ from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from spotify_ml.config.models import EnsembleConfig
+from spotify_ml.config.models import EnsembleConfig, ModelConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.tracking.versions import SUMS_TAG, model_requirements
+from spotify_ml.tracking.versions import SCORING, SUMS_TAG
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import reason_of, temporary_folder
 from spotify_ml.utils.paths import PACKAGE
+from spotify_ml.utils.version import distribution, library_version
 
 _EXAMPLE_ROWS = 3
+# The libraries that a model may need beside those of every model, under the names of both.
+_EXTRAS = {"lightgbm", "catboost"}
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model in the store.
-
-    Attributes
-    ----------
-    uri : str
-        ``models:/<id>``.
-    sums_sha256 : str
-        The sha256 of the list of its files' sha256; see `spotify_ml.models.integrity`.
-    """
+    """A model in the store, ``models:/<id>``, and the sha256 of the list of its files' sha256."""
 
     uri: str
     sums_sha256: str
@@ -58,23 +53,11 @@ class SavedModel:
 def log_model(
     client: MlflowClient, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame
 ) -> SavedModel:
-    """Save the model that scores raw rows under a logged model of a run.
+    """Save the model that scores raw rows, from a folder of its files, under a pending model of a run.
 
     It is what ``mlflow.pyfunc.log_model`` does, less the time that this spends on reading the run's metrics one by one,
-    on what the caller knows (git, requirements), and on loading the model.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    logged : LoggedModel
-        Created by the run, and still pending.
-    config : RunConfig
-        Says which family and classes the model has.
-    models : Path
-        The folder with the model's files.
-    example : DataFrame
-        Raw rows; the first few become the input example.
+    on what the caller knows (git, requirements), and on loading the model. The first raw rows of `example` become the
+    input example.
     """
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
@@ -104,7 +87,7 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
             code_paths=[str(code)],
             signature=_signature(class_names(config.task)),
             input_example=example.head(_EXAMPLE_ROWS),
-            pip_requirements=model_requirements(_families(config)),
+            pip_requirements=_requirements(config.model),
         )
         _forget_places(folder / MLMODEL_FILE_NAME)
     return folder
@@ -167,22 +150,9 @@ def register(
     *,
     challenger: bool,
 ) -> int:
-    """Register a logged model, and return its version.
+    """Register a logged model, and return its version, which gets the alias if it is a challenger.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    model : SavedModel
-        What to register.
-    config : RunConfig
-        What it was made with: the tags by which the UI finds it.
-    facts : dict of str to str
-        More tags.
-    description : str
-        What the UI shows of the version, as Markdown.
-    challenger : bool
-        Whether it gets that alias.
+    The UI finds it by tags of its choices and further `facts`, and shows the description, which is Markdown.
     """
     name = config.tracking.registered_model
     choices = ("split", "features", "cleaning", "task", "model")
@@ -209,10 +179,11 @@ def _not_code(folder: str, names: list[str]) -> list[str]:
     ]
 
 
-def _families(config: RunConfig) -> set[str]:
-    model = config.model
+def _requirements(model: ModelConfig) -> list[str]:
+    """Return what must be installed to load and score with a model, pinned; of MLflow, the part that does that."""
     members = model.members.values() if isinstance(model, EnsembleConfig) else [model]
-    return {member.name for member in members}
+    extras = sorted(_EXTRAS & {member.name for member in members})
+    return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *SCORING, *extras)]
 
 
 def _signature(classes: tuple[str, ...]) -> ModelSignature:

@@ -11,19 +11,17 @@ from typing import Literal
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.utils.time import get_current_time_millis
 
 from spotify_ml.comparison.gate import Verdict
 from spotify_ml.config.commands import PromoteConfig
+from spotify_ml.reports.page import render
 from spotify_ml.tracking.abandoned import process_tags
-from spotify_ml.tracking.limits import PARAM_LENGTH
+from spotify_ml.tracking.limits import log_entries, points
 from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.store import connect
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 from spotify_ml.utils.errors import TrackingError
-from spotify_ml.utils.files import temporary_folder
 from spotify_ml.utils.paths import database_path
 from spotify_ml.utils.places import shared_text
 from spotify_ml.utils.stops import deferred
@@ -40,23 +38,10 @@ _SETTLE_S = 2.0
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided of a version.
+    """What was decided of a version, and why, beside the champion that it was compared with or takes over from.
 
-    Attributes
-    ----------
-    outcome : {"promoted", "forced", "refused", "unchanged", "restored"}
-        ``forced``: promoted although the gate refused it; ``unchanged``: it was the champion already; ``restored``: it
-        was the champion before, and is again.
-    version : Version
-        Which one.
-    champion : Version or None
-        The champion that it was compared with, or that it takes over from.
-    why : str
-        The reason in a line.
-    run_id : str
-        The run that records it.
-    verdict : Verdict or None
-        What was compared, where something was.
+    ``forced``: promoted although the gate refused it; ``unchanged``: it was the champion already; ``restored``: it was
+    the champion before, and is again. The verdict says what was compared, and the run of `run_id` records it.
     """
 
     outcome: Literal["promoted", "forced", "refused", "unchanged", "restored"]
@@ -95,13 +80,7 @@ def find_champion(client: MlflowClient, name: str) -> Version | None:
 
 
 def find_previous(client: MlflowClient, champion: Version) -> Version:
-    """Return the champion before this one.
-
-    Raises
-    ------
-    TrackingError
-        If there was none, or it is gone.
-    """
+    """Return the champion before this one; `TrackingError` if there was none, or it is gone."""
     if _REPLACED_TAG not in champion.tags:
         raise TrackingError(
             f"{champion.uri} took the place of no other version, so there is none to go back to; "
@@ -111,26 +90,12 @@ def find_previous(client: MlflowClient, champion: Version) -> Version:
 
 
 def carry_out(client: MlflowClient, uri: str, decision: Decision) -> bool:
-    """Move the alias ``champion`` as decided and tag both versions, unless the champion is another by now.
+    """Move the alias ``champion`` as decided and tag both versions, or return False if the champion is another by now.
 
     Beside a SQLite store a lock lets one process at a time look and move. A tracking server has no lock to give: there
     the alias is looked at, moved, and after a pause looked at again. Whoever moved it last finds itself; whoever was
     overwritten meanwhile finds the other, as long as the pause is longer than the moment between looking and moving
     (Fischer's mutual exclusion by time, in Lamport 1987).
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    uri : str
-        The store.
-    decision : Decision
-        Of which version, beside which champion.
-
-    Returns
-    -------
-    bool
-        False if another promotion was faster: the decision is about a champion that is none any more.
     """
     name, database = decision.version.name, database_path(uri)
     with nullcontext() if database is None else FileLock(f"{database}.promotion.lock"):
@@ -186,19 +151,13 @@ def _number(version: Version | None) -> int | None:
     return None if version is None else version.number
 
 
+@dataclass(frozen=True)
 class PromotionRecord:
-    """The open run of a promotion.
+    """The open run of a promotion."""
 
-    Attributes
-    ----------
-    run_id : str
-        Its id.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, *, dry_run: bool) -> None:
-        self._client = client
-        self._dry_run = dry_run
-        self.run_id = run_id
+    client: MlflowClient
+    run_id: str
+    dry_run: bool
 
     def log(self, decision: Decision) -> None:
         """Record what was decided, and as figures and files what was compared."""
@@ -206,43 +165,23 @@ class PromotionRecord:
             "promotion.decision": decision.outcome,
             "promotion.version": str(decision.version.number),
             "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
-            "promotion.why": shared_text(decision.why)[:TAG_LENGTH],
-            "promotion.dry_run": str(self._dry_run).lower(),
+            "promotion.why": shared_text(decision.why),
+            "promotion.dry_run": str(self.dry_run).lower(),
         }
-        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        if decision.verdict is not None:
-            self._log_verdict(decision, decision.verdict)
-
-    def _log_verdict(self, decision: Decision, verdict: Verdict) -> None:
-        now = get_current_time_millis()
-        points = [Metric(name, value, now, 0) for name, value in verdict.metrics().items()]
-        self._client.log_batch(self.run_id, metrics=points)
-        content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why, "dry_run": self._dry_run}
-        files = {
-            "md": f"{verdict.as_markdown()}\n{decision.as_text(dry_run=self._dry_run)}\n",
-            "json": json.dumps(content, indent=2),
-        }
-        with temporary_folder() as scratch:
-            for suffix, text in files.items():
-                (scratch / f"comparison.{suffix}").write_text(shared_text(text), encoding="utf-8")
-            self._client.log_artifacts(self.run_id, str(scratch), "promotion")
+        verdict = decision.verdict
+        log_entries(self.client, self.run_id, metrics=points(verdict.metrics() if verdict else {}), tags=tags)
+        if verdict is not None:
+            content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why, "dry_run": self.dry_run}
+            text = render("promotion.md.j2", verdict=verdict, decision=decision.as_text(dry_run=self.dry_run))
+            for name, told in {"comparison.md": text, "comparison.json": json.dumps(content, indent=2)}.items():
+                self.client.log_text(self.run_id, shared_text(told), f"promotion/{name}")
 
 
 @contextmanager
 def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[PromotionRecord]:
     """Open the run of a promotion, which is closed as ``FINISHED``, whatever is decided, ``FAILED`` or ``KILLED``.
 
-    Parameters
-    ----------
-    config : PromoteConfig
-        What was asked for; logged as params.
-    version : Version
-        Which version is to be promoted.
-
-    Raises
-    ------
-    TrackingError
-        If the store cannot be written.
+    What was asked for is logged as params. Raises `TrackingError` if the store cannot be written.
     """
     client, experiment_id = connect(config.tracking)
     tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
@@ -251,6 +190,5 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
         return str(client.create_run(experiment_id, tags=tags, run_name=f"promotion-{version.number}").info.run_id)
 
     with open_run(client, config.tracking.uri, create) as run_id:
-        settings = {**config.shared_flat(), "version": version.number}
-        client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()])
-        yield PromotionRecord(client, run_id, dry_run=config.dry_run)
+        log_entries(client, run_id, params={**config.shared_flat(), "version": version.number})
+        yield PromotionRecord(client, run_id, config.dry_run)

@@ -33,41 +33,17 @@ _ENDED = "the server ended by itself; the lines above say why"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may take.
-
-    Attributes
-    ----------
-    max_mb : float
-        The size of its body, in millions of bytes.
-    timeout_s : float
-        The seconds in which its body must arrive.
-    max_requests : int
-        How many a process answers at once.
-    max_rows : int
-        How many tracks one may hold.
-    """
+    """What a request may take: the size of its body, the time in which this must arrive, and its tracks."""
 
     max_mb: float
     timeout_s: float
+    # How many a process answers at once.
     max_requests: int
     max_rows: int
 
 
 def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
-    """Answer requests until the process is stopped.
-
-    Parameters
-    ----------
-    version : Version
-        Which version.
-    folder : Path
-        Its files, which were checked.
-    host, port : str, int
-        Where to listen.
-    workers : int
-        Number of processes.
-    limits : Limits
-        What a request may take.
+    """Answer requests for a version, whose files in `folder` were checked, by so many processes until stopped.
 
     Raises
     ------

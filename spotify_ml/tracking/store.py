@@ -44,19 +44,9 @@ _LOCKED_FOR_S = 60
 
 
 def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
-    """Reach the store, and create it and the experiment where they are missing.
+    """Reach the store, create it and the experiment where they are missing, and return a client and the latter's id.
 
-    Returns
-    -------
-    client : MlflowClient
-        Of the store.
-    experiment_id : str
-        Of the configured experiment.
-
-    Raises
-    ------
-    StoreError
-        If the store does not answer or cannot be written.
+    Raises `StoreError` if the store does not answer or cannot be written.
     """
     check_store(config.uri, must_exist=False)
     try:
@@ -75,13 +65,7 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
 
 
 def open_store(uri: str) -> MlflowClient:
-    """Reach a store that is there, without creating anything.
-
-    Raises
-    ------
-    StoreError
-        If there is none, or it does not answer.
-    """
+    """Reach a store that is there, without creating anything; `StoreError` if there is none, or it does not answer."""
     check_store(uri)
     with store_errors(uri):
         return MlflowClient(uri)

@@ -67,7 +67,9 @@ def draw_distributions(raw: pd.DataFrame) -> Figure:
         else:
             axes.hist(values, bins=_BINS, color=BLUE)
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_UNITS.get(name, "0 to 1") + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL)
+        axes.set_xlabel(
+            _UNITS.get(name, "0 to 1") + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL
+        )
         axes.tick_params(labelsize=SMALL)
         axes.yaxis.set_major_formatter("{x:,.0f}")
     for axes in places[::4]:
