@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_metrics
-from spotify_ml.evaluation.by_group import row_errors
-from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.evaluation.by_group import errors_by_genre, row_errors
 from spotify_ml.evaluation.metric_names import title
 from spotify_ml.models.targets import Task
 

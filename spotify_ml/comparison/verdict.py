@@ -9,7 +9,7 @@ from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
 from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.comparison.shared_rows import shared_rows
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
-from spotify_ml.evaluation.genres import FEWEST_TRACKS
+from spotify_ml.evaluation.by_group import FEWEST_TRACKS
 from spotify_ml.evaluation.metric_names import title
 from spotify_ml.utils.errors import DataError
 

@@ -7,6 +7,8 @@ from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.models.targets import Task, class_names, task_target
 
 BAND_LABELS = ("popularity 0", "above 0 to 33", "above 33 to 66", "above 66")
+# Below this a genre's error says more about its few tracks than about the genre.
+FEWEST_TRACKS = 30
 # Half the width of a 95 % interval, in standard errors.
 _STANDARD_ERRORS = 1.96
 # The first artist's number of tracks among the rows that the model was fitted on, by their upper ends.
@@ -56,6 +58,21 @@ def errors_by(kinds: np.ndarray, errors: dict[str, np.ndarray], groups: np.ndarr
     if first == "rmse":
         table[["rmse", "lower", "upper"]] = np.sqrt(table[["rmse", "lower", "upper"]])
     return table
+
+
+def errors_by_genre(
+    genres: pd.Series, errors: dict[str, np.ndarray], groups: np.ndarray, fewest_tracks: int = FEWEST_TRACKS
+) -> pd.DataFrame:
+    """Return the `errors_by` of every genre with enough tracks, worst first.
+
+    A row counts for each of its genres, which `genres` has joined by ``;``.
+    """
+    apart = pd.Series(genres.str.split(LIST_SEPARATOR).to_numpy()).explode().dropna()
+    rows = apart.index.to_numpy()
+    repeated = {name: values[rows] for name, values in errors.items()}
+    table = errors_by(apart.to_numpy(dtype=object), repeated, groups[rows]).rename_axis("genre")
+    worst = next(iter(errors))
+    return table[table["tracks"] >= fewest_tracks].sort_values(worst, ascending=False, kind="stable")
 
 
 def known_tracks(tracks: pd.DataFrame, known: np.ndarray, rows: np.ndarray) -> np.ndarray:

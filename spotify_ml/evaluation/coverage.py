@@ -8,7 +8,7 @@ from xgboost import XGBRegressor
 
 from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.evaluation.genres import FEWEST_TRACKS
+from spotify_ml.evaluation.by_group import FEWEST_TRACKS
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals

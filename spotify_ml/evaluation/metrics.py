@@ -2,16 +2,7 @@
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    roc_auc_score,
-    root_mean_squared_error,
-)
+from sklearn import metrics as sk
 
 from spotify_ml.models.targets import BANDS, Task, band_codes, class_names, task_target
 
@@ -36,11 +27,11 @@ def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: in
     (1 - (1 - R²)(n - 1)/(n - p - 1), Wherry 1931) and ``spearman``.
     """
     metrics = {
-        "rmse": float(root_mean_squared_error(actual, predicted)),
-        "mae": float(mean_absolute_error(actual, predicted)),
+        "rmse": float(sk.root_mean_squared_error(actual, predicted)),
+        "mae": float(sk.mean_absolute_error(actual, predicted)),
     }
     if np.ptp(actual) > 0:
-        r2 = float(r2_score(actual, predicted))
+        r2 = float(sk.r2_score(actual, predicted))
         metrics["r2"] = r2
         if len(actual) > n_features + 1:
             metrics["adj_r2"] = 1 - (1 - r2) * (len(actual) - 1) / (len(actual) - n_features - 1)
@@ -72,17 +63,17 @@ def classification_metrics(codes: np.ndarray, probabilities: np.ndarray, n_class
     labels = np.arange(n_classes)
     likeliest = probabilities.argmax(axis=1)
     metrics = {
-        "log_loss": float(log_loss(codes, probabilities, labels=labels)),
-        "accuracy": float(accuracy_score(codes, likeliest)),
-        "macro_f1": float(f1_score(codes, likeliest, labels=labels, average="macro", zero_division=0)),
+        "log_loss": float(sk.log_loss(codes, probabilities, labels=labels)),
+        "accuracy": float(sk.accuracy_score(codes, likeliest)),
+        "macro_f1": float(sk.f1_score(codes, likeliest, labels=labels, average="macro", zero_division=0)),
         "calibration_error": _calibration_error(codes == likeliest, probabilities.max(axis=1)),
     }
     if len(np.unique(codes)) == n_classes:
         # For two classes only the second is of interest.
         kept = labels[1:] if n_classes == 2 else labels
         scored = codes[:, None] == kept, probabilities[:, kept]
-        metrics["roc_auc"] = float(roc_auc_score(*scored))
-        metrics["average_precision"] = float(average_precision_score(*scored))
+        metrics["roc_auc"] = float(sk.roc_auc_score(*scored))
+        metrics["average_precision"] = float(sk.average_precision_score(*scored))
     return metrics
 
 

@@ -11,9 +11,8 @@ from xgboost import XGBModel
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
-from spotify_ml.evaluation.by_group import BAND_LABELS, row_errors
+from spotify_ml.evaluation.by_group import BAND_LABELS, FEWEST_TRACKS, errors_by_genre, row_errors
 from spotify_ml.evaluation.coverage import ALL
-from spotify_ml.evaluation.genres import FEWEST_TRACKS, errors_by_genre
 from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, title
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import json_readers

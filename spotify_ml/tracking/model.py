@@ -13,7 +13,6 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mlflow
-import mlflow.utils.environment
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
@@ -31,6 +30,7 @@ from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
+from spotify_ml.tracking.compat import without_looking_at_installed_files
 from spotify_ml.tracking.versions import SCORING, SUMS_TAG
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import reason_of, temporary_folder
@@ -76,7 +76,7 @@ def log_model(
 def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame) -> Path:
     """Write what MLflow loads to a temporary folder, and return where."""
     model_id, folder = str(logged.model_id), scratch / "model"
-    with _full_disk_named(scratch), _without_looking_at_installed_files():
+    with _full_disk_named(scratch), without_looking_at_installed_files():
         # The sample would travel with every version.
         code = shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=_not_code)
         mlflow.pyfunc.save_model(
@@ -115,17 +115,6 @@ def _full_disk_named(scratch: Path) -> Iterator[None]:
         raise OutputError(
             f"the temporary folder {scratch} cannot be written: {reason}; make room, or name another by TMPDIR=…"
         ) from error
-
-
-@contextlib.contextmanager
-def _without_looking_at_installed_files() -> Iterator[None]:
-    """Let MLflow not compare requirements with what is installed, which they are taken from: it reads 20,000 paths."""
-    warn = mlflow.utils.environment.warn_dependency_requirement_mismatches
-    mlflow.utils.environment.warn_dependency_requirement_mismatches = lambda requirements: None
-    try:
-        yield
-    finally:
-        mlflow.utils.environment.warn_dependency_requirement_mismatches = warn
 
 
 def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
@@ -125,21 +124,23 @@ def create_app() -> Starlette:
     places = asyncio.Semaphore(limits.max_requests)
 
     async def invocations(request: Request) -> Response:
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
         if places.locked():
             return _refusal(503, f"{limits.max_requests} requests are under way (max_requests); try again later")
         async with places:
             content = await _body(request, limits)
             if isinstance(content, Response):
                 return content
-            return await asyncio.to_thread(
-                _answer, model, content, request.headers.get("content-type", ""), limits.max_rows
-            )
+            content_type = request.headers.get("content-type", "")
+            return await asyncio.to_thread(_answer, model, content, content_type, limits.max_rows)
 
     return Starlette(
         routes=[
             *(Route(path, _alive) for path in ("/ping", "/health")),
             Route("/version", _version),
-            Route("/invocations", _encodings_refused(invocations), methods=["POST"]),
+            Route("/invocations", invocations, methods=["POST"]),
         ]
     )
 
@@ -150,20 +151,6 @@ async def _alive(request: Request) -> Response:
 
 async def _version(request: Request) -> Response:
     return Response(VERSION, media_type="text/plain")
-
-
-def _encodings_refused(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Answer a compressed request by the name of its encoding, where it would else be no JSON."""
-
-    async def checked(request: Request) -> Response:
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
-        return await endpoint(request)
-
-    return checked
 
 
 async def _body(request: Request, limits: Limits) -> bytes | Response:

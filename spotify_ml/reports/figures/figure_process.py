@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self, cast
 
 import numpy as np
@@ -83,9 +82,7 @@ class FigureProcess:
         """Return the process, already started."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process; what is not drawn by now is not wanted."""
         _kill(self._process)
         remove_abandoned(self._folder.parent)
@@ -94,24 +91,21 @@ class FigureProcess:
             with suppress(BrokenPipeError):
                 pipe.close()
 
-    def draw(self, data: FigureData) -> None:
-        """Have figures drawn, after those that were asked for before."""
-        self._send(data)
-
-    def wait(self) -> None:
-        """Wait until all figures are drawn; `OutputError`, with what the process said, if it could not draw them."""
-        self._send(None)
-        said = b"" if self._process.stderr is None else self._process.stderr.read()
-        if self._process.wait():
-            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
-            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
-
-    def _send(self, data: FigureData | None) -> None:
+    def draw(self, data: FigureData | None) -> None:
+        """Have figures drawn, after those that were asked for before; None says that these were all."""
         pipe = cast("IO[bytes]", self._process.stdin)
         # If the process ended before, `wait` says why.
         with suppress(BrokenPipeError):
             pickle.dump(data, pipe)
             pipe.flush()
+
+    def wait(self) -> None:
+        """Wait until all figures are drawn; `OutputError`, with what the process said, if it could not draw them."""
+        self.draw(None)
+        said = b"" if self._process.stderr is None else self._process.stderr.read()
+        if self._process.wait():
+            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
+            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -4,18 +4,10 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.splits import Split
-from spotify_ml.evaluation.by_group import (
-    BAND_LABELS,
-    KNOWN_LABELS,
-    errors_by,
-    known_tracks,
-    known_tracks_codes,
-    row_errors,
-)
+from spotify_ml.evaluation import by_group
 from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
-from spotify_ml.evaluation.genres import errors_by_genre
 from spotify_ml.features.display_names import label
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
@@ -40,8 +32,8 @@ def error_data(
     test, trainval = split.test, split.trainval
     classes, groups = class_names(task), split.groups[test]
     target = task_target(task, evaluation.actual)
-    errors = row_errors(task, evaluation.actual, evaluation.predicted)
-    known = known_tracks_codes(known_tracks(tracks, trainval, test))
+    errors = by_group.row_errors(task, evaluation.actual, evaluation.predicted)
+    known = by_group.known_tracks_codes(by_group.known_tracks(tracks, trainval, test))
     calibration = (
         class_calibration_table(target, evaluation.predicted, classes)
         if classes
@@ -54,9 +46,9 @@ def error_data(
         predicted=evaluation.predicted,
         error=evaluation.metrics["test/log_loss" if classes else "test/rmse"],
         calibration=calibration,
-        genres=errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
-        bands=_named(errors_by(band_codes(evaluation.actual), errors, groups), BAND_LABELS),
-        known_tracks=_named(errors_by(known, errors, groups), KNOWN_LABELS),
+        genres=by_group.errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
+        bands=_named(by_group.errors_by(band_codes(evaluation.actual), errors, groups), by_group.BAND_LABELS),
+        known_tracks=_named(by_group.errors_by(known, errors, groups), by_group.KNOWN_LABELS),
         coverage=coverage,
         classes=classes,
     )
