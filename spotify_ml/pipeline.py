@@ -40,7 +40,7 @@ def run(
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
         prediction_intervals = calibrate_intervals(config.task, fitted, matrices, split.groups)
         coverage = interval_coverage(prediction_intervals, matrices.test, evaluation.predicted, tracks)
-        draw(error_data(config.task, tracks, split, matrices, fitted, evaluation, coverage))
+        draw(error_data(config.task, tracks, split, fitted, evaluation, coverage))
     with clock.stage("explain"):
         explanation = explain(fitted, matrices, config.task, config.seed)
         draw(explanation_data(config.task, explanation, matrices.test))

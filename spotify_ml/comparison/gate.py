@@ -50,12 +50,8 @@ class Verdict:
         """Return the comparison and the conditions for a screen."""
         table = self.comparison.rows()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "   ".join(
-                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            )
-            for row in table
-        ]
+        aligned = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+        lines = ["   ".join([row[0].ljust(widths[0]), *cells[1:]]) for row, cells in zip(table, aligned, strict=True)]
         return "\n".join([self.rows, "", *map(str.rstrip, lines), "", *map(str, self.conditions)])
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,15 +65,8 @@ def judge(
 ) -> list[Condition]:
     """Return every condition of the gate, held or not.
 
-    Parameters
-    ----------
-    gate : RegressionGateConfig or ClassificationGateConfig
-    comparison : Comparison
-        The version beside the champion, or beside the better baseline where there is none.
-    format_difference : float or None
-        The largest difference between the model's formats; None if its run did not look for one.
-    schema_changes : list of str
-        As of `spotify_ml.tracking.provenance.schema_changes`.
+    The version is compared with the champion, or the better baseline where there is none. The difference is the largest
+    between the model's formats, None if its run did not look for one; the changes are those from the champion's schema.
     """
     return [
         _better(gate, comparison),
@@ -115,12 +104,10 @@ def _genres(gate: GateConfig, comparison: Comparison) -> Condition:
     worse = genres[genres["difference"] > gate.genre_margin]
     name, asked = title(comparison.genre_metric), f"{gate.genre_margin:g} is allowed"
     if worse.empty:
-        most = next(iter(genres.index))
-        change = f"the largest change in {name} of {len(genres)} is {genres['difference'].iloc[0]:+.4f}, in {most}"
+        most = genres["difference"].iloc[0]
+        change = f"the largest change in {name} of {len(genres)} is {most:+.4f}, in {genres.index[0]}"
         return Condition("genres", True, f"{change}; {asked}")
-    listed = ", ".join(
-        f"{genre} {row.difference:+.4f}" for genre, row in zip(worse.index, worse.itertuples(), strict=True)
-    )
+    listed = ", ".join(f"{genre} {change:+.4f}" for genre, change in worse["difference"].items())
     return Condition("genres", False, f"{name} of {len(worse)} of {len(genres)} grew too much: {listed}; {asked}")
 
 
@@ -130,15 +117,12 @@ def _range(gate: GateConfig, predicted: np.ndarray) -> Condition:
     said = f"{n_bad:,} of {predicted.size:,} predictions are not finite or not within 0 to {highest:g}"
     if predicted.ndim > 1:
         n_off = int(np.sum(~(np.abs(predicted.sum(axis=1) - 1) <= _SUM_TOLERANCE)))
-        return Condition("predictions", n_bad + n_off == 0, f"{said}; {n_off:,} rows do not sum to 1")
+        n_bad, said = n_bad + n_off, f"{said}; {n_off:,} rows do not sum to 1"
     return Condition("predictions", n_bad == 0, said)
 
 
 def _formats(gate: GateConfig, difference: float | None) -> Condition:
     if difference is None:
         return Condition("formats", False, "its run did not compare them")
-    return Condition(
-        "formats",
-        difference <= gate.format_difference,
-        f"differ by {difference:.1g} at most; {gate.format_difference:g} is allowed",
-    )
+    said = f"differ by {difference:.1g} at most; {gate.format_difference:g} is allowed"
+    return Condition("formats", difference <= gate.format_difference, said)

@@ -26,15 +26,9 @@ def scored_rows(
 ) -> pd.DataFrame:
     """Return the test rows of a run with what its model says of them.
 
-    That is the popularity, or the probability of each class, and in `bounds` the ends of its intervals at `CONFIDENCE`.
-
-    Returns
-    -------
-    DataFrame
-        One row per test row: ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of
-        the split; ``novelty``, see `spotify_ml.data.unseen_rows.novelty`; ``popularity``; and
-        ``popularity_predicted``, or a ``probability_<class>`` for every class. With bounds also ``lower`` and
-        ``upper``, in points.
+    The columns are ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of the split;
+    ``novelty``, see `spotify_ml.data.unseen_rows.novelty`; ``popularity``; and ``popularity_predicted``, or a
+    ``probability_<class>`` for every class. With the bounds of intervals at `CONFIDENCE` also ``lower`` and ``upper``.
     """
     rows = tracks.iloc[split.test]
     values = {_PROBABILITY + name: predicted[:, code] for code, name in enumerate(classes)}

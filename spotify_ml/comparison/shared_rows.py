@@ -48,12 +48,8 @@ def shared_rows(first: RecordedRun, second: RecordedRun) -> SharedRows:
 
     Runs of the same file and cleaning are compared row by row, others track by track, by the mean of its rows. A row
     counts if it is a test row of both, if neither was fitted on anything of its group (by the larger groups of the two
-    splits, as `spotify_ml.data.unseen_rows.coarsest` explains), and if both know it under the same popularity.
-
-    Raises
-    ------
-    DataError
-        If there are too few, or what they predict cannot be compared; the message says why.
+    splits, as `spotify_ml.data.unseen_rows.coarsest` explains), and if both know it under the same popularity. If there
+    are too few, or what they predict cannot be compared, a `DataError` says why.
     """
     runs = first, second
     configs = [_known_config(run) for run in runs]

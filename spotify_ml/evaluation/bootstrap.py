@@ -40,25 +40,13 @@ def bootstrap_metrics(
     and each comes with all of its rows: the cluster bootstrap with percentile intervals (Davison and Hinkley 1997,
     sections 2.4 and 3.8). Drawn rows would pretend to know more than there is.
 
-    Parameters
-    ----------
-    popularity : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Popularity, or the probability of each class.
-    groups : ndarray, shape (n_rows,)
-        The group of every row; all different for the ordinary bootstrap of rows.
-    seed, n_resamples : int
-        Equal seeds draw equal groups, as many as there are in each resample.
-    confidence : float
-        The share of the resamples that is within the interval.
+    Popularity is 0 to 100, and `predicted` the same or the probability of each class, shape (n_rows, n_classes). With
+    all groups different it is the ordinary bootstrap of rows. Equal seeds draw equal groups, and the interval holds the
+    share `confidence` of the resamples.
 
-    Returns
-    -------
-    dict of str to Interval
-        ``r2``, ``rmse`` and ``mae`` of a regression, ``log_loss`` and ``accuracy`` of a classification, equal to those
-        of `spotify_ml.evaluation.metrics.task_metrics`. One that is undefined for these rows is left out; of a single
-        group, all are.
+    The figures are ``r2``, ``rmse`` and ``mae`` of a regression, ``log_loss`` and ``accuracy`` of a classification,
+    equal to those of `spotify_ml.evaluation.metrics.task_metrics`. One that is undefined for these rows is left out; of
+    a single group, all are.
     """
     terms = _row_terms(task, popularity, predicted)
     found, resampled = _figures(terms[None], groups, seed, n_resamples)

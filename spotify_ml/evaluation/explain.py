@@ -8,7 +8,7 @@ import pandas as pd
 from xgboost import XGBModel
 
 from spotify_ml.evaluation.importance import family_importance, feature_importance
-from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.explanation import contributions, is_explainable
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, class_names
@@ -48,16 +48,13 @@ def explain(fitted: FittedEstimators, matrices: Subsets, task: Task, seed: int) 
     families = family_importance(fitted.refit, matrices.test, task, seed)
     if class_names(task) or not is_explainable(fitted.refit):
         return Explanation(importance, families, None)
-    added = _contributions(fitted.refit, matrices.test, _n_rows(fitted.refit, importance), seed)
+    test = matrices.test
+    rows = np.random.default_rng(seed).permutation(len(test.target))[: _n_rows(fitted.refit, importance)]
+    values = contributions(fitted.refit, test.take(rows))[:, :-1]
+    added = pd.DataFrame(values, index=test.features.index[rows], columns=test.features.columns)
     sizes = added.abs().mean()
     importance = importance.assign(contribution=sizes[importance["feature"]].to_numpy())
     return Explanation(importance, families, added)
-
-
-def _contributions(estimator: Any, test: Subset, n_rows: int, seed: int) -> pd.DataFrame:
-    rows = np.random.default_rng(seed).permutation(len(test.target))[:n_rows]
-    added = contributions(estimator, test.take(rows))[:, :-1]
-    return pd.DataFrame(added, index=test.features.index[rows], columns=test.features.columns)
 
 
 def _n_rows(estimator: Any, importance: pd.DataFrame) -> int:

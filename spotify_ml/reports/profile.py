@@ -87,7 +87,13 @@ def _odd_values(frame: pd.DataFrame) -> str:
     odd |= {f"{name} {value}": (frame[name] == value, meaning) for (name, value), meaning in _ODD.items()}
     odd["loudness above 0"] = (frame["loudness"] > 0, "louder than full scale")
     rows = [
-        [name, f"{where.sum():,}", _percent(where.mean()), f"{frame['popularity'][where].mean():.1f}", meaning]
+        [
+            name,
+            f"{where.sum():,}",
+            _percent(where.mean()),
+            f"{frame['popularity'][where].mean():.1f}",
+            meaning,
+        ]
         for name, (where, meaning) in odd.items()
         if where.any()
     ]

@@ -32,18 +32,13 @@ def swept_settings(summaries: Sequence[Summary]) -> tuple[list[str], list[dict[s
 
 
 def rank_jobs(summaries: Sequence[Summary]) -> pd.DataFrame:
-    """Return one row per combination that was swept, the best of each question first.
+    """Return one row per combination that was swept by jobs of one task, the best of each question first.
 
     A question is what decides the rows that are judged: data, cleaning, split and task. Jobs of different questions are
-    not ranked among each other. All jobs are of one task.
-
-    Returns
-    -------
-    DataFrame
-        A column for each swept key (the split where there is none), and ``question`` (what it is of several, as text),
-        ``rank`` (from 1, by validation), ``seeds``, ``val`` and ``val_std`` (the objective on the validation rows, mean
-        and standard deviation over the seeds), ``test`` and ``test_std`` (the first metric of the task),
-        ``test_lower`` and ``test_upper`` (its 95 % interval, of a single seed), ``names`` and ``run_ids`` (of runs).
+    not ranked among each other. The columns are the swept keys (the split where there is none), and ``question`` (what
+    it is of several, as text), ``rank`` (from 1, by validation), ``seeds``, ``val`` and ``val_std`` (the objective on
+    the validation rows, mean and standard deviation over the seeds), ``test`` and ``test_std`` (the first metric of the
+    task), ``test_lower`` and ``test_upper`` (its 95 % interval, of a single seed), ``names`` and ``run_ids`` (of runs).
     """
     task = summaries[0].task
     first, (keys, settings) = COLUMNS[task][0], swept_settings(summaries)
@@ -102,16 +97,10 @@ def several_questions(ranked: pd.DataFrame) -> bool:
 def rank_table(
     ranked: pd.DataFrame, task: str, baselines: pd.DataFrame, link: Callable[[str, str], str] | None = None
 ) -> str:
-    """Return ranked jobs of a task as a Markdown table, with a line that names the best.
+    """Return jobs as ranked by `rank_jobs` as a Markdown table, with a line that names the best.
 
-    Parameters
-    ----------
-    ranked : DataFrame
-        As of `rank_jobs`.
-    baselines : DataFrame of str
-        Further columns: what can be had with less, a row per row of `ranked`.
-    link : callable, optional
-        Name and id of a run to what stands for it; by default the name.
+    The baselines are further columns of text: what can be had with less. `link` makes of a run's name, as Markdown, and
+    id what stands for it; by default that is the name.
     """
     keys = ranked.columns[: ranked.columns.get_loc("question")].tolist()
     objective, first = title(OBJECTIVES[task].partition("/")[2]), title(COLUMNS[task][0])
@@ -122,7 +111,7 @@ def rank_table(
             mean_and_spread(job["val"], job["val_std"]),
             mean_and_spread(job["test"], job["test_std"]) + _interval(job),
             *baselines.iloc[row],
-            ", ".join(link(named(name), run_id) if link else named(name) for name, run_id in _runs(job)),
+            ", ".join(map(link, map(named, job["names"]), job["run_ids"]) if link else map(named, job["names"])),
         ]
         for row, (_, job) in enumerate(ranked.iterrows())
     ]
@@ -148,10 +137,6 @@ def mean_and_spread(mean: float, spread: float) -> str:
     if pd.isna(mean):
         return "–"
     return f"{mean:.3f}" if pd.isna(spread) else f"{mean:.3f} ± {spread:.3f}"
-
-
-def _runs(job: pd.Series) -> list[tuple[str, str]]:
-    return list(zip(job["names"], job["run_ids"], strict=True))
 
 
 def _interval(job: pd.Series) -> str:

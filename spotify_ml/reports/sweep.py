@@ -29,14 +29,9 @@ _LABELS = {
 def compare(summaries: list[Summary]) -> pd.DataFrame:
     """Return the test figures of the model and its baselines for every combination that was swept, of one task.
 
-    Jobs that differ in nothing but the seed are one row.
-
-    Returns
-    -------
-    DataFrame
-        One row per combination and predictor: a column for each swept key (the split where there is none),
-        ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the standard deviation over
-        the seeds (NaN for a single one).
+    Jobs that differ in nothing but the seed are one. Each combination and predictor is a row: the swept keys (the split
+    where there is none), ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the
+    standard deviation over the seeds (NaN for a single one).
     """
     metrics, (keys, settings) = COLUMNS[summaries[0].task], swept_settings(summaries)
     rows = [

@@ -78,10 +78,7 @@ def _owners(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_abandoned(tags: Mapping[str, str]) -> bool:
-    owners = _owners(tags)
-    return bool(owners) and all(_is_gone(name, since) for name, since in owners.items())
-
-
-def _is_gone(owner: str, since: str) -> bool:
-    host, _, process_id = owner.removeprefix(_PREFIX).rpartition("/")
-    return host == machine() and started(int(process_id)) != since
+    owners = {tuple(name.removeprefix(_PREFIX).rsplit("/", 1)): since for name, since in _owners(tags).items()}
+    return bool(owners) and all(
+        host == machine() and started(int(process_id)) != since for (host, process_id), since in owners.items()
+    )

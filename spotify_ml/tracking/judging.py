@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from timeit import timeit
 
 import numpy as np
 import pandas as pd
@@ -159,19 +160,12 @@ def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame) -> list[Contend
     rows = tracks[[name for name in NAMES if name != TARGET]]
     predicted = [np.asarray(model.predict(rows)) for model in models]
     timed = rows.head(_TIMED_ROWS)
-    seconds = [[_seconds(model, timed) for model in models] for _ in range(_TIMED_ROUNDS)]
+    seconds = [[timeit(partial(model.predict, timed), number=1) for model in models] for _ in range(_TIMED_ROUNDS)]
+    sizes = [model.model.metadata.model_size_bytes for model in models]
     return [
-        Contender(
-            f"version {model.version.number}", values, model.model.metadata.model_size_bytes, min(times) / len(timed)
-        )
-        for model, values, times in zip(models, predicted, zip(*seconds, strict=True), strict=True)
+        Contender(f"version {model.version.number}", values, size, min(times) / len(timed))
+        for model, values, size, times in zip(models, predicted, sizes, zip(*seconds, strict=True), strict=True)
     ]
-
-
-def _seconds(model: ScoringModel, rows: pd.DataFrame) -> float:
-    started = perf_counter()
-    model.predict(rows)
-    return perf_counter() - started
 
 
 def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:

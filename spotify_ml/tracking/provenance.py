@@ -63,7 +63,8 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
             f"what {version.uri} was fitted on is not known: its run {version.run_id} has no config.json and "
             "data.sha256 that can be read; train it again with `python -m spotify_ml.train`"
         ) from error
-    digests = {_context(each): each.dataset.digest for each in run.inputs.dataset_inputs}
+    inputs = run.inputs.dataset_inputs
+    digests = {tag.value: each.dataset.digest for each in inputs for tag in each.tags if tag.key == _CONTEXT_TAG}
     config = _as_known_here(config, run.data.tags)
     return Provenance(version, config, sha256, digests, run.data.metrics.get("formats/largest_difference"))
 
@@ -77,10 +78,6 @@ def _as_known_here(config: RecordedConfig, tags: Mapping[str, str]) -> RecordedC
     except (OSError, ValidationError):
         return config
     return here if here.model_copy(update={"data": config.data}) == config else config
-
-
-def _context(dataset_input: Any) -> str:
-    return next((tag.value for tag in dataset_input.tags if tag.key == _CONTEXT_TAG), "")
 
 
 def fitted_on(provenance: Provenance, elsewhere: DataConfig | None = None) -> SplitTracks:

@@ -93,6 +93,7 @@ def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> Recorded
         files = {
             name: Path(client.download_artifacts(run_id, name, str(scratch))) for name in _READ_FILES if name in there
         }
+        pictures = sorted(files["figures"].glob("*.png")) if "figures" in files else []
         return RecordedRun(
             run_id=run_id,
             name=str(run.info.run_name),
@@ -104,7 +105,7 @@ def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> Recorded
             metrics=dict(run.data.metrics),
             config=_config(files["config.json"]) if "config.json" in files else None,
             predictions=read_predictions(files["predictions"], f"run {run_id}") if "predictions" in files else None,
-            figures=_pictures(files["figures"]) if "figures" in files else {},
+            figures={path.stem: path.read_bytes() for path in pictures},
             model_bytes=sum(file.file_size or 0 for file in client.list_artifacts(run_id, "models")) or None,
         )
 
@@ -159,7 +160,3 @@ def _config(path: Path) -> RecordedConfig | None:
     except ValidationError:
         # It was recorded when runs had other settings.
         return None
-
-
-def _pictures(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}

@@ -148,9 +148,8 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
 
 
 def _same_place(recorded: str, configured: str) -> bool:
-    recorded = local_file_uri_to_path(recorded)
-    configured = local_file_uri_to_path(configured)
-    return recorded == configured or os.path.realpath(recorded) == os.path.realpath(configured)
+    paths = {os.path.realpath(local_file_uri_to_path(each)) for each in (recorded, configured)}
+    return len(paths) == 1
 
 
 @contextmanager

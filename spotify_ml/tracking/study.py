@@ -93,22 +93,10 @@ class StudyRecord:
         error_name: str = "rmse",
         **tags: str,
     ) -> None:
-        """End the run of a trial.
+        """End the run of a trial with what became of it: complete, pruned, fail or interrupted, its ``tune.state``.
 
-        Parameters
-        ----------
-        run_id : str
-            Of the trial.
-        state : {"complete", "pruned", "fail", "interrupted"}
-            What became of it; the tag ``tune.state``.
-        metrics : dict of str to float, optional
-            Its figures.
-        curve : list of float, optional
-            Its validation error after every tree, which becomes a metric history.
-        error_name : str
-            Of the error in the curve.
-        **tags : str
-            More to say of it, each as ``tune.<name>``.
+        The curve is its validation error after every tree, by the name of that error. Each further tag is
+        ``tune.<name>``.
         """
         figures = points(metrics or {}) + curve_points(f"learning_curve/val_{error_name}", curve or [])
         said = {f"tune.{name}": shared_text(value) for name, value in {"state": state, **tags}.items()}

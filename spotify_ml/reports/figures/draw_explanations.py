@@ -56,9 +56,8 @@ def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
     if loss <= ordered["std"].iloc[0]:
         title = f"Shuffling a family of columns makes predictions no worse than chance does: {axis} {loss:.3f} at most"
     figure, axes = style.figure_of(title, f"{axis} (± standard deviation of shufflings)", "")
-    bars = axes.barh(
-        ordered.index, ordered["importance"], xerr=ordered["std"], color=style.BLUE, ecolor=style.ORANGE, capsize=3
-    )
+    sizes, errors = ordered["importance"], ordered["std"]
+    bars = axes.barh(ordered.index, sizes, xerr=errors, color=style.BLUE, ecolor=style.ORANGE, capsize=3)
     axes.bar_label(bars, [f"{value:.3f}" for value in ordered["importance"]], padding=6, fontsize=9)
     axes.margins(x=0.12)
     axes.axvline(0, color=style.GREY, linewidth=0.5)
@@ -81,7 +80,8 @@ def draw_shap_bar(contributions: pd.DataFrame) -> Figure:
 def draw_shap_beeswarm(contributions: pd.DataFrame, values: pd.DataFrame) -> Figure:
     """Draw what features added to each prediction, in points, coloured by their values in the same rows."""
     first = contributions.iloc[:, 0]
-    title = f"“{first.name}” moves single predictions from {style.signed(first.min())} to {style.signed(first.max())} points"
+    ends = f"from {style.signed(first.min())} to {style.signed(first.max())}"
+    title = f"“{first.name}” moves single predictions {ends} points"
     figure, axes = style.figure_of(title, f"contribution (points)\n{_rows(contributions)}", "")
     axes.axvline(0, color=style.GREY, linewidth=0.5)
     added, reach = contributions.to_numpy(), float(np.ptp(contributions))
@@ -116,9 +116,8 @@ def draw_shap_dependence(contributions: pd.DataFrame, values: pd.DataFrame) -> F
         axes.tick_params(labelsize=style.SMALL)
         style.unframe(axes)
     figure.supylabel("contribution (points)", fontsize=style.SMALL)
-    figure.supxlabel(
-        f"value of the feature; dashed: mean where it is unknown; {_rows(contributions)}", fontsize=style.SMALL
-    )
+    reading = f"value of the feature; dashed: mean where it is unknown; {_rows(contributions)}"
+    figure.supxlabel(reading, fontsize=style.SMALL)
     return figure
 
 

@@ -9,7 +9,7 @@ from spotify_ml.evaluation.calibration import calibration_table, class_calibrati
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
 from spotify_ml.features.display_names import label
-from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, band_codes, class_names, task_target
 from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
@@ -23,17 +23,16 @@ def error_data(
     task: Task,
     tracks: pd.DataFrame,
     split: Split,
-    matrices: Subsets,
     fitted: FittedEstimators,
     evaluation: Evaluation,
     coverage: pd.DataFrame,
 ) -> ErrorData:
     """Return what the figures of a run's errors show, from the clean tracks and parts of its `Result`."""
-    test, trainval = split.test, split.trainval
+    test = split.test
     classes, groups = class_names(task), split.groups[test]
     target = task_target(task, evaluation.actual)
     errors = by_group.row_errors(task, evaluation.actual, evaluation.predicted)
-    known = by_group.known_tracks_codes(by_group.known_tracks(tracks, trainval, test))
+    known = by_group.known_tracks_codes(by_group.known_tracks(tracks, split.trainval, test))
     calibration = (
         class_calibration_table(target, evaluation.predicted, classes)
         if classes
