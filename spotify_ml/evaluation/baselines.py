@@ -10,11 +10,9 @@ import pandas as pd
 from spotify_ml.config.models import model_config
 from spotify_ml.config.run import FeatureSet, RunConfig
 from spotify_ml.data.splits import Split
-from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.evaluation.cross_validation import fit_and_score
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.transformers.genres import GenreSet
-from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names, task_target
 from spotify_ml.utils.files import staged
 
@@ -70,14 +68,11 @@ def _fit_and_score(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dic
         for features in dict.fromkeys(features for features, _ in _FITTED.values())
     }
     task = config.task.model_copy(update={"weights": "none"})
-    figures: dict[str, float] = {}
-    for name, (features, model) in _FITTED.items():
-        test = matrices[features].test
-        fitted = fit_estimators(model_config(model), task, matrices[features], config.seed)
-        predicted = predict_part(fitted.refit, test, class_names(task))
-        scored = task_metrics(task, test.target, predicted, test.features.shape[1])
-        figures |= {f"{name}/{metric}": value for metric, value in scored.items()}
-    return figures
+    return {
+        f"{name}/{metric}": value
+        for name, (features, model) in _FITTED.items()
+        for metric, value in fit_and_score(model_config(model), task, matrices[features], config.seed).items()
+    }
 
 
 def predict_mean(target: np.ndarray, n_rows: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The champion: who it is, how the alias moves one promotion at a time, and the record of every decision."""
 
+import gc
 import json
 import logging
 import time
@@ -15,11 +16,12 @@ from mlflow import MlflowClient
 from spotify_ml.comparison.gate import Verdict
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.reports.page import render
-from spotify_ml.tracking.abandoned import process_tags
+from spotify_ml.tracking import judging
+from spotify_ml.tracking.abandoned import close_abandoned, process_tags
 from spotify_ml.tracking.limits import log_entries, points
 from spotify_ml.tracking.open_run import open_run
-from spotify_ml.tracking.registry import Version, find_version
-from spotify_ml.tracking.store import connect
+from spotify_ml.tracking.registry import Version, find_version, version_files
+from spotify_ml.tracking.store import connect, open_store, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 from spotify_ml.utils.errors import TrackingError
 from spotify_ml.utils.paths import database_path
@@ -71,6 +73,67 @@ class Decision:
         }
         outcome = f"dry run, nothing moves ({self.outcome})" if dry_run else self.outcome
         return f"{outcome}: {said[self.outcome]}"
+
+
+def promote(config: PromoteConfig) -> Decision:
+    """Decide whether a version becomes champion, record that, and move the alias.
+
+    Raises `SpotifyMLError` if there is no such version, it cannot be compared fairly, or the store cannot be used.
+    """
+    client, name = open_store(config.tracking.uri), config.tracking.registered_model
+    with store_errors(config.tracking.uri):
+        experiment = client.get_experiment_by_name(config.tracking.experiment)
+        # First: a version that is not complete is not there to be promoted.
+        if experiment is not None:
+            close_abandoned(client, experiment.experiment_id)
+        if config.rollback:
+            champion = find_version(client, f"models:/{name}@{_CHAMPION}")
+            version = find_previous(client, champion)
+            # See that its files are there.
+            version_files(version, config.tracking.uri)
+            with recorded_promotion(config, version) as record:
+                return _roll_back(client, config, record, champion, version)
+        version = find_version(client, f"models:/{name}{f'/{config.version}' if config.version else '@challenger'}")
+        with recorded_promotion(config, version) as record:
+            return _compete(client, config, record, version)
+
+
+def _roll_back(
+    client: MlflowClient, config: PromoteConfig, record: "PromotionRecord", champion: Version, version: Version
+) -> Decision:
+    why = f"version {champion.number} was rolled back"
+    decision = Decision("restored", version, champion, why, record.run_id)
+    if not config.dry_run and not carry_out(client, config.tracking.uri, decision):
+        raise TrackingError(f"{champion.uri} is not the champion any more: another promotion was faster; look again")
+    record.log(decision)
+    return decision
+
+
+def _compete(client: MlflowClient, config: PromoteConfig, record: "PromotionRecord", version: Version) -> Decision:
+    """Compare with the champion until the one that was compared with is still there when the alias moves."""
+    while True:
+        decision = _decide(client, config, record.run_id, version, find_champion(client, version.name))
+        if config.dry_run or carry_out(client, config.tracking.uri, decision):
+            record.log(decision)
+            return decision
+
+
+def _decide(
+    client: MlflowClient, config: PromoteConfig, run_id: str, version: Version, champion: Version | None
+) -> Decision:
+    if champion is not None and champion.number == version.number:
+        return Decision("unchanged", version, champion, "it is champion already", run_id)
+    try:
+        verdict = judging.hold_contest(client, config, version, champion)
+    except judging.NoFairTracksError as error:
+        return Decision("refused", version, champion, f"tracks: {error}", run_id)
+    finally:
+        # Loaded models are held by cycles, and a command collects none: XGBoost's would outlive its library.
+        gc.collect()
+    if not verdict.failed:
+        return Decision("promoted", version, champion, "every condition of the gate holds", run_id, verdict)
+    why = "; ".join(f"{each.name}: {each.said}" for each in verdict.failed)
+    return Decision("forced" if config.force else "refused", version, champion, why, run_id, verdict)
 
 
 def find_champion(client: MlflowClient, name: str) -> Version | None:
