@@ -46,35 +46,19 @@ def run_report(runs: Sequence[RecordedRun], verdicts: Sequence[PairVerdict]) -> 
     """Return the comparison of runs, of which `compare_runs` gave the verdicts, as Markdown with the pictures in it."""
     return render(
         "runs.md.j2",
-        runs=runs,
         verdicts=verdicts,
         compared=[each for each in verdicts if each.comparison is not None],
         confidence=CONFIDENCE,
-        overview=_overview(runs),
+        lettered=list(zip(ascii_uppercase, runs, strict=False)),
+        state=_state,
         differences=_differences(runs),
         other_code=_other_code(runs),
         figures=_figures(runs),
         own_rows=len({run.metrics.get("rows/test") for run in runs}) > 1,
-        same_tracks=_same_tracks,
         genres=_genres,
         costs=_costs(runs),
         pictures=_pictures(runs),
     )
-
-
-def _overview(runs: Sequence[RecordedRun]) -> str:
-    rows = [
-        [
-            letter,
-            named(run.name),
-            named(run.address or _NONE),
-            code(run.run_id),
-            f"{run.started:%Y-%m-%d %H:%M}",
-            _state(run),
-        ]
-        for letter, run in zip(ascii_uppercase, runs, strict=False)
-    ]
-    return table(["", "run", "version", "id", "started (UTC)", "state"], rows)
 
 
 def _state(run: RecordedRun) -> str:
@@ -142,17 +126,6 @@ def _cell(run: RecordedRun, key: str) -> str:
     lower, upper = (run.metrics.get(f"{key}_{end}") for end in ("lower", "upper"))
     ends = "" if lower is None or upper is None else f" ({lower:.3f} to {upper:.3f})"
     return f"{value:.3f}{ends}"
-
-
-def _same_tracks(comparison: Comparison) -> str:
-    # The first run stands first, as everywhere else; what neither has anything to say of is left out.
-    rows = [
-        [what, named(rival), named(model), named(change)]
-        for what, model, rival, change in comparison.rows()[1:]
-        if model or rival
-    ]
-    first, second = named(comparison.rival.name), named(comparison.model.name)
-    return table(["", first, second, f"{second} less {first}, {comparison.confidence:.0%} interval"], rows)
 
 
 def _genres(comparison: Comparison) -> str:
