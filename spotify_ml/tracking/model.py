@@ -2,15 +2,12 @@
 
 import contextlib
 import errno
-import inspect
 import io
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mlflow
 import numpy as np
@@ -28,7 +25,6 @@ from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
-from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
 from spotify_ml.tracking.compat import without_looking_at_installed_files
 from spotify_ml.tracking.versions import SCORING, SUMS_TAG
@@ -40,6 +36,14 @@ from spotify_ml.utils.version import distribution, library_version
 _EXAMPLE_ROWS = 3
 # The libraries that a model may need beside those of every model, under the names of both.
 _EXTRAS = {"lightgbm", "catboost"}
+# The keywords of `PopularityModel.predict`: what a caller, or a request, may set. A None is a default of any type.
+_PARAMS = ParamSchema(
+    [
+        ParamSpec("out_of_range", DataType.string, "refuse"),
+        ParamSpec("interval", DataType.double, None),
+        ParamSpec("explain", DataType.long, None),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -183,25 +187,4 @@ def _signature(classes: tuple[str, ...]) -> ModelSignature:
         if column.name != TARGET
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_params())
-
-
-def _params() -> ParamSchema:
-    """Return every keyword of the prediction that has a default: what a caller, or a request, may set."""
-    types = get_type_hints(PopularityModel.predict)
-    keywords = inspect.signature(PopularityModel.predict).parameters.values()
-    # MLflow cannot infer the type of a None, but takes it as a default of any.
-    return ParamSchema(
-        [
-            ParamSpec(keyword.name, _mlflow_type(types[keyword.name]), keyword.default)
-            for keyword in keywords
-            if keyword.default is not keyword.empty
-        ]
-    )
-
-
-def _mlflow_type(hint: Any) -> DataType:
-    """Return the type of a keyword's values: of a choice, that of its members; of an optional one, that of any."""
-    kinds = {type(value) if get_origin(hint) is Literal else value for value in get_args(hint) or (hint,)}
-    (kind,) = kinds - {NoneType}
-    return {str: DataType.string, int: DataType.long, float: DataType.double}[kind]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_PARAMS)
