@@ -7,10 +7,8 @@ import numpy as np
 
 from spotify_ml.comparison.paired import Comparison
 from spotify_ml.config.commands import GateConfig
-from spotify_ml.evaluation.metric_names import title
+from spotify_ml.evaluation.metric_names import ERRORS, title
 
-# Of these, less is better.
-ERRORS = ("rmse", "mae", "log_loss")
 _HIGHEST = {"regression": 100.0, "classification": 1.0}
 _SUM_TOLERANCE = 1e-6
 
@@ -75,11 +73,6 @@ def judge(
         _formats(gate, format_difference),
         Condition("schema", not schema_changes, "; ".join(schema_changes) or "as the champion's, or the first"),
     ]
-
-
-def better_of(metric: str, values: dict[str, float]) -> str:
-    """Return the name with the better value of a metric."""
-    return (min if metric in ERRORS else max)(values, key=lambda name: values[name])
 
 
 def _better(gate: GateConfig, comparison: Comparison) -> Condition:

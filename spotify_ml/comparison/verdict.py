@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spotify_ml.comparison.gate import ERRORS
 from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
 from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.comparison.shared_rows import shared_rows
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
 from spotify_ml.evaluation.by_group import FEWEST_TRACKS
-from spotify_ml.evaluation.metric_names import title
+from spotify_ml.evaluation.metric_names import ERRORS, title
 from spotify_ml.utils.errors import DataError
 
 

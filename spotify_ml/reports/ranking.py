@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from spotify_ml.evaluation.metric_names import COLUMNS, OBJECTIVES, title
+from spotify_ml.evaluation.metric_names import COLUMNS, LOSSES, OBJECTIVES, title
 from spotify_ml.reports.page import render
 from spotify_ml.reports.summary import Summary
 from spotify_ml.utils.markdown import named
@@ -103,7 +103,7 @@ def rank_table(
     id what stands for it; by default that is the name.
     """
     keys = ranked.columns[: ranked.columns.get_loc("question")].tolist()
-    objective, first = title(OBJECTIVES[task].partition("/")[2]), title(COLUMNS[task][0])
+    objective, first = title(LOSSES[task]), title(COLUMNS[task][0])
     rows = [
         [
             "–" if pd.isna(job["rank"]) else str(job["rank"]),

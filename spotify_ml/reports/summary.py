@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, MERITS, OBJECTIVES, title
+from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, OBJECTIVES, title
 from spotify_ml.utils.errors import without_passwords
 from spotify_ml.utils.files import staged
 
@@ -131,7 +131,7 @@ def _registration(summary: Summary) -> str:
     if summary.version is None:
         return f"{summary.model_uri} (not registered)"
     if summary.unbeaten:
-        metric, _ = MERITS[summary.task]
+        metric = COLUMNS[summary.task][0]
         own, other = (summary.metrics[f"{part}/{metric}"] for part in ("test", summary.unbeaten))
         return (
             f"models:/{summary.registered_model}/{summary.version}, not the challenger: no better than "

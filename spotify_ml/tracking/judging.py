@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Contender, compare_pair
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.evaluation.baselines import quick_baselines
+from spotify_ml.evaluation.metric_names import better_of
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.models.targets import Task
 from spotify_ml.tracking.provenance import Provenance, fitted_on, read_provenance, schema_changes

@@ -1,4 +1,4 @@
-"""What one call to the tracking API takes, and how much of a curve or a text is kept."""
+"""Figures, settings and tags of a run, logged within what one call and one value of a store may hold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def log_entries(
     """Log figures, settings and tags of a run in as few calls as the store takes, each value cut to its length."""
     settings = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in (params or {}).items()]
     said = [RunTag(name, value[:TAG_LENGTH]) for name, value in (tags or {}).items()]
-    n_calls = max(1, -(-len(metrics) // _METRICS_PER_CALL), -(-len(settings) // _PARAMS_PER_CALL))
+    n_calls = max(bool(said), -(-len(metrics) // _METRICS_PER_CALL), -(-len(settings) // _PARAMS_PER_CALL))
     for call in range(n_calls):
         client.log_batch(
             run_id,

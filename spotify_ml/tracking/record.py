@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
-from spotify_ml.evaluation.metric_names import unbeaten_baseline
+from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
@@ -77,7 +77,7 @@ class RunRecord:
         return {self._history(part): errors[-1] for part, errors in curve.items()}
 
     def _history(self, part: str) -> str:
-        return f"learning_curve/{part}_{'log_loss' if class_names(self.config.task) else 'rmse'}"
+        return f"learning_curve/{part}_{LOSSES[self.config.task.name]}"
 
     def log_folds(self, folds: list[dict[str, float]]) -> None:
         """Log each fold of a cross-validation as a run below this one."""

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
 from spotify_ml.config.commands import ClassificationGateConfig, RegressionGateConfig
 from spotify_ml.config.models import ClassificationConfig, RegressionConfig
+from spotify_ml.evaluation.metric_names import better_of
 from spotify_ml.reports.page import render
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="popularity")

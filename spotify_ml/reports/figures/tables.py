@@ -8,6 +8,7 @@ from spotify_ml.evaluation import by_group
 from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
+from spotify_ml.evaluation.metric_names import LOSSES
 from spotify_ml.features.display_names import label
 from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
@@ -43,7 +44,7 @@ def error_data(
         n_trees=fitted.n_trees,
         actual=target,
         predicted=evaluation.predicted,
-        error=evaluation.metrics["test/log_loss" if classes else "test/rmse"],
+        error=evaluation.metrics[f"test/{LOSSES[task.name]}"],
         calibration=calibration,
         genres=by_group.errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
         bands=_named(by_group.errors_by(band_codes(evaluation.actual), errors, groups), by_group.BAND_LABELS),
