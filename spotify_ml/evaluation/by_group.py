@@ -34,13 +34,8 @@ def errors_by(kinds: np.ndarray, errors: dict[str, np.ndarray], groups: np.ndarr
     """Return the error of every kind of rows with its 95 % interval.
 
     Kinds, errors (as of `row_errors`) and groups have the shape (n_rows,). A row of kind -1 is of none; rows of a group
-    err alike.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by kind, ascending: ``tracks``; every error by its name, ``rmse`` in points; and ``lower`` and
-        ``upper``, the ends of the interval of the first, NaN for a kind of a single group.
+    err alike. The table is indexed by kind, ascending: ``tracks``; every error by its name, ``rmse`` in points; and
+    ``lower`` and ``upper``, the ends of the interval of the first, NaN for a kind of a single group.
     """
     found = np.flatnonzero(kinds != -1)
     names, codes = np.unique(kinds[found], return_inverse=True)

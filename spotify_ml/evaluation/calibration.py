@@ -26,12 +26,9 @@ def equal_parts(values: np.ndarray) -> np.ndarray:
 def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """Return what equal parts of the predictions come to; all arguments have the shape (n_rows,).
 
-    Returns
-    -------
-    DataFrame
-        One row per part, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width
-        of the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and
-        about which the middle 80 % of the errors lie (predicted less actual).
+    Each part is a row, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width of
+    the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and about
+    which the middle 80 % of the errors lie (predicted less actual).
     """
     codes = equal_parts(predicted)
     counts, means, margins = grouped_means(actual, codes, groups)
@@ -44,13 +41,9 @@ def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndar
 def class_calibration_table(codes: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return how often classes come true, by their probability in steps of a tenth.
 
-    `codes` are the classes of the rows, and the probabilities have the shape (n_rows, n_classes).
-
-    Returns
-    -------
-    DataFrame
-        One row per class and step that occurs: ``class``, ``tracks``, the mean ``predicted`` probability, and
-        ``actual``, how often it came true.
+    `codes` are the classes of the rows, and the probabilities have the shape (n_rows, n_classes). Each class and step
+    that occurs is a row: ``class``, ``tracks``, the mean ``predicted`` probability, and ``actual``, how often it came
+    true.
     """
     tables = []
     for code, name in enumerate(classes):

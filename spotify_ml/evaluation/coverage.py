@@ -96,13 +96,9 @@ def interval_coverage(
 ) -> pd.DataFrame:
     """Return the share of rows of a part within their interval, and the mean width, of all rows and by genre.
 
-    A track of several genres counts for each of them; genres of few rows are left out. Without intervals the table has
-    no rows.
-
-    Returns
-    -------
-    DataFrame
-        ``level``, ``genre`` (``all`` for all rows, which stand first), ``n_rows``, ``coverage``, ``width`` in points.
+    A track of several genres counts for each of them; genres of few rows are left out. The columns are ``level``,
+    ``genre`` (``all`` for all rows, which stand first), ``n_rows``, ``coverage`` and ``width`` in points. Without
+    intervals there are no rows.
     """
     if intervals is None:
         return pd.DataFrame(columns=_COLUMNS)

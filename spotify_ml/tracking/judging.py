@@ -46,12 +46,8 @@ class NoFairTracksError(DataError):
 def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
     """Compare a version with the champion, or with the better baseline where there is none.
 
-    Raises
-    ------
-    NoFairTracksError
-        If there are too few tracks that are new to both or that cannot be known, unless ``force=true``.
-    SpotifyMLError
-        If the two predict different things, or one of them cannot be loaded.
+    Raises `NoFairTracksError` if there are too few tracks that are new to both or that cannot be known, unless
+    ``force=true``; `SpotifyMLError` if the two predict different things, or one of them cannot be loaded.
     """
     uri = config.tracking.uri
     provenances = [read_provenance(client, version, uri)]

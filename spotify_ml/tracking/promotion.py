@@ -80,41 +80,43 @@ def promote(config: PromoteConfig) -> Decision:
 
     Raises `SpotifyMLError` if there is no such version, it cannot be compared fairly, or the store cannot be used.
     """
-    client, name = open_store(config.tracking.uri), config.tracking.registered_model
-    with store_errors(config.tracking.uri):
+    client, uri, name = open_store(config.tracking.uri), config.tracking.uri, config.tracking.registered_model
+    with store_errors(uri):
         experiment = client.get_experiment_by_name(config.tracking.experiment)
         # First: a version that is not complete is not there to be promoted.
         if experiment is not None:
             close_abandoned(client, experiment.experiment_id)
-        if config.rollback:
-            champion = find_version(client, f"models:/{name}@{_CHAMPION}")
-            version = find_previous(client, champion)
-            # See that its files are there.
-            version_files(version, config.tracking.uri)
-            with recorded_promotion(config, version) as record:
-                return _roll_back(client, config, record, champion, version)
-        version = find_version(client, f"models:/{name}{f'/{config.version}' if config.version else '@challenger'}")
-        with recorded_promotion(config, version) as record:
-            return _compete(client, config, record, version)
+        champion = find_version(client, f"models:/{name}@{_CHAMPION}") if config.rollback else None
+        if champion is None:
+            which = "@challenger" if config.version is None else f"/{config.version}"
+            version = find_version(client, f"models:/{name}{which}")
+        else:
+            version = _previous(client, champion)
+            # Its files are there, or it is said that they are not.
+            version_files(version, uri)
+        with _recorded(config, version) as run_id:
+            if champion is None:
+                decision = _compete(client, config, run_id, version)
+            else:
+                decision = _roll_back(client, config, run_id, champion, version)
+            _log(client, run_id, decision, dry_run=config.dry_run)
+            return decision
 
 
 def _roll_back(
-    client: MlflowClient, config: PromoteConfig, record: "PromotionRecord", champion: Version, version: Version
+    client: MlflowClient, config: PromoteConfig, run_id: str, champion: Version, version: Version
 ) -> Decision:
-    why = f"version {champion.number} was rolled back"
-    decision = Decision("restored", version, champion, why, record.run_id)
+    decision = Decision("restored", version, champion, f"version {champion.number} was rolled back", run_id)
     if not config.dry_run and not carry_out(client, config.tracking.uri, decision):
         raise TrackingError(f"{champion.uri} is not the champion any more: another promotion was faster; look again")
-    record.log(decision)
     return decision
 
 
-def _compete(client: MlflowClient, config: PromoteConfig, record: "PromotionRecord", version: Version) -> Decision:
+def _compete(client: MlflowClient, config: PromoteConfig, run_id: str, version: Version) -> Decision:
     """Compare with the champion until the one that was compared with is still there when the alias moves."""
     while True:
-        decision = _decide(client, config, record.run_id, version, find_champion(client, version.name))
+        decision = _decide(client, config, run_id, version, _champion(client, version.name))
         if config.dry_run or carry_out(client, config.tracking.uri, decision):
-            record.log(decision)
             return decision
 
 
@@ -136,14 +138,13 @@ def _decide(
     return Decision("forced" if config.force else "refused", version, champion, why, run_id, verdict)
 
 
-def find_champion(client: MlflowClient, name: str) -> Version | None:
-    """Return the version of a registered model that has the alias ``champion``, if any has."""
+def _champion(client: MlflowClient, name: str) -> Version | None:
     number = client.get_registered_model(name).aliases.get(_CHAMPION)
     return None if number is None else find_version(client, f"models:/{name}/{number}")
 
 
-def find_previous(client: MlflowClient, champion: Version) -> Version:
-    """Return the champion before this one; `TrackingError` if there was none, or it is gone."""
+def _previous(client: MlflowClient, champion: Version) -> Version:
+    """Return the champion before this one."""
     if _REPLACED_TAG not in champion.tags:
         raise TrackingError(
             f"{champion.uri} took the place of no other version, so there is none to go back to; "
@@ -162,7 +163,7 @@ def carry_out(client: MlflowClient, uri: str, decision: Decision) -> bool:
     """
     name, database = decision.version.name, database_path(uri)
     with nullcontext() if database is None else FileLock(f"{database}.promotion.lock"):
-        if _number(find_champion(client, name)) != _number(decision.champion):
+        if _number(_champion(client, name)) != _number(decision.champion):
             return False
         # The alias and what is said of it.
         with deferred():
@@ -172,7 +173,7 @@ def carry_out(client: MlflowClient, uri: str, decision: Decision) -> bool:
     if database is not None or not decision.moves:
         return True
     time.sleep(_SETTLE_S)
-    return _number(find_champion(client, name)) == decision.version.number
+    return _number(_champion(client, name)) == decision.version.number
 
 
 def _move(client: MlflowClient, decision: Decision) -> None:
@@ -214,38 +215,9 @@ def _number(version: Version | None) -> int | None:
     return None if version is None else version.number
 
 
-@dataclass(frozen=True)
-class PromotionRecord:
-    """The open run of a promotion."""
-
-    client: MlflowClient
-    run_id: str
-    dry_run: bool
-
-    def log(self, decision: Decision) -> None:
-        """Record what was decided, and as figures and files what was compared."""
-        tags = {
-            "promotion.decision": decision.outcome,
-            "promotion.version": str(decision.version.number),
-            "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
-            "promotion.why": shared_text(decision.why),
-            "promotion.dry_run": str(self.dry_run).lower(),
-        }
-        verdict = decision.verdict
-        log_entries(self.client, self.run_id, metrics=points(verdict.metrics() if verdict else {}), tags=tags)
-        if verdict is not None:
-            content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why, "dry_run": self.dry_run}
-            text = render("promotion.md.j2", verdict=verdict, decision=decision.as_text(dry_run=self.dry_run))
-            for name, told in {"comparison.md": text, "comparison.json": json.dumps(content, indent=2)}.items():
-                self.client.log_text(self.run_id, shared_text(told), f"promotion/{name}")
-
-
 @contextmanager
-def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[PromotionRecord]:
-    """Open the run of a promotion, which is closed as ``FINISHED``, whatever is decided, ``FAILED`` or ``KILLED``.
-
-    What was asked for is logged as params. Raises `TrackingError` if the store cannot be written.
-    """
+def _recorded(config: PromoteConfig, version: Version) -> Iterator[str]:
+    """Open the run of a promotion, which is closed as ``FINISHED``, whatever is decided, ``FAILED`` or ``KILLED``."""
     client, experiment_id = connect(config.tracking)
     tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.promote", "kind": "promotion"}
 
@@ -254,4 +226,22 @@ def recorded_promotion(config: PromoteConfig, version: Version) -> Iterator[Prom
 
     with open_run(client, config.tracking.uri, create) as run_id:
         log_entries(client, run_id, params={**config.shared_flat(), "version": version.number})
-        yield PromotionRecord(client, run_id, config.dry_run)
+        yield run_id
+
+
+def _log(client: MlflowClient, run_id: str, decision: Decision, *, dry_run: bool) -> None:
+    """Record what was decided, and as figures and files what was compared."""
+    verdict = decision.verdict
+    tags = {
+        "promotion.decision": decision.outcome,
+        "promotion.version": str(decision.version.number),
+        "promotion.rival": _NOBODY if decision.champion is None else str(decision.champion.number),
+        "promotion.why": shared_text(decision.why),
+        "promotion.dry_run": str(dry_run).lower(),
+    }
+    log_entries(client, run_id, metrics=points(verdict.metrics() if verdict else {}), tags=tags)
+    if verdict is not None:
+        content = {**verdict.as_dict(), "decision": decision.outcome, "why": decision.why, "dry_run": dry_run}
+        text = render("promotion.md.j2", verdict=verdict, decision=decision.as_text(dry_run=dry_run))
+        for name, told in {"comparison.md": text, "comparison.json": json.dumps(content, indent=2)}.items():
+            client.log_text(run_id, shared_text(told), f"promotion/{name}")

@@ -44,12 +44,8 @@ class Limits:
 def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
     """Answer requests for a version, whose files in `folder` were checked, by so many processes until stopped.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have passed.
-    ModelError
-        If the server ends by itself.
+    Raises `KeyboardInterrupt` after Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have
+    passed; `ModelError` if the server ends by itself.
     """
     # Requests are answered side by side: further threads for one row would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
