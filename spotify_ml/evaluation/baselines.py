@@ -51,18 +51,18 @@ def full_baselines(
     other.
     """
     if folder is None:
-        return _fit_and_score(config, tracks, split)
+        return _fit_baselines(config, tracks, split)
     kept = folder / f"baselines-{config.digest('seed', 'data', 'cleaning', 'split', 'task')}.json"
     if kept.is_file():
         known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
         return known
-    figures = _fit_and_score(config, tracks, split)
+    figures = _fit_baselines(config, tracks, split)
     with staged(kept) as file:
         file.write_text(json.dumps(figures), encoding="utf-8")
     return figures
 
 
-def _fit_and_score(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dict[str, float]:
+def _fit_baselines(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dict[str, float]:
     matrices = {
         features: build_subsets(features, tracks, split, config.seed)
         for features in dict.fromkeys(features for features, _ in _FITTED.values())

@@ -44,7 +44,7 @@ _LOCKED_FOR_S = 60
 
 
 def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
-    """Reach the store, create it and the experiment where they are missing, and return a client and the latter's id.
+    """Return a client of the store and the id of the experiment, both of which are made where they are missing.
 
     Raises `StoreError` if the store does not answer or cannot be written.
     """
