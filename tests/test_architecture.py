@@ -33,6 +33,7 @@ LIBRARIES = {
     "distributed": {"backends"},
     "optuna": {"tuning"},
     "hydra": {"cli", "config", "commands", "tracking", "tuning"},
+    "jinja2": {"reports"},
     "lightgbm": {"models"},
     "catboost": {"models"},
     "starlette": {"tracking"},

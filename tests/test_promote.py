@@ -15,10 +15,10 @@ from mlflow.entities import Run
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.unseen_rows import read_split
-from spotify_ml.promote import promote
+from spotify_ml.promote import run as answer
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking import judging, promotion
-from spotify_ml.tracking.promotion import Decision
+from spotify_ml.tracking.promotion import Decision, promote
 from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_digest
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
@@ -358,7 +358,6 @@ def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: S
         (["tracking.registered_model=popularity"], TrackingError, "there is no model 'popularity'"),
         (["tracking.uri=sqlite:///nowhere.db"], TrackingError, "there is no tracking store"),
         (["rollback=true"], TrackingError, "@champion is not registered"),
-        (["rollback=true", "version=1"], ConfigError, r"leave out version=… and force=true"),
         (["data=file", "data.path=no.csv"], DataError, "no.csv does not exist"),
     ],
 )
@@ -367,6 +366,13 @@ def test_a_mistake_gets_one_clear_error_and_changes_nothing(
 ):
     with pytest.raises(error, match=said):
         store.promote(*overrides)
+    assert store.champion() is None
+
+
+@pytest.mark.parametrize("also", ["version=1", "force=true"])
+def test_going_back_takes_no_version_and_no_force(store: Store, also: str):
+    with pytest.raises(ConfigError, match=r"leave out version=… and force=true"):
+        answer(composed("promote", *store.overrides, "rollback=true", also))
     assert store.champion() is None
 
 

@@ -1,5 +1,7 @@
 """The one place where a library is changed at run time: each change with its reason, and when it can go."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -29,3 +31,19 @@ def forget_loaded_model() -> None:
     from mlflow.models import model
 
     model.__mlflow_model__ = None
+
+
+@contextmanager
+def without_looking_at_installed_files() -> Iterator[None]:
+    """Let MLflow not compare a model's requirements with what is installed, which they are taken from.
+
+    MLflow 3.17 reads 20,000 paths for that. Can go when saving a model has an option for it.
+    """
+    from mlflow.utils import environment
+
+    warn = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda requirements: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = warn
