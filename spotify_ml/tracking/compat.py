@@ -47,3 +47,21 @@ def without_looking_at_installed_files() -> Iterator[None]:
         yield
     finally:
         environment.warn_dependency_requirement_mismatches = warn
+
+
+def let_servers_read_csv() -> None:
+    """Let MLflow's server read CSV for a model whose columns may be of any type.
+
+    MLflow 3.17 asks the signature for the types of pandas to read CSV with, and for nothing else; for a column of any
+    type there is none, and CSV is refused. Without types pandas infers them. Can go when it does so itself.
+    """
+    from mlflow.types.schema import AnyType, Schema
+
+    types = Schema.pandas_types
+
+    def types_of_csv(schema: Schema) -> list[Any]:
+        return [] if any(isinstance(column.type, AnyType) for column in schema.inputs) else types(schema)
+
+    # Every version that a process loads asks for this.
+    if types.__name__ != types_of_csv.__name__:
+        Schema.pandas_types = types_of_csv  # type: ignore[method-assign]
