@@ -100,3 +100,60 @@ def test_a_library_is_known_to_its_rooms_alone(library: str):
 def test_no_file_is_too_long_to_be_read():
     longest = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
     assert {module: lines for module, lines in longest.items() if lines > 400} == {}
+
+
+def test_no_function_is_too_long_to_be_read():
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    lengths = {
+        f"{module}.{node.name}": node.end_lineno - node.lineno + 1
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, kinds) and node.end_lineno is not None
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 60} == {}
+
+
+# What Python documents as settings of a process.
+SETTINGS = {
+    "sys.dont_write_bytecode",
+    "sys.pycache_prefix",
+    "sys.stderr",
+    "sys.stdout",
+    "sys.unraisablehook",
+    "tempfile.tempdir",
+}
+
+
+def changed_libraries(source: str) -> set[str]:
+    """Return the attributes of imported modules and classes that a source sets or deletes."""
+    tree = ast.parse(source)
+    foreign = {
+        each.asname or each.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        or (isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("spotify_ml"))
+        for each in node.names
+    }
+    changed = {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+    }
+    calls = {
+        ast.unparse(node.args[0]) + ".…"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("setattr", "delattr") and node.args
+    }
+    return {name for name in changed | calls if name.partition(".")[0] in foreign} - SETTINGS
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_library_is_changed_at_run_time_but_in_compat(module: str):
+    if module != "spotify_ml.tracking.compat":
+        assert changed_libraries(MODULES[module].read_text(encoding="utf-8")) == set()
+
+
+def test_a_change_of_a_library_is_seen():
+    planted = "import mlflow.models\nfrom xgboost import Booster\nmlflow.models.x = 1\nsetattr(Booster, 'f', None)"
+    assert changed_libraries(planted) == {"mlflow.models.x", "Booster.…"}

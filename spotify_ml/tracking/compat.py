@@ -64,4 +64,4 @@ def let_servers_read_csv() -> None:
 
     # Every version that a process loads asks for this.
     if types.__name__ != types_of_csv.__name__:
-        Schema.pandas_types = types_of_csv  # type: ignore[method-assign]
+        Schema.pandas_types = types_of_csv
