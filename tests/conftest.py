@@ -1,8 +1,13 @@
 """Real tracks for the tests: the bundled sample, and the full dataset where it is."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+# Every process would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The tests run in as many processes as there are cores: further threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,7 +28,17 @@ from tests.postgresql import database, new_database, postgresql_server  # noqa: 
 # As every command does.
 register_resolvers()
 
+sys.dont_write_bytecode = False
+# A collection walks all that was imported, and finds next to nothing.
+gc.disable()
+
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
