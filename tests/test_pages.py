@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from spotify_ml.reports.page import write_page
 from spotify_ml.utils.markdown import code, named, table
 from spotify_ml.utils.paths import PROJECT
 from tests.browser import Browser, Page, browser
-from tests.commands import train_each
+from tests.commands import python, train_each
 from tests.conftest import SAMPLE
 from tests.servers import mlflow_server
 
@@ -170,7 +169,7 @@ def settings_of(written: Path) -> list[str]:
 
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [python(), *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode in (0, 2), done.stderr
     return done.stdout
