@@ -81,14 +81,16 @@ os.environ.clear()
 os.environ.update(environment)
 # Something that was imported may have asked for it.
 tempfile.tempdir = None
-# A run's figures are drawn by a process of their own: a fork as well.
-if "hydra/launcher=joblib" not in arguments:
+# What a script starts is a fork as well, and in a checkout the process of a run's figures. Elsewhere that is none: a run
+# that fails looks at once whether it is gone, which a fork is a moment later.
+appended = json.loads(appended)
+if arguments[0] != "-m" or (appended and "hydra/launcher=joblib" not in arguments):
     sys.executable = client
 try:
     if arguments[0] == "-m":
         command = arguments[1]
         sys.argv = [command.rpartition(".")[2], *arguments[2:]]
-        for trigger, more in json.loads(appended).get(command, []):
+        for trigger, more in appended.get(command, []):
             if trigger in ["", *sys.argv]:
                 sys.argv += more
         importlib.import_module(command).main()

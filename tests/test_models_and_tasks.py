@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,8 @@ def command(*overrides: str, folder: Path, **environment: str) -> Finished:
     run = folder / "run"
     arguments = [*overrides, f"hydra.run.dir={run}", f"hydra.sweep.dir={run}"]
     done = subprocess.run(
-        [python(), "-m", "spotify_ml.train", *arguments],
+        # What is imported may depend on the environment.
+        [sys.executable if environment else python(), "-m", "spotify_ml.train", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
