@@ -81,8 +81,8 @@ os.environ.clear()
 os.environ.update(environment)
 # Something that was imported may have asked for it.
 tempfile.tempdir = None
-# What a script starts is a fork as well, and in a checkout the process of a run's figures. Elsewhere that is none: a run
-# that fails looks at once whether it is gone, which a fork is a moment later.
+# What a script starts is a fork as well, and in a checkout the process of a run's figures. Elsewhere that is none:
+# a run that fails looks at once whether it is gone, which a fork is a moment later.
 appended = json.loads(appended)
 if arguments[0] != "-m" or (appended and "hydra/launcher=joblib" not in arguments):
     sys.executable = client
