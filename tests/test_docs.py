@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from spotify_ml.utils.paths import CONF, PACKAGE, PROJECT, register_resolvers
 from tests.browser import browser
 from tests.checkout import clone, commands
+from tests.commands import python
 
 DOCS = PROJECT / "docs"
 ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
@@ -196,6 +197,6 @@ def test_examples_of_help_are_composed(site: Path, checkout: Path):
     examples = [each for block in blocks for each in commands(block)]
     assert len(examples) == 2 * len(list(CONF.glob("*.yaml")))
     for example in examples:
-        typed = [sys.executable, *shlex.split(example)[1:], "--cfg", "job"]
+        typed = [python(), *shlex.split(example)[1:], "--cfg", "job"]
         done = subprocess.run(typed, cwd=checkout, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert (done.returncode, done.stderr) == (0, ""), example

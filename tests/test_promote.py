@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_dig
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
+from tests.commands import python
 from tests.conftest import SAMPLE
 from tests.support import composed, configured, new_store, without_figures
 
@@ -320,7 +320,7 @@ def test_without_a_lock_who_was_overwritten_notices(store: Store, monkeypatch: p
 @pytest.mark.slow
 def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: Store):
     known = {run.info.run_id for run in store.promotions()}
-    line = [sys.executable, "-m", "spotify_ml.promote", *store.overrides]
+    line = [python(), "-m", "spotify_ml.promote", *store.overrides]
     racers = {
         number: subprocess.Popen(
             [*line, f"version={number}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -398,7 +398,7 @@ def test_changed_files_are_neither_promoted_nor_gone_back_to(store: Store):
 @pytest.mark.slow
 def test_the_command_line_says_how_it_went(store: Store):
     def command(*overrides: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "spotify_ml.promote", *store.overrides, *overrides]
+        line = [python(), "-m", "spotify_ml.promote", *store.overrides, *overrides]
         return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     store.crown(STRONG)

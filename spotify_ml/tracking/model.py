@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +129,20 @@ def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
     """
     checked, others = rows.head(_EXAMPLE_ROWS), rows.iloc[_EXAMPLE_ROWS:]
     # From a server, MLflow fetches the files to a temporary folder, and leaves them there.
-    with temporary_folder():
+    with temporary_folder(), _nothing_compiled():
         loaded = mlflow.pyfunc.load_model(model.uri, suppress_warnings=True)
         predicted = loaded.predict(checked), loaded.unwrap_python_model().predict(None, others)
     return np.concatenate([np.asarray(part) for part in predicted])
+
+
+@contextlib.contextmanager
+def _nothing_compiled() -> Iterator[None]:
+    """Let Python leave no compiled code beside a model: it is in no list of files and names folders from here."""
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes
 
 
 def register(
