@@ -31,7 +31,7 @@ sys.exit(int(asked.recv(16) or 70))
 _SERVER = """
 import importlib, json, os, runpy, select, signal, socket, sys
 import spotify_ml.reports.figures.draw_all, spotify_ml.predict, spotify_ml.promote, spotify_ml.serve, spotify_ml.train
-import spotify_ml.scoring.folders, spotify_ml.tracking.judging, spotify_ml.tracking.record, spotify_ml.tuning.tune
+import spotify_ml.scoring.files, spotify_ml.tracking.judging, spotify_ml.tracking.record, spotify_ml.tuning.tune
 import mlflow.sklearn, skops.io
 
 address, client, appended = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])

@@ -24,7 +24,9 @@ def arguments_in_order(arguments: list[str]) -> list[str]:
     >>> arguments_in_order(["model.max_depth=4,6", "-m", "seed=1", "--config-dir", "a=b", "~cv"])
     ['-m', '--config-dir', 'a=b', 'model.max_depth=4,6', 'seed=1', '~cv']
     """
-    options, overrides, is_value = [], [], False
+    options: list[str] = []
+    overrides: list[str] = []
+    is_value = False
     for argument in arguments:
         is_option = argument.startswith("-")
         (options if is_option or is_value else overrides).append(argument)

@@ -1,4 +1,4 @@
-"""What the stages of a run gave, kept on disk under all that decided it, and used again where that is equal."""
+"""Results of the stages of a run, kept on disk with everything that decides them, for use by equal runs."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 _MANIFEST = "entry.json"
-# The code that makes what is kept, and the libraries that it makes it with.
+# The code that makes the results, and its libraries.
 _CODE = ("data", "features")
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 _BYTES_PER_GB = 10**9
@@ -32,16 +32,15 @@ _BYTES_PER_GB = 10**9
 class StageCache:
     """A folder of entries, each a folder with the files of one stage's result.
 
-    An entry appears when it is complete, and is never changed. It is used if it was made of equal data by equal
-    settings and equal code, and if its files are still what they were. A folder that cannot be written is not an error:
-    the run makes its stages itself, and says so once.
+    An entry appears when it is complete, and never changes. It is used if its data, settings and code are equal, and
+    its files unchanged. If the folder cannot be written, the run computes its stages and logs one warning.
 
     Parameters
     ----------
     folder : Path or None
-        Where the entries are; None: there are none, and every stage is made.
+        The folder of all entries; None to compute every stage.
     max_bytes : int
-        How large all entries together may become; those that were not used for the longest time go first.
+        The largest size of all entries together; the least recently used are removed first.
     """
 
     def __init__(self, folder: Path | None, max_bytes: int = 0) -> None:
@@ -50,7 +49,7 @@ class StageCache:
 
     @classmethod
     def of(cls, config: CacheConfig) -> Self:
-        """Return the cache that a configuration asks for; none if the code was changed since this process loaded it."""
+        """Return the configured cache; an empty one if the code was changed since this process has loaded it."""
         if not isinstance(config, LocalCacheConfig):
             return cls(None)
         if max(path.stat().st_mtime for path in _sources()) > LOADED_AT:
@@ -68,22 +67,22 @@ class StageCache:
         *,
         reread: bool = False,
     ) -> Value:
-        """Return what a stage gives: from its entry, or made, and kept as one.
+        """Return the result of a stage, from its entry or newly made.
 
         Parameters
         ----------
         stage : str
             Its name.
         decided_by : mapping of str to JSON
-            Everything that the result depends on, beside the code.
+            Everything that decides the result, except the code.
         make : callable
-            Gives the result.
+            Returns the result.
         write : callable
-            Writes a result as files of an empty folder.
+            Writes a result to files in an empty folder.
         read : callable
-            Gives the result again from such a folder, without any difference.
+            Returns an equal result from such a folder.
         reread : bool
-            Whether what was kept is returned, and what was made let go of: mapped files need no memory.
+            Whether to return the files' content instead of the made result: mapped files need no memory.
         """
         if self._folder is None:
             return make()
@@ -101,7 +100,7 @@ class StageCache:
         try:
             self._keep(entry, origin, keep)
         except OutputError as error:
-            # Of two runs at once, the second finds the entry there.
+            # Another run may have made the entry meanwhile.
             if not entry.is_dir():
                 log.warning("cache: %s; this run goes on without it", error)
                 self._folder = None
@@ -112,15 +111,15 @@ class StageCache:
     def get_from_files(
         self, stage: str, decided_by: Mapping[str, Any], write: Callable[[Path], None], read: Callable[[Path], Value]
     ) -> Value:
-        """Return what a stage gives that is too large to be held: it is written to files, and read from there.
+        """Return a result that is too large for memory: it is written to files and read from there.
 
         Parameters
         ----------
         stage, decided_by, read : as of `get`
-            What is read must stay open: the files may be gone before it is used. Where the system removes no open
-            files, they stay until the next run.
+            The result of `read` must keep its files open, as they may be removed before they are used. On systems
+            without this, they stay until the next run.
         write : callable
-            Makes the result, as files of an empty folder.
+            Makes the result as files in an empty folder.
 
         Raises
         ------
@@ -141,20 +140,20 @@ class StageCache:
 
         def make(folder: Path) -> None:
             write(folder)
-            # As long as no other process can take it away.
+            # Before another process can remove it.
             made.append(read(folder))
 
         try:
             self._keep(entry, origin, make)
         except OutputError:
-            # Of two runs at once, the second finds the entry there.
+            # Another run may have made the entry meanwhile.
             if not made:
                 raise
         self._evict(entry.parent)
         return made[0]
 
     def _entry(self, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-        """Return the folder of an entry, and what it must have been made of."""
+        """Return the folder of an entry, and its required origin."""
         if self._folder is None:
             raise ValueError("there is no cache")
         origin = {"stage": stage, **decided_by, "code": code_digest()}
@@ -168,9 +167,9 @@ class StageCache:
             (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
 
     def _evict(self, folder: Path) -> None:
-        """Remove what has no room, the least recently used first; what killed processes left behind ages as well."""
+        """Remove the least recently used entries until the rest fit, also those that killed processes have left."""
         kept = 0
-        # Other processes evict as well.
+        # Other processes also remove entries.
         with contextlib.suppress(OSError):
             entries = [entry for entry in folder.iterdir() if not _is_at_work(entry)]
             for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -182,13 +181,13 @@ class StageCache:
 
 
 def _is_at_work(path: Path) -> bool:
-    """Tell whether a path is the temporary folder of a process that has not ended, as far as can be told here."""
+    """Return whether a path is the temporary folder of a process that may still be running."""
     return is_in_use(path) or (path.name.startswith(WORK) and not is_abandoned(path))
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Return a digest of the code of data and features, of the libraries it uses, and of Python."""
+    """Return a digest of the code of data and features, of its libraries, and of Python."""
     code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in _sources()}
     libraries = {name: library_version(name) for name in _LIBRARIES}
     return _digest([code, libraries, platform.python_version(), platform.machine()])
@@ -203,14 +202,14 @@ def _digest(content: Any) -> str:
 
 
 def _read_whole(entry: Path, origin: Mapping[str, Any], read: Callable[[Path], Value]) -> Value | None:
-    """Return what an entry holds; None if it is not there, or is not what it was made of."""
+    """Return the content of an entry; None if it is absent or damaged."""
     if not entry.is_dir():
         return None
     if not _is_whole(entry, origin):
         log.warning("cache: %s is damaged; it is removed, and made again", entry)
         _remove(entry)
         return None
-    # Another process may take it away, and a folder that is only read cannot be marked as used.
+    # Another process may remove it, and a read-only folder cannot be marked as used.
     with contextlib.suppress(FileNotFoundError):
         value = read(entry)
         with contextlib.suppress(OSError):
@@ -228,9 +227,9 @@ def _is_whole(entry: Path, origin: Mapping[str, Any]) -> bool:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file of an entry but its manifest."""
+    """Return the sha256 of every file of an entry except its manifest."""
     paths = sorted(path for path in folder.iterdir() if path.name != _MANIFEST)
-    # Hashing releases the interpreter.
+    # Hashing releases the interpreter lock.
     with ThreadPoolExecutor() as pool:
         return {path.name: digest for path, digest in zip(paths, pool.map(_sha256, paths), strict=True)}
 
@@ -241,6 +240,6 @@ def _sha256(path: Path) -> str:
 
 
 def _remove(entry: Path) -> None:
-    """Remove an entry such that no process sees a part of it."""
+    """Remove an entry so that no process sees a part of it."""
     with contextlib.suppress(OSError), folder_beside(entry) as doomed:
         entry.rename(doomed / entry.name)

@@ -1,4 +1,4 @@
-"""Tables of raw rows of any kind as the DataFrame that the rest of the project works on."""
+"""Tables of raw rows of any kind as a DataFrame."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ _GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mappin
 
 
 def as_frame(rows: Any) -> pd.DataFrame:
-    """Return raw rows as a DataFrame whose columns hold all that bears a raw column's name.
+    """Return raw rows as a DataFrame; index levels with the name of a raw column become columns.
 
     Parameters
     ----------
     rows : DataFrame, table, iterable of mappings, or mapping of columns
-        A table is anything that hands out Arrow (``__arrow_c_stream__``, ``__arrow_c_array__``) or ``__dataframe__``.
+        A table is any object with ``__arrow_c_stream__``, ``__arrow_c_array__`` or ``__dataframe__``.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def _converted(rows: Any) -> pd.DataFrame:
         return _of_arrow(rows)
     if hasattr(rows, "__dataframe__"):
         return arrow_frame(from_dataframe(rows))
-    # Names of files, and tables that are not computed yet, are iterable or not, but hold no rows.
+    # File names and tables that are not computed yet have no rows, although some are iterable.
     if isinstance(rows, str | bytes) or hasattr(rows, "collect") or not isinstance(rows, Iterable):
         computed = ", computed before" if hasattr(rows, "collect") or hasattr(rows, "compute") else ""
         raise DataError(f"rows are a {type(rows).__name__}, not a table; {_GIVE}{computed}")
@@ -61,13 +61,7 @@ def _converted(rows: Any) -> pd.DataFrame:
 
 
 def check_keys(rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Refuse rows of which some lack an audio column that others have: mistyped, it would pass for not known.
-
-    Raises
-    ------
-    DataError
-        Naming the first such row and key, with the nearest name that the row has.
-    """
+    """Refuse a row without an audio column that others have, as it may be mistyped; the `DataError` suggests a name."""
     needed = [name for name in AUDIO if any(name in row for row in rows)]
     for number, row in enumerate(rows, 1):
         absent = next((name for name in needed if name not in row), None)
@@ -86,7 +80,7 @@ def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
 
 
 def _made(rows: list[Any] | dict[Any, Any]) -> pd.DataFrame:
-    """Return rows or columns as a table, in which half of a character is an object as well."""
+    """Return rows or columns as a table; a column with half of a character (a surrogate) has objects."""
     try:
         try:
             return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Text of whatever type it comes in: names, numbers and lists of names as text, and what is none of them."""
+"""Values of any type read as text or numbers."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# Only flags are written in words.
+_FLAG_WORDS = {"true": "1", "false": "0"}
+
+
+def parse_numbers(text: pd.Series, *, is_flag: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return text as float64, NaN where it is no number, and which values are missing."""
+    text = text.str.strip().str.lower()
+    missing = text.isna() | text.isin(["", "nan"])
+    numbers = pd.to_numeric((text.replace(_FLAG_WORDS) if is_flag else text).mask(missing), errors="coerce")
+    return numbers.to_numpy(np.float64, na_value=np.nan), missing.to_numpy()
+
 
 def read_texts(values: Sequence[Any], separator: str | None) -> tuple[list[str | None], np.ndarray]:
-    """Return values as text, None where there is none, and which of them are something else.
+    """Return values as text, None where missing, and which of them are something else.
 
-    Numbers are text as they are written, bytes if they are UTF-8, and one list of names is joined. True and false,
-    objects, lists of lists, lists with an empty name, and half a character (a surrogate) are no text.
+    Numbers become their text, UTF-8 bytes are decoded, and with a `separator`, one list of names is joined. Booleans,
+    objects, nested lists, lists with an empty name, and half of a character (a surrogate) are no text.
 
-    Parameters
-    ----------
-    values : sequence
-        Of one column.
-    separator : str, optional
-        What joins the names of a list; None where a list is no text.
-
-    Examples
-    --------
     >>> read_texts([["A", "B"], 25, None, {"name": "A"}], ";")
     (['A;B', '25', None, None], array([False, False, False,  True]))
     """
@@ -36,7 +38,7 @@ def _text(value: Any, separator: str | None) -> str | None:
     if isinstance(value, bool | np.bool_):
         return None
     if isinstance(value, float | np.floating):
-        # A whole number that stood beside empty values became a float.
+        # Integers beside missing values have become floats.
         return None if np.isnan(value) else str(int(value)) if float(value).is_integer() else str(value)
     if isinstance(value, int | np.integer | Decimal):
         return str(value)
@@ -55,7 +57,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _sound(text: str) -> str | None:
-    """Return a string if it is text: JSON may hold half of a character."""
+    """Return a string if it is valid text: JSON may contain half of a character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -68,7 +70,7 @@ def _are_names(values: Any) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tell whether there is no value: None, NaN, pandas' own kinds of it, and a list without a name."""
+    """Return whether a value is missing: None, NaN, pandas' NA and NaT, or an empty list."""
     if _is_list(value):
         return len(value) == 0
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
