@@ -93,7 +93,7 @@ class Batch:
 
 
 def check_scoring_names(names: Sequence[str], origin: str) -> None:
-    """Check that a file has the columns that a model needs, and no raw column twice; a `DataError` names the others."""
+    """Check that a file has the columns that a model needs, and no raw column twice."""
     repeated = [name for name in repeated_names(names) if name in _KINDS]
     if repeated:
         raise DataError(f"{origin} has columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
@@ -101,19 +101,10 @@ def check_scoring_names(names: Sequence[str], origin: str) -> None:
 
 
 def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> "Input":
-    """Open a file of raw rows and check its columns.
+    """Open a file of raw rows, CSV or Parquet by its first bytes, or else standard input, and check its columns.
 
-    Parameters
-    ----------
-    path : Path, optional
-        CSV or Parquet, recognised by the first bytes; by default CSV from standard input.
-    check : callable
-        Gets the names of the columns and the name of the file; raises an error if a column is wrong.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or a column is absent.
+    `check` gets the names of the columns and the name of the file. A `DataError` is raised if there is no such file, or
+    if a column is wrong.
     """
     if path is None:
         if sys.stdin is None:

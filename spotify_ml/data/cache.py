@@ -1,13 +1,13 @@
 """Results of the stages of a run, kept on disk with everything that decides them, for use by equal runs."""
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -67,7 +67,7 @@ class StageCache:
         *,
         reread: bool = False,
     ) -> Value:
-        """Return the result of a stage, from its entry or newly made.
+        """Return the result of a stage, from its entry or newly made by `make`.
 
         Parameters
         ----------
@@ -75,56 +75,37 @@ class StageCache:
             Its name.
         decided_by : mapping of str to JSON
             Everything that decides the result, except the code.
-        make : callable
-            Returns the result.
-        write : callable
-            Writes a result to files in an empty folder.
-        read : callable
-            Returns an equal result from such a folder.
+        make, write, read : callable
+            Make the result, write it to files in an empty folder, and read an equal one from there.
         reread : bool
             Whether to return the files' content instead of the made result: mapped files need no memory.
         """
         if self._folder is None:
             return make()
         entry, origin = self._entry(stage, decided_by)
-        found = _read_whole(entry, origin, read)
-        if found is not None:
-            return found
-        values = [make()]
-
-        def keep(folder: Path) -> None:
-            write(values[0], folder)
-            if reread:
-                values[0] = read(folder)
-
+        value = _read_whole(entry, origin, read)
+        if value is not None:
+            return value
+        value = make()
         try:
-            self._keep(entry, origin, keep)
+            with self._new_entry(entry, origin) as folder:
+                write(value, folder)
+                if reread:
+                    value = read(folder)
         except OutputError as error:
             # Another run may have made the entry meanwhile.
             if not entry.is_dir():
                 log.warning("cache: %s; this run goes on without it", error)
                 self._folder = None
-                return values[0]
-        self._evict(entry.parent)
-        return values[0]
+        return value
 
     def get_from_files(
         self, stage: str, decided_by: Mapping[str, Any], write: Callable[[Path], None], read: Callable[[Path], Value]
     ) -> Value:
-        """Return a result that is too large for memory: it is written to files and read from there.
+        """Return a result that is too large for memory: `write` makes it as files, which `read` opens and keeps open.
 
-        Parameters
-        ----------
-        stage, decided_by, read : as of `get`
-            The result of `read` must keep its files open, as they may be removed before they are used. On systems
-            without this, they stay until the next run.
-        write : callable
-            Makes the result as files in an empty folder.
-
-        Raises
-        ------
-        OutputError
-            If they cannot be written.
+        The files may be removed before they are used. Where open files cannot be removed, they stay until the next run.
+        An `OutputError` is raised if they cannot be written.
         """
         if self._folder is None:
             with temporary_folder() as place:
@@ -133,24 +114,19 @@ class StageCache:
                     write(folder)
                 return read(place / stage)
         entry, origin = self._entry(stage, decided_by)
-        found = _read_whole(entry, origin, read)
-        if found is not None:
-            return found
-        made: list[Value] = []
-
-        def make(folder: Path) -> None:
-            write(folder)
-            # Before another process can remove it.
-            made.append(read(folder))
-
+        value = _read_whole(entry, origin, read)
+        if value is not None:
+            return value
         try:
-            self._keep(entry, origin, make)
+            with self._new_entry(entry, origin) as folder:
+                write(folder)
+                # Before another process can remove it.
+                value = read(folder)
         except OutputError:
             # Another run may have made the entry meanwhile.
-            if not made:
+            if value is None:
                 raise
-        self._evict(entry.parent)
-        return made[0]
+        return value
 
     def _entry(self, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
         """Return the folder of an entry, and its required origin."""
@@ -159,30 +135,33 @@ class StageCache:
         origin = {"stage": stage, **decided_by, "code": code_digest()}
         return self._folder / f"{stage}-{_digest(origin)}", origin
 
-    def _keep(self, entry: Path, origin: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+    @contextmanager
+    def _new_entry(self, entry: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
+        """Yield an empty folder, which becomes the entry when the block has filled it."""
         with staged(entry) as folder:
             folder.mkdir()
-            write(folder)
+            yield folder
             manifest = json.dumps({"origin": origin, "sha256": _sums(folder)}, indent=2)
             (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
+        self._evict(entry.parent)
 
     def _evict(self, folder: Path) -> None:
         """Remove the least recently used entries until the rest fit, also those that killed processes have left."""
         kept = 0
         # Other processes also remove entries.
-        with contextlib.suppress(OSError):
-            entries = [entry for entry in folder.iterdir() if not _is_at_work(entry)]
+        with suppress(OSError):
+            # Not the folders of processes that may still be running.
+            entries = [
+                path
+                for path in folder.iterdir()
+                if not is_in_use(path) and (is_abandoned(path) or not path.name.startswith(WORK))
+            ]
             for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
                 size = sum(path.stat().st_size for path in entry.rglob("*"))
                 if kept + size <= self._max_bytes:
                     kept += size
                 else:
                     _remove(entry)
-
-
-def _is_at_work(path: Path) -> bool:
-    """Return whether a path is the temporary folder of a process that may still be running."""
-    return is_in_use(path) or (path.name.startswith(WORK) and not is_abandoned(path))
 
 
 @lru_cache(maxsize=1)
@@ -210,9 +189,9 @@ def _read_whole(entry: Path, origin: Mapping[str, Any], read: Callable[[Path], V
         _remove(entry)
         return None
     # Another process may remove it, and a read-only folder cannot be marked as used.
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         value = read(entry)
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.utime(entry)
         return value
     return None
@@ -241,5 +220,5 @@ def _sha256(path: Path) -> str:
 
 def _remove(entry: Path) -> None:
     """Remove an entry so that no process sees a part of it."""
-    with contextlib.suppress(OSError), folder_beside(entry) as doomed:
+    with suppress(OSError), folder_beside(entry) as doomed:
         entry.rename(doomed / entry.name)

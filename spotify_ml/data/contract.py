@@ -77,10 +77,8 @@ class CheckedRows:
 
     def refused(self) -> np.ndarray:
         """Return which rows have a problem, shape (n_rows,)."""
-        refused = np.zeros(self.audio.shape[1], dtype=bool)
-        for problem in self.problems:
-            refused |= problem.where
-        return refused
+        none = np.zeros(self.audio.shape[1], dtype=bool)
+        return np.logical_or.reduce([none, *(problem.where for problem in self.problems)])
 
     def columns(self) -> dict[str, Any]:
         """Return the audio and text columns in schema order; absent text is empty."""
@@ -108,22 +106,11 @@ def check_columns(names: Sequence[str], origin: str = "rows to score", required:
 
 
 def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
-    """Check raw rows against the contract.
+    """Check raw rows with every audio column against the contract; text is optional, other columns are ignored.
 
     Numbers may be integers, floats or text; flags 0, 1, true or false; text strings, numbers, objects or categories,
-    and artists and genres also a list of names. Missing values are allowed.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Raw rows with every audio column; text is optional, other columns are ignored.
-    out_of_range : {"refuse", "clip"}
-        Whether a number out of range is a problem, or is moved to the nearest bound.
-
-    Raises
-    ------
-    DataError
-        Naming every absent audio column.
+    and artists and genres also a list of names. Missing values are allowed. A number out of range is a problem
+    (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent audio column.
     """
     rows = as_frame(rows)
     check_columns(list(rows.columns))
@@ -193,7 +180,7 @@ def _number_texts(values: pd.Series) -> tuple[pd.Series, np.ndarray | bool]:
 
 
 def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
-    """Return raw rows as a model takes them, all without problems; the parameters are those of `check_rows`.
+    """Return raw rows as a model takes them, with the parameters of `check_rows`.
 
     Raises
     ------

@@ -30,15 +30,10 @@ class CleanTracks:
 
 
 def clean(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"]) -> CleanTracks:
-    """Clean raw rows and add the derived columns.
+    """Clean raw rows that fit the schema, and add the derived columns.
 
-    Parameters
-    ----------
-    raw : DataFrame
-        Rows that fit the schema.
-    cleaning : {"tracks", "rows"}
-        ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with its
-        genres as one sorted, ``;``-joined set and its popularity as the mean of its rows.
+    ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with its genres
+    as one sorted, ``;``-joined set and its popularity as the mean of its rows.
     """
     # Columns are removed from a shallow copy.
     return clean_consuming(raw.copy(deep=False), cleaning, track_codes(raw))
@@ -75,7 +70,8 @@ def check_any(n_tracks: int, path: Path) -> None:
 
 def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
     """Merge the given rows of each track, and remove all columns from ``raw``."""
-    first, codes = _first_rows(rows, codes)
+    codes, _ = pd.factorize(codes[rows])
+    first = rows[~pd.Series(codes).duplicated().to_numpy()]
     counts = np.bincount(codes)
     columns: dict[str, Any] = {}
     for name in map(str, list(raw)):
@@ -91,17 +87,6 @@ def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -
         pa.default_memory_pool().release_unused()
     # Without a copy, each column in its own block.
     return pd.DataFrame(columns, copy=False)
-
-
-def _first_rows(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first given row of each track, ascending, and the position in these of each given row's track."""
-    first = np.full(codes.max(initial=-1) + 1, len(codes))
-    # In reverse order, the first row of each track is written last.
-    first[codes[rows[::-1]]] = rows[::-1]
-    first = np.sort(first[first < len(codes)])
-    numbers = np.empty(codes.max(initial=-1) + 1, dtype=np.intp)
-    numbers[codes[first]] = np.arange(len(first))
-    return first, numbers[codes[rows]]
 
 
 def _merged_genres(

@@ -141,6 +141,7 @@ _BESIDE = {
 _SAME = {"title": "name", "length": "duration"}
 _ALONE = {"track": "name", "song": "name", "bpm": "tempo"}
 _ALIKE = 0.8
+_PLURAL = re.compile(r"(?<=..[^s])s$")
 
 
 def column_hint(name: str, spare: Iterable[str]) -> str:
@@ -159,14 +160,10 @@ def column_hint(name: str, spare: Iterable[str]) -> str:
 
 def _words(text: str, column: str) -> list[str]:
     """Return the words of a name that matter for a column, in the singular."""
-    words = [_singular(word.lower()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", text.replace("(s)", ""))]
+    words = [_PLURAL.sub("", word.lower()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", text.replace("(s)", ""))]
     ignored = _COMMON | _BESIDE.get(column, set())
     found = [_SAME.get(word, word) for word in words if word not in ignored]
     return found or [_ALONE.get(word, word) for word in words[-1:]]
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
 def _alike(wanted: Sequence[str], given: Sequence[str]) -> float:

@@ -46,14 +46,7 @@ def feature_info(features: pd.DataFrame) -> pd.DataFrame:
 def write_data(folder: Path, tracks: pd.DataFrame, subsets: dict[str, pd.DataFrame]) -> None:
     """Write the clean tracks, and features and target of each subset, to an existing folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    tracks : DataFrame
-        Clean tracks.
-    subsets : dict of str to DataFrame
-        The features of ``train`` (with validation) and ``test``, indexed by the row of `tracks`.
+    The features of ``train`` (with validation) and ``test`` are indexed by the row of `tracks`.
     """
     write_csv(tracks, folder / "cleaned_spotify_data.csv")
     _write_parquet(tracks, folder / "cleaned_spotify_data.parquet")

@@ -22,21 +22,10 @@ _POSITIONS = ("train", "validation", "test", "groups")
 
 
 def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
-    """Read and clean the tracks of a run, and describe the raw ones; equal bytes are parsed once.
+    """Read and clean the tracks of a run; equal bytes are parsed once.
 
-    Returns
-    -------
-    RawFile
-        The raw file, with its absolute path.
-    CleanTracks
-        The clean tracks.
-    QualityReport
-        The quality of the raw tracks.
-
-    Raises
-    ------
-    DataError
-        If the file is absent, no table, or violates the schema.
+    Returns the raw file, with its absolute path, the clean tracks, and the quality of the raw ones. A `DataError` is
+    raised if the file is absent, no table, or violates the schema.
     """
     file, content = read_file(config.data)
 

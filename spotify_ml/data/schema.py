@@ -199,7 +199,8 @@ def _typed(
         floats, missing = _floats(given, column.kind)
         fits = ~missing & _FITS[column.kind](floats)
         whole = given.type == column.kind.value and not given.null_count
-        typed = given if whole else _cast(floats if fits.all() else np.where(fits, floats, 0), column.kind)
+        fitting = floats if fits.all() else np.where(fits, floats, 0)
+        typed = given if whole else pa.chunked_array([pa.array(fitting).cast(column.kind.value, safe=False)])
         problems = {
             f"{OUTSIDE}{column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
@@ -265,10 +266,6 @@ def _floats(values: pa.ChunkedArray, kind: Kind) -> tuple[np.ndarray, np.ndarray
         return np.full(len(values), np.nan), missing
     # In a column of floats, NaN is a missing value.
     return floats, missing | np.isnan(floats)
-
-
-def _cast(floats: np.ndarray, kind: Kind) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(floats).cast(kind.value, safe=False)])
 
 
 def _violation(

@@ -28,16 +28,7 @@ _KINDS = {column.name: column.kind for column in COLUMNS}
 class CsvOutput:
     """Rows as lines of CSV with the added columns at the end; lines from a CSV stay unchanged.
 
-    Parameters
-    ----------
-    file : binary file
-        Opened to be written.
-    source : Input
-        The input file.
-    added : Schema
-        The added columns.
-    escape : bool
-        Whether to escape text that a spreadsheet would run, see `spotify_ml.data.csv_text.escaped_rows`.
+    With `escape`, text that a spreadsheet would run is escaped, see `spotify_ml.data.csv_text.escaped_rows`.
     """
 
     def __init__(self, file: BinaryIO, source: Input, added: pa.Schema, *, escape: bool) -> None:
@@ -61,16 +52,8 @@ class CsvOutput:
 class ParquetOutput:
     """Rows as Parquet, one row group per batch.
 
-    Unreadable cells of a CSV are empty; if there are any, a last column `UNREADABLE` has their text.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    source : Input
-        The input file; a `DataError` if two of its columns have one name.
-    added : Schema
-        The added columns.
+    Unreadable cells of a CSV are empty; if there are any, a last column `UNREADABLE` has their text. A `DataError` is
+    raised if two columns of the source have one name.
     """
 
     def __init__(self, path: Path, source: Input, added: pa.Schema) -> None:
@@ -91,7 +74,7 @@ class ParquetOutput:
         if lost:
             table = table.append_column(UNREADABLE, unreadable(batch, lost))
         if not kept.all():
-            table = _filtered(table, kept)
+            table = pa.table([_filtered(column, kept) for column in table.columns], schema=table.schema)
         if lost and UNREADABLE not in self._schema.names and table.column(UNREADABLE).null_count < table.num_rows:
             self._add_unreadable()
         columns = dict(zip(table.column_names, table.columns, strict=True))
@@ -130,11 +113,7 @@ def _sound_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] |
     return metadata
 
 
-def _filtered(table: pa.Table, kept: np.ndarray) -> pa.Table:
-    return pa.table([_filtered_column(column, kept) for column in table.columns], schema=table.schema)
-
-
-def _filtered_column(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
+def _filtered(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
     try:
         return values.filter(pa.array(kept))
     except pa.ArrowNotImplementedError:
@@ -143,32 +122,22 @@ def _filtered_column(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArr
 
 
 def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
-    """Convert the columns of a CSV to the types of its schema.
+    """Convert the columns of a CSV to the types of its schema; unreadable values become empty.
 
-    Returns
-    -------
-    table : pyarrow.Table
-        The rows; unreadable values are empty.
-    lost : dict of str to ndarray of bool
-        Which values are unreadable, or too large for anything but infinity, by column, if any.
+    Also returns, by column, which values are lost: unreadable, or too large for anything but infinity.
     """
     columns, lost = [], {}
     for values, wanted in zip(table.columns, schema, strict=True):
-        if values.type == wanted.type:
-            typed, is_lost = values, _infinite(values)
+        if values.type != wanted.type:
+            values, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
+        elif pa.types.is_floating(values.type):
+            is_lost = pc.is_inf(values).fill_null(False).to_numpy()
         else:
-            typed, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
-        columns.append(typed)
-        if is_lost is not None and is_lost.any():
+            is_lost = np.zeros(0, dtype=bool)
+        columns.append(values)
+        if is_lost.any():
             lost[wanted.name] = is_lost
     return pa.table(columns, schema=schema), lost
-
-
-def _infinite(values: pa.ChunkedArray) -> np.ndarray | None:
-    """Return which values are infinite, None if none are."""
-    if not pa.types.is_floating(values.type) or not pc.any(pc.is_inf(values)).as_py():
-        return None
-    return pc.is_inf(values).fill_null(False).to_numpy()
 
 
 def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa.Array, np.ndarray]:
@@ -202,17 +171,7 @@ def _header(source: Input, *, escape: bool) -> bytes:
 
 
 class RejectedRows:
-    """The file of rejected rows as CSV, each after its number and problems; `n_rows` counts them.
-
-    Parameters
-    ----------
-    file : binary file
-        Opened and closed by the caller.
-    source : Input
-        The input file.
-    escape : bool
-        As for `CsvOutput`.
-    """
+    """The file of rejected rows as CSV, each after its number and problems; the caller opens and closes it."""
 
     def __init__(self, file: BinaryIO, source: Input, *, escape: bool) -> None:
         self.n_rows = 0

@@ -47,25 +47,12 @@ class RawTracks:
 
 
 def read_tracks(config: DataConfig) -> RawTracks:
-    """Read and check the raw tracks of a configuration.
-
-    Raises
-    ------
-    DataError
-        If the file is absent, no table, or violates the schema; all violations are listed.
-    """
+    """Read and check the raw tracks of a configuration; a `DataError` lists all violations of the schema."""
     return parse_tracks(*read_file(config))
 
 
 def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
-    """Hash the bytes of the configured file, which `parse_tracks` parses.
-
-    Returns
-    -------
-    RawFile
-        The file.
-    bytes or None
-        Its bytes; None if they are too many to keep, and are to be read again.
+    """Hash the bytes of the configured file; return it with its bytes, or None if they are too many to keep.
 
     Raises
     ------
@@ -103,13 +90,7 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
 
 
 def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
-    """Return the raw tracks that fit the schema, and the violations of the others.
-
-    Raises
-    ------
-    DataError
-        If the file is absent or no table, or if none of its rows fits the schema.
-    """
+    """Return raw tracks that fit the schema, and the violations of the others; an error as in `read_tracks` if none fit."""
     return _inspect(*read_file(config))
 
 

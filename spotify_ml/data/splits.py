@@ -24,10 +24,7 @@ _FEWEST_TRACKS = 3
 
 @dataclass(frozen=True)
 class Split:
-    """Ascending positions of the rows for the first fit, for early stopping, and of the test rows.
-
-    ``groups`` has the group of every row, shape (n_rows,); no group is in two of the three.
-    """
+    """Ascending positions of train, validation and test rows, and the group of each row, only in one of them."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -41,21 +38,10 @@ class Split:
 
 
 def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
-    """Split clean tracks by groups into train, validation and test.
+    """Split clean tracks by groups into train, validation and test; `seed` decides which groups go where.
 
-    Parameters
-    ----------
-    tracks : DataFrame
-        Clean tracks.
-    config : SplitConfig
-        The kind of group; the test size as a share of all groups, the validation size as a share of the rest.
-    seed : int
-        Decides which groups go where.
-
-    Raises
-    ------
-    DataError
-        If one of the three would be empty.
+    The test size is a share of all groups, the validation size a share of the rest. A `DataError` is raised if one of
+    the three would be empty.
     """
     if len(tracks) < _FEWEST_TRACKS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
@@ -72,18 +58,7 @@ def split_groups(groups: np.ndarray, config: SplitConfig, seed: int) -> Split:
 
 
 def fold_splits(split: Split, n_folds: int, config: SplitConfig, seed: int) -> Iterator[Split]:
-    """Yield a split for each group fold of the train and validation rows, with the fold as its test rows.
-
-    Parameters
-    ----------
-    split : Split
-        Its test rows are in none of the folds.
-    n_folds : int
-        Number of folds.
-    config : SplitConfig
-        The validation size of each split.
-    seed : int
-        Decides which groups go where.
+    """Yield a split for each group fold of the train and validation rows of `split`, with the fold as its test rows.
 
     Raises
     ------
@@ -178,31 +153,16 @@ def _joint_codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def connected_groups(codes: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """Return the group of every row, numbered by appearance: rows that share a code are connected.
-
-    Parameters
-    ----------
-    codes : list of ndarray of int, shape (n_rows,)
-        One number per row each; -1 joins nothing.
-    n_rows : int
-        Number of rows.
-    """
-    rows, values, n_values = [], [], 0
+    """Return the group of each row, numbered by appearance: rows that share a number in any of `codes` connect."""
+    # The nodes of the graph are the rows, followed by the numbers that several rows share.
+    rows, nodes, n_nodes = [], [], n_rows
     for own in codes:
-        known = np.flatnonzero(own >= 0)
-        # A code of a single row also joins nothing.
-        shared = known[pd.Series(own[known]).duplicated(keep=False).to_numpy()]
+        shared = np.flatnonzero((own >= 0) & pd.Series(own).duplicated(keep=False).to_numpy())
         numbers, distinct = pd.factorize(own[shared])
         rows.append(shared)
-        values.append(numbers + n_values)
-        n_values += len(distinct)
-    joined = np.zeros(n_rows, dtype=bool)
-    joined[np.concatenate(rows)] = True
-    n_joined = int(joined.sum())
-    edges = ((np.cumsum(joined) - 1)[np.concatenate(rows)], np.concatenate(values) + n_joined)
-    n_nodes = n_joined + n_values
+        nodes.append(numbers + n_nodes)
+        n_nodes += len(distinct)
+    edges = (np.concatenate(rows), np.concatenate(nodes))
     graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
     _, components = connected_components(graph, directed=False)
-    groups = np.arange(n_rows)
-    groups[joined] = n_rows + components[:n_joined]
-    return pd.factorize(groups)[0]
+    return pd.factorize(components[:n_rows])[0]

@@ -43,7 +43,10 @@ def _converted(rows: Any) -> pd.DataFrame:
     if isinstance(rows, Mapping):
         return _of_columns(rows)
     if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
-        return _of_arrow(rows)
+        try:
+            return arrow_frame(pa.table(rows))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"rows are a {type(rows).__name__}, not a table ({shown(error, 300)}); {_GIVE}") from error
     if hasattr(rows, "__dataframe__"):
         return arrow_frame(from_dataframe(rows))
     # File names and tables that are not computed yet have no rows, although some are iterable.
@@ -51,11 +54,9 @@ def _converted(rows: Any) -> pd.DataFrame:
         computed = ", computed before" if hasattr(rows, "collect") or hasattr(rows, "compute") else ""
         raise DataError(f"rows are a {type(rows).__name__}, not a table; {_GIVE}{computed}")
     listed = list(rows)
-    wrong = next((number for number, row in enumerate(listed, 1) if not isinstance(row, Mapping)), None)
-    if wrong is not None:
-        raise DataError(
-            f"row {wrong} is a {type(listed[wrong - 1]).__name__}, not a mapping of names to values; {_GIVE}"
-        )
+    for number, row in enumerate(listed, 1):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number} is a {type(row).__name__}, not a mapping of names to values; {_GIVE}")
     check_keys(listed)
     return _made(listed)
 
@@ -89,10 +90,3 @@ def _made(rows: list[Any] | dict[Any, Any]) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         kind = "a mapping of columns" if isinstance(rows, dict) else "a list of rows"
         raise DataError(f"rows are {kind} that make no table ({shown(error, 300)}); {_GIVE}") from error
-
-
-def _of_arrow(rows: Any) -> pd.DataFrame:
-    try:
-        return arrow_frame(pa.table(rows))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"rows are a {type(rows).__name__}, not a table ({shown(error, 300)}); {_GIVE}") from error

@@ -48,7 +48,8 @@ def _text(value: Any, separator: str | None) -> str | None:
         except UnicodeDecodeError:
             return None
     if separator is not None and _is_list(value):
-        return _sound(separator.join(value)) if _are_names(value) and len(value) else None
+        are_names = all(isinstance(name, str) and name.strip() for name in value)
+        return _sound(separator.join(value)) if are_names and len(value) else None
     return None
 
 
@@ -63,10 +64,6 @@ def _sound(text: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return text
-
-
-def _are_names(values: Any) -> bool:
-    return all(isinstance(value, str) and value.strip() for value in values)
 
 
 def _is_missing(value: Any) -> bool:

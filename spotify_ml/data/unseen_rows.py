@@ -52,16 +52,7 @@ def read_split(data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, s
 
 
 def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = None) -> DataConfig:
-    """Return the current place of the data that a run has read.
-
-    Parameters
-    ----------
-    recorded : DataConfig
-        Where it was.
-    sha256 : str
-        Digest of its bytes.
-    elsewhere : DataConfig, optional
-        Another possible place.
+    """Return the current place of the data that a run has read from `recorded`, with this digest.
 
     Raises
     ------
@@ -138,15 +129,13 @@ def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str
     fitted : sequence of DataFrame
         The fitted tracks of each model, also from other files.
     split : {"recording", "album", "artist", "random"}
-        The kind of group, see `spotify_ml.data.splits.group_codes`. ``random`` has none and is treated as
-        ``recording``, as copies of fitted tracks do not test a model.
+        The kind of group, see `spotify_ml.data.splits.group_codes`. ``random`` is treated as ``recording``, as copies
+        of fitted tracks do not test a model.
 
     Returns
     -------
-    rows : ndarray of int
-        Positions in `tracks`, ascending.
-    groups : ndarray of int
-        The group of each.
+    rows, groups : ndarray of int
+        Positions in `tracks`, ascending, and the group of each.
     """
     everything = pd.concat([each[_COLUMNS] for each in (tracks, *fitted)], ignore_index=True)
     groups = group_codes(everything, "recording" if split == "random" else split)

@@ -26,7 +26,7 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 def score_file(
     source: Path | None, target: Path | None, scorer: Scorer, tally: Tally, on_progress: Callable[[int], object]
 ) -> None:
-    """Score a file of raw rows.
+    """Score a file of raw rows, and add its counts to `tally`.
 
     Parameters
     ----------
@@ -38,15 +38,14 @@ def score_file(
     scorer : Scorer
         The model.
     tally : Tally
-        The counts of this file are added to it.
+        The counts of the job.
     on_progress : callable
         Called with the number of rows of every batch.
 
     Raises
     ------
     DataError
-        If the file cannot be read, has no rows, or has rows that cannot be scored and end the job, with their number
-        and the first of them.
+        If the file cannot be read, has no rows, or has rows that cannot be scored and end the job.
     OutputError
         If the output cannot be written.
     """
@@ -177,20 +176,10 @@ def score_folder(
 ) -> None:
     """Score every CSV and Parquet file of a folder to a file of the same name and format in another folder.
 
-    A file is kept if the record in `target` shows that it has the same input (by size and time of change) and settings.
-    Other files, except hidden ones, are listed in the tally. Further parameters and errors are those of `score_file`.
-
-    Parameters
-    ----------
-    source, target : Path
-        Folders.
-    settings : dict of str to str
-        The model, and everything else that decides the result.
-
-    Raises
-    ------
-    DataError
-        If the folder has no file to score, or a compressed one.
+    A file is kept if the record in `target` shows that it has the same input (by size and time of change) and settings:
+    the model, and everything else that decides the result. Other files, except hidden ones, are listed in the tally. A
+    `DataError` is raised if the folder has no file to score, or a compressed one; other errors are those of
+    `score_file`.
     """
     found = sorted(
         path for path in source.iterdir() if not path.name.startswith(".") and path.resolve() != target.resolve()

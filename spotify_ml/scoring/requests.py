@@ -28,16 +28,9 @@ class UnsupportedFormatError(DataError):
 def read_request(content: bytes, content_type: str, max_rows: int | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the raw rows of a request, and the parameters of the prediction.
 
-    Text stays text: only a null and an empty field of a CSV are missing, as in `spotify_ml.predict`.
-
-    Parameters
-    ----------
-    content : bytes
-        The body.
-    content_type : str
-        The header of that name: JSON in one of MLflow's forms, CSV, or Parquet.
-    max_rows : int, optional
-        The largest number of rows; a small Parquet file may contain very many equal ones.
+    Text stays text: only a null and an empty field of a CSV are missing, as in `spotify_ml.predict`. The content type
+    is JSON in one of MLflow's forms, CSV, or Parquet; the number of rows is limited, as a small Parquet file may have
+    many equal ones.
 
     Raises
     ------
@@ -99,7 +92,7 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     given = [key for key in document if key in _TABLES] if isinstance(document, dict) else []
     if len(given) != 1:
         raise DataError(f"{_ORIGIN} must be a JSON object with one of {', '.join(_TABLES)}, and perhaps {_PARAMS}")
-    (name,) = given
+    name = given[0]
     unknown = [key for key in document if key not in (name, _PARAMS)]
     if unknown:
         hint = did_you_mean(unknown[0][:_LONGEST_NAME], [_PARAMS])
@@ -113,7 +106,7 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     if not any(len(values) for values in columns.values()):
         raise DataError(f"{_ORIGIN}: {name} has no rows; send rows to score")
     try:
-        return _typed_frame(columns), params
+        return pd.DataFrame({name: _typed(name, values) for name, values in columns.items()}), params
     except UnicodeEncodeError as error:
         raise DataError(f"{_ORIGIN}: {name} has a column whose name is no text ({error}); rename it") from error
 
@@ -129,19 +122,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _columns(name: str, table: Any) -> dict[str, list[Any]]:
     """Return the values of each column of a JSON table."""
-    form, read = _form(name, table)
+    read: Callable[[Any], dict[str, list[Any]]] = _of_records
+    form = "a list of objects, one a row"
+    if name == "dataframe_split":
+        read, form = _of_split, 'a table as {"columns": ["…"], "data": [[…]]} with a value for every column'
+    elif name == "inputs" and isinstance(table, dict):
+        read, form = _of_columns, "an object of columns of one length"
     try:
         return read(table)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{_ORIGIN}: {name} is not {form}") from error
-
-
-def _form(name: str, table: Any) -> tuple[str, Callable[[Any], dict[str, list[Any]]]]:
-    if name == "dataframe_split":
-        return 'a table as {"columns": ["…"], "data": [[…]]} with a value for every column', _of_split
-    if name == "inputs" and isinstance(table, dict):
-        return "an object of columns of one length", _of_columns
-    return "a list of objects, one a row", _of_records
 
 
 def _of_split(table: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -168,14 +158,10 @@ def _of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def _typed_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """Return columns as a table with unchanged text: beside a missing value, pandas would turn 25 into 25.0."""
-    return pd.DataFrame({name: _typed(values, is_text=name in TEXT) for name, values in columns.items()})
-
-
-def _typed(values: Sequence[Any], *, is_text: bool) -> pd.Series:
+def _typed(name: str, values: Sequence[Any]) -> pd.Series:
+    """Return a column with unchanged text: beside a missing value, pandas would turn 25 into 25.0."""
     try:
-        return pd.Series(values, dtype=object if is_text else None)
+        return pd.Series(values, dtype=object if name in TEXT else None)
     # Half of a character (a surrogate): the contract's error names its column and row.
     except UnicodeEncodeError:
         return pd.Series(values, dtype=object)
