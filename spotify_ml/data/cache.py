@@ -173,7 +173,7 @@ def code_digest() -> str:
 
 
 def _sources() -> list[Path]:
-    return [path for package in _CODE for path in sorted((PACKAGE / package).glob("*.py"))]
+    return [path for package in _CODE for path in sorted((PACKAGE / package).rglob("*.py"))]
 
 
 def _digest(content: Any) -> str:
