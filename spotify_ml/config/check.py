@@ -42,10 +42,7 @@ def validate(config: DictConfig) -> RunConfig:
 def validate_as(config: DictConfig, schema: type[Schema]) -> Schema:
     """Check a composed configuration against the schema of its command.
 
-    Raises
-    ------
-    ConfigError
-        Naming every unknown key (with the nearest valid one), wrong type and value out of range.
+    A `ConfigError` names every unknown key (with the nearest valid one), wrong type and value out of range.
     """
     try:
         container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)

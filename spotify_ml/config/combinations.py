@@ -6,13 +6,7 @@ from spotify_ml.utils.errors import ConfigError
 
 
 def refuse_unsupported(config: RunConfig) -> None:
-    """Refuse a configuration that a cluster, or features in files, do not support; runs in memory are never refused.
-
-    Raises
-    ------
-    ConfigError
-        Naming every such key, and a value to set.
-    """
+    """Refuse what a cluster, or features in files, do not support; a `ConfigError` names the keys and what to set."""
     asked = []
     if isinstance(config.engine, DaskEngineConfig):
         asked.append(("engine=dask", "engine=local", _reasons_against_dask(config, config.engine)))

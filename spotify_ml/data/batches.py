@@ -47,18 +47,10 @@ class BrokenRow:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive rows of a file.
+    """Consecutive rows of a file, with all its columns; those of a CSV that cannot be read as their type are text.
 
-    Attributes
-    ----------
-    table : pyarrow.Table
-        All columns of the file; those of a CSV that cannot be read as their type are text.
-    numbers : ndarray of int, shape (n_rows,)
-        The number of each row in the file, counted from 1 without the header.
-    broken : list of BrokenRow
-        Rows that are not in the table.
-    content : bytes, optional
-        The original rows of a CSV.
+    ``numbers``, shape (n_rows,), count the rows of the table from 1 without the header; ``content`` has the bytes of a
+    CSV.
     """
 
     table: pa.Table

@@ -18,6 +18,7 @@ from spotify_ml.data.schema import (
     LISTS,
     NAMES,
     TEXT,
+    Column,
     Kind,
     Scales,
     expected_text,
@@ -123,22 +124,19 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
     # NaN is neither below nor above.
     outside = (audio < _LOWEST) | (audio > _HIGHEST)
     outside[_IS_WHOLE] |= np.rint(audio[_IS_WHOLE]) != audio[_IS_WHOLE]
-    clipped: dict[str, int] = {}
     scales = Scales(len(rows))
     if outside.any():
         outside &= ~np.isnan(audio)
-        for position in map(int, np.flatnonzero(outside.any(axis=1))):
-            found, clipped_here = _outside(position, audio[position], outside[position], out_of_range, scales)
-            problems += found
-            if clipped_here:
-                clipped[_AUDIO[position].name] = clipped_here
+        for column, values, beyond in zip(_AUDIO, audio, outside, strict=True):
+            if beyond.any():
+                problems += _outside(column, values, beyond, out_of_range, scales)
     text: dict[str, ExtensionArray] = {}
     for name in TEXT:
         if name in rows.columns:
             text[name], wrong = _read_text(rows[name], LIST_SEPARATOR if name in LISTS else None)
             if wrong is not None:
                 problems.append(Problem(name, f"is not {expected_text(name)}", wrong))
-    return CheckedRows(audio, text, problems, clipped, scales)
+    return CheckedRows(audio, text, problems, dict(scales.outside) if out_of_range == "clip" else {}, scales)
 
 
 def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
@@ -203,24 +201,21 @@ def _describe(problem: Problem, rows: pd.DataFrame) -> str:
 
 
 def _outside(
-    position: int, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange, scales: Scales
-) -> tuple[list[Problem], int]:
-    """Return the problems and number of clipped values of a column with values out of range; count and clip them."""
-    column = _AUDIO[position]
+    column: Column, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange, scales: Scales
+) -> list[Problem]:
+    """Return the problems of a column with values out of range; count those values, and clip them if asked."""
     if column.kind is Kind.FLAG:
-        return [Problem(column.name, "is not true or false", outside)], 0
+        return [Problem(column.name, "is not true or false", outside)]
     unbounded = np.isinf(values)
     fraction = outside & ~unbounded & (np.rint(values) != values) & (column.kind is Kind.INTEGER)
-    beyond = outside & ~unbounded & ((values < column.minimum) | (values > column.maximum)) & ~fraction
+    beyond = outside & ~unbounded & ~fraction
     found = {"is infinite": unbounded, "is not a whole number": fraction}
     if beyond.any():
         width = column.maximum - column.minimum
         is_far = beyond & ((values < column.minimum - width) | (values > column.maximum + width))
         scales.outside[column.name], scales.far[column.name] = int(beyond.sum()), int(is_far.sum())
-    clipped = 0
     if out_of_range == "clip":
-        clipped = int(beyond.sum())
         values[beyond] = values[beyond].clip(column.minimum, column.maximum)
     else:
         found[f"is outside {column.minimum:g} to {column.maximum:g}"] = beyond
-    return [Problem(column.name, text, where) for text, where in found.items() if where.any()], clipped
+    return [Problem(column.name, text, where) for text, where in found.items() if where.any()]

@@ -53,16 +53,13 @@ def csv_lines(table: pa.Table) -> list[bytes]:
 
 def _is_single(kind: pa.DataType) -> bool:
     """Return whether Arrow can write values of a type to a CSV."""
-    return not (pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType) or _is_binary(kind))
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    types = pa.types
+    others = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return not (isinstance(kind, pa.BaseExtensionType) or any(is_other(kind) for is_other in others))
 
 
 def _as_json(values: pa.ChunkedArray) -> pa.Array:
-    texts = (value if value is None or isinstance(value, str) else _json(value) for value in listed(values))
-    return pa.array(texts, pa.string())
+    return pa.array([None if value is None else _json(value) for value in listed(values)], pa.string())
 
 
 def _json(value: Any) -> str:
@@ -105,10 +102,7 @@ def split_rows(content: bytes) -> list[bytes]:
 def escaped_rows(lines: list[bytes]) -> list[bytes]:
     """Return rows of CSV with an apostrophe before each text that a spreadsheet would run as a formula.
 
-    Parameters
-    ----------
-    lines : list of bytes
-        Rows with equally many fields in UTF-8, without line ends. Numbers and all other text stay unchanged.
+    The rows have equally many fields in UTF-8, without line ends. Numbers and all other text stay unchanged.
     """
     escaped = list(lines)
     for row in np.flatnonzero(_hold_formulas(lines)) if lines else ():

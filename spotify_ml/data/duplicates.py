@@ -27,10 +27,9 @@ class Duplicates:
     ----------
     copies : Series of int
         The number of tracks by their number of rows.
-    spreads : ndarray of float
-        Highest minus lowest popularity of the rows of each recording with several rows.
-    kinds : Series of str
-        Whether the rows of each such recording have one track_id or several.
+    spreads, kinds : ndarray of float and Series of str
+        Of each recording with several rows: its highest minus lowest popularity, and whether it has one or several
+        track_ids.
     both_sides : dict of str to float
         The share of test rows with a copy on the other side of a random split: the same ``track_id``, recording, album
         or first artist, each including those before. Empty if there are too few rows.

@@ -82,10 +82,7 @@ def _is_wide(content: bytes) -> bool:
 
 
 def header_line(content: bytes, origin: str) -> bytes:
-    """Return the first line of a CSV, without byte order mark and line end.
-
-    A `DataError` is raised if it is not UTF-8, or if lines end in a single carriage return.
-    """
+    """Return the first line of a CSV, without byte order mark and line end; a `DataError` if it is not UTF-8."""
     line = content.partition(b"\n")[0].removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r")
     try:
         text = line.decode()

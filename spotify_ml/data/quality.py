@@ -15,18 +15,8 @@ from spotify_ml.data.sources import RawTracks
 class QualityReport:
     """The quality of a data file; counts of zero are left out.
 
-    Attributes
-    ----------
-    source, sha256 : str
-        The file and the digest of its bytes.
-    duplicates : dict of str to int
-        Repeated rows or tracks, by kind.
-    nulls, zeros : dict of str to int
-        Empty values, and zeros, by column.
-    ranges : dict of str to dict
-        Minimum, mean and maximum of every numeric column.
-    dropped : dict of str to int
-        Rows dropped or merged by cleaning, by reason.
+    ``duplicates`` counts repeated rows or tracks by kind, ``nulls`` and ``zeros`` values by column, ``dropped`` the
+    rows dropped or merged by cleaning, by reason. ``ranges`` has the minimum, mean and maximum of every numeric column.
     """
 
     source: str

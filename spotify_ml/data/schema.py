@@ -157,21 +157,10 @@ def shown_names(names: Sequence[str]) -> str:
 
 
 def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.DataFrame, list[Violation]]:
-    """Check every value of a table with the raw columns, and convert the columns to the schema's types.
+    """Check every value of a table with the raw columns, typed or as text, and convert them to the schema's types.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        The raw columns, typed or as text.
-    rows : ndarray of int, optional
-        The number of each row in the file, if broken rows were left out.
-
-    Returns
-    -------
-    tracks : DataFrame
-        The raw columns in schema order; not valid in rows with violations.
-    violations : list of Violation
-        All violations of the schema.
+    `rows` has the number of each row in the file, if broken rows were left out. Returns the raw columns in schema
+    order, not valid in rows with violations, and all violations.
     """
     numbers = range(1, table.num_rows + 1) if rows is None else rows
     violations: list[Violation] = []

@@ -90,7 +90,7 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
 
 
 def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
-    """Return raw tracks that fit the schema, and the violations of the others; an error as in `read_tracks` if none fit."""
+    """Return the raw tracks that fit the schema, and the violations of the others; no tracks at all are an error."""
     return _inspect(*read_file(config))
 
 

@@ -100,16 +100,9 @@ def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: s
 def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = None) -> np.ndarray:
     """Return the group of every row, shape (n_rows,): connected components of rows that must stay together.
 
-    Parameters
-    ----------
-    tracks : DataFrame
-        Clean tracks.
-    split : {"recording", "album", "artist", "random"}
-        ``recording`` joins rows with the same nine audio features, or the same case-folded artists and title; ``album``
-        also those with the same first artist and album; ``artist`` also those with the same first artist. ``random``
-        joins none.
-    finer : ndarray of int, shape (n_rows,), optional
-        Known groups of the same tracks by a split with smaller groups, to save time.
+    ``recording`` joins rows with the same nine audio features, or the same case-folded artists and title; ``album``
+    also those with the same first artist and album; ``artist`` also those with the same first artist. ``random`` joins
+    none. With `finer`, known groups of a split with smaller groups, only the rest is computed.
     """
     if split == "random":
         return np.arange(len(tracks))

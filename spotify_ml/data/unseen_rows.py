@@ -78,26 +78,16 @@ def _configured(name: str) -> str:
 
 
 def coarsest(splits: Iterable[str]) -> str:
-    """Return the split with the largest groups.
+    """Return the split with the largest groups, which makes tracks equally new to models of different splits.
 
     A model fitted with ``split=artist`` has seen no other track of its test artists, one fitted with
-    ``split=recording`` most of them, which alone would make it better there. Tracks are equally new to both if the
-    largest groups are kept apart.
+    ``split=recording`` most of them, which alone would make it better there.
     """
     return max(splits, key=_BY_SIZE.index)
 
 
 def novelty(tracks: pd.DataFrame, split: Split, kind: str) -> np.ndarray:
-    """Return how new each test row is to a model: the split with the largest groups that separates it from the fit.
-
-    Parameters
-    ----------
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The rows of the model's fit and test.
-    kind : {"random", "recording", "album", "artist"}
-        The kind of that split.
+    """Return how new each test row is to a model that was fitted with a split of this kind.
 
     Returns
     -------
@@ -120,22 +110,10 @@ def as_new_as(novelties: pd.Series, kind: str) -> pd.Series:
 
 
 def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tracks that are new to models: no model was fitted on a track of their group.
+    """Return the positions, ascending, and the groups of tracks that are new to models.
 
-    Parameters
-    ----------
-    tracks : DataFrame
-        Tracks to choose from.
-    fitted : sequence of DataFrame
-        The fitted tracks of each model, also from other files.
-    split : {"recording", "album", "artist", "random"}
-        The kind of group, see `spotify_ml.data.splits.group_codes`. ``random`` is treated as ``recording``, as copies
-        of fitted tracks do not test a model.
-
-    Returns
-    -------
-    rows, groups : ndarray of int
-        Positions in `tracks`, ascending, and the group of each.
+    No model was `fitted` on a track of their group, see `spotify_ml.data.splits.group_codes`; the fitted tracks may
+    come from other files. ``random`` is treated as ``recording``, as copies of fitted tracks do not test a model.
     """
     everything = pd.concat([each[_COLUMNS] for each in (tracks, *fitted)], ignore_index=True)
     groups = group_codes(everything, "recording" if split == "random" else split)

@@ -29,15 +29,8 @@ def read_request(content: bytes, content_type: str, max_rows: int | None = None)
     """Return the raw rows of a request, and the parameters of the prediction.
 
     Text stays text: only a null and an empty field of a CSV are missing, as in `spotify_ml.predict`. The content type
-    is JSON in one of MLflow's forms, CSV, or Parquet; the number of rows is limited, as a small Parquet file may have
-    many equal ones.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        If the format or encoding is another.
-    DataError
-        If the body cannot be read, or has too many rows.
+    is JSON in one of MLflow's forms, CSV, or Parquet, or else an `UnsupportedFormatError` is raised; a `DataError` if
+    the body cannot be read, or has more than ``max_rows`` rows: a small Parquet file may have very many.
     """
     kind = _kind(content_type)
     if kind == JSON:

@@ -78,15 +78,8 @@ def reason_of(error: OSError) -> str:
 def temporary_folder(place: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder that is removed at the end; `remove_abandoned` removes it if the process was killed.
 
-    Parameters
-    ----------
-    place : Path, optional
-        Where it is made. By default in the system's temporary folder, and libraries then put their files in it too.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
+    Without a `place`, it is in the system's temporary folder, and libraries then put their files in it too. An
+    `OutputError` is raised if it cannot be made.
     """
     before = tempfile.tempdir
     try:
@@ -142,17 +135,9 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Yield a temporary path for a file or folder, which is renamed to `target` if the block succeeds.
+    """Yield a temporary path for a new file or folder, or a file to replace; rename it to `target` after the block.
 
-    Parameters
-    ----------
-    target : Path
-        A file or folder that does not exist yet, or a file to replace.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full, or the folder cannot be written.
+    An `OutputError` is raised if the disk is full, or the folder cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

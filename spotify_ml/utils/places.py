@@ -29,12 +29,7 @@ def shared_path(path: str | Path) -> str:
 def shared_text(text: str, paths: Iterable[str] = ()) -> str:
     """Return a text without passwords and without folders of this machine.
 
-    Parameters
-    ----------
-    text : str
-        A message, a log or a table.
-    paths : iterable of str
-        Paths that the text may contain. Others are found by their slashes, up to the next blank.
+    `paths` may contain blanks; other paths are found by their slashes, up to the next blank.
     """
     for path in sorted(paths, key=len, reverse=True):
         text = text.replace(path, shared_path(path))

@@ -30,15 +30,7 @@ def make_lenient() -> None:
 
 
 def check_printed() -> None:
-    """Raise the error of standard output, for a command that is useless without it.
-
-    Raises
-    ------
-    BrokenPipeError
-        If its reader has ended.
-    OutputError
-        If it could not be written for another reason.
-    """
+    """Raise the error of standard output, a `BrokenPipeError` if its reader has ended, for a command that needs it."""
     _check_open()
     sys.stdout.flush()
     error = _errors.get(_OUT)
@@ -52,12 +44,7 @@ def check_printed() -> None:
 def open_standard_output() -> Iterator[BinaryIO]:
     """Open standard output for bytes that must not be lost.
 
-    Raises
-    ------
-    BrokenPipeError
-        If its reader has ended.
-    OutputError
-        If it is closed, or cannot be written for another reason.
+    A `BrokenPipeError` is raised if its reader has ended, an `OutputError` if it is closed or cannot be written.
     """
     if sys.stdout is not sys.__stdout__ and not _is_lenient(sys.stdout):
         # The caller has replaced it.
