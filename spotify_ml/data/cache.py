@@ -82,7 +82,7 @@ class StageCache:
         """
         if self._folder is None:
             return make()
-        entry, origin = self._entry(stage, decided_by)
+        entry, origin = _entry(self._folder, stage, decided_by)
         value = _read_whole(entry, origin, read)
         if value is not None:
             return value
@@ -113,7 +113,7 @@ class StageCache:
                     folder.mkdir()
                     write(folder)
                 return read(place / stage)
-        entry, origin = self._entry(stage, decided_by)
+        entry, origin = _entry(self._folder, stage, decided_by)
         value = _read_whole(entry, origin, read)
         if value is not None:
             return value
@@ -127,13 +127,6 @@ class StageCache:
             if value is None:
                 raise
         return value
-
-    def _entry(self, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-        """Return the folder of an entry, and its required origin."""
-        if self._folder is None:
-            raise ValueError("there is no cache")
-        origin = {"stage": stage, **decided_by, "code": code_digest()}
-        return self._folder / f"{stage}-{_digest(origin)}", origin
 
     @contextmanager
     def _new_entry(self, entry: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
@@ -178,6 +171,12 @@ def _sources() -> list[Path]:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _entry(folder: Path, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of an entry, and its required origin."""
+    origin = {"stage": stage, **decided_by, "code": code_digest()}
+    return folder / f"{stage}-{_digest(origin)}", origin
 
 
 def _read_whole(entry: Path, origin: Mapping[str, Any], read: Callable[[Path], Value]) -> Value | None:

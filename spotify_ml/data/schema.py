@@ -261,7 +261,6 @@ def _violation(
     name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: Sequence[int] | np.ndarray
 ) -> Violation:
     rows = np.flatnonzero(where)
-    examples = tuple(
-        f"row {numbers[row]}: {shown(repr(listed(values[int(row) : int(row) + 1])[0]))}" for row in rows[:EXAMPLES]
-    )
+    first = map(int, rows[:EXAMPLES])
+    examples = tuple(f"row {numbers[row]}: {shown(repr(listed(values[row : row + 1])[0]))}" for row in first)
     return Violation(name, problem, len(rows), examples, rows)

@@ -24,7 +24,7 @@ _FEWEST_TRACKS = 3
 
 @dataclass(frozen=True)
 class Split:
-    """Ascending positions of train, validation and test rows, and the group of each row, only in one of them."""
+    """Positions of train, validation and test rows, ascending, and each row's group, which is in only one of them."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -146,7 +146,7 @@ def _joint_codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def connected_groups(codes: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """Return the group of each row, numbered by appearance: rows that share a number in any of `codes` connect."""
+    """Return each row's group, numbered by appearance: rows with the same number in any of `codes` are connected."""
     # The nodes of the graph are the rows, followed by the numbers that several rows share.
     rows, nodes, n_nodes = [], [], n_rows
     for own in codes:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from omegaconf import OmegaConf
 
 from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
@@ -62,19 +61,14 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
     # Stores record paths relative to the checkout.
     places = [recorded.path, str(PROJECT / recorded.path), *([] if elsewhere is None else [elsewhere.path])]
     if recorded.name != "file":
-        places.append(_configured(recorded.name))
+        register_resolvers()
+        places.append(str(OmegaConf.load(CONF / "data" / f"{recorded.name}.yaml").path))
     for place in places:
         path = Path(place)
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return DataConfig(name=recorded.name, path=place)
     searched = " or ".join(dict.fromkeys(places))
     raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {searched}")
-
-
-def _configured(name: str) -> str:
-    register_resolvers()
-    choice = OmegaConf.create(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8")))
-    return str(choice.path)
 
 
 def coarsest(splits: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,13 @@ def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[CsvOut
             yield CsvOutput(file, rows, scorer.added, escape=scorer.escape_formulas)
         return
     with staged(target) as temporary:
-        written = (
-            ParquetOutput(temporary, rows, scorer.added)
-            if is_parquet(target)
-            else CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
-        )
-        try:
+        written: CsvOutput | ParquetOutput
+        if is_parquet(target):
+            written = ParquetOutput(temporary, rows, scorer.added)
+        else:
+            written = CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
+        with closing(written):
             yield written
-        finally:
-            written.close()
 
 
 @contextmanager
@@ -136,10 +134,8 @@ class _Complaints:
         self.n_bad += int(checked.refused().sum())
         for problem in checked.problems:
             values = batch.table.column(problem.column)
-            first = np.flatnonzero(problem.where)[:EXAMPLES]
-            examples = [
-                f"row {batch.numbers[row]}: {shown(listed(values[int(row) : int(row) + 1])[0])}" for row in first
-            ]
+            first = map(int, np.flatnonzero(problem.where)[:EXAMPLES])
+            examples = [f"row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first]
             self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
 
     def _add(self, text: str, count: int, examples: list[str]) -> None:

@@ -42,11 +42,11 @@ def be_considerate() -> None:
 
 
 def leave_busy_cores() -> int | None:
-    """Limit the threads of later fits to the cores that other processes have left idle; return their number, if it is set.
+    """Limit the threads of later fits to the cores that other processes have left idle, and return their number.
 
     A thread on a busy core gets half of it, and all others wait for it: with one free core of two, one thread is twice
     as fast as two. The number of threads changes no result. ``OMP_NUM_THREADS`` and a model's own parameter take
-    precedence.
+    precedence. Where it cannot be decided, nothing changes, and None is returned.
     """
     before, now = _started, _ticks()
     if before is None or now is None or "OMP_NUM_THREADS" in os.environ or now.at - before.at < _SHORTEST_S:
