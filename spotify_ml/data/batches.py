@@ -192,7 +192,7 @@ class ParquetInput:
         try:
             for records in self._file.iter_batches(_BATCH_ROWS):
                 table = pa.Table.from_batches([records])
-                # Parquet's text is not checked as it is read.
+                # Reading does not check text.
                 table.validate(full=True)
                 yield Batch(table, np.arange(last + 1, last + 1 + table.num_rows))
                 last += table.num_rows

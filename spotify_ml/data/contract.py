@@ -25,17 +25,13 @@ from spotify_ml.data.schema import (
     in_rows,
 )
 from spotify_ml.data.tables import as_frame
-from spotify_ml.data.texts import parse_numbers, read_texts
+from spotify_ml.data.texts import STRING, is_text, read_numbers, read_texts
 from spotify_ml.utils.errors import DataError, shown
 
 OutOfRange = Literal["refuse", "clip"]
 
 _NAMES = tuple(column.name for column in COLUMNS if column.name in AUDIO or column.kind is Kind.TEXT)
-# pandas finds a dtype by name more slowly than it casts a few values.
-_TEXT = pd.StringDtype(na_value=np.nan)
 _AUDIO = tuple(column for column in COLUMNS if column.name in AUDIO)
-# Columns whose text is read as numbers, by NumPy's letter or pandas' inferred type.
-_NUMBER_TYPES = (*"biuf", "string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")
 _IS_FLAG = np.array([column.kind is Kind.FLAG for column in _AUDIO])
 _IS_WHOLE = _IS_FLAG | np.array([column.kind is Kind.INTEGER for column in _AUDIO])
 # The schema has no range for flags.
@@ -84,7 +80,7 @@ class CheckedRows:
     def columns(self) -> dict[str, Any]:
         """Return the audio and text columns in schema order; absent text is empty."""
         columns = dict(zip(AUDIO, self.audio, strict=True))
-        empty = pd.array([None] * self.audio.shape[1], dtype=_TEXT) if len(self.text) < len(TEXT) else None
+        empty = pd.array([None] * self.audio.shape[1], dtype=STRING) if len(self.text) < len(TEXT) else None
         return {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
 
     def frame(self) -> pd.DataFrame:
@@ -118,7 +114,7 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
     audio = np.empty((len(_AUDIO), len(rows)))
     problems: list[Problem] = []
     for position, column in enumerate(_AUDIO):
-        audio[position], unreadable = read_numbers(rows[column.name], column.kind)
+        audio[position], unreadable = read_numbers(rows[column.name], is_flag=column.kind is Kind.FLAG)
         if unreadable is not None:
             problems.append(Problem(column.name, "is not numeric", unreadable))
     # NaN is neither below nor above.
@@ -141,40 +137,11 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
 
 def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
     """Return a column as text, empty where missing, and which values are something else, if any."""
-    if _is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
+    if is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
         with suppress(UnicodeEncodeError):
-            return values.astype(_TEXT).array, None
+            return values.astype(STRING).array, None
     texts, wrong = read_texts(values.tolist(), separator)
-    return pd.array(texts, dtype=_TEXT), wrong if wrong.any() else None
-
-
-def _is_text(dtype: Any) -> bool:
-    return isinstance(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype, pd.StringDtype)
-
-
-def read_numbers(values: pd.Series, kind: Kind) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a column as float64, NaN where there is no number, and which values are something else, if any."""
-    is_flag = kind is Kind.FLAG
-    if values.dtype.kind in ("biuf" if is_flag else "iuf"):
-        if isinstance(values.dtype, np.dtype):
-            return np.asarray(values.array, dtype=np.float64), None
-        return values.array.to_numpy(np.float64, na_value=np.nan), None
-    text, is_other = _number_texts(values)
-    floats, missing = parse_numbers(text, is_flag=is_flag)
-    unreadable = (np.isnan(floats) & ~missing) | is_other
-    return floats, unreadable if unreadable.any() else None
-
-
-def _number_texts(values: pd.Series) -> tuple[pd.Series, np.ndarray | bool]:
-    """Return the text of values to be read as numbers, and which values are no numbers of any kind."""
-    kind = pd.api.types.infer_dtype(values) if values.dtype == object else values.dtype.kind
-    if kind in _NUMBER_TYPES or _is_text(values.dtype):
-        with suppress(UnicodeEncodeError):
-            return values.astype(_TEXT), False
-    # Other objects, such as years, may have the text of a number.
-    given = [str(value) if isinstance(value, bool | np.bool_) else value for value in values.tolist()]
-    texts, wrong = read_texts(given, None)
-    return pd.Series(texts, values.index, dtype=_TEXT), wrong
+    return pd.array(texts, dtype=STRING), wrong if wrong.any() else None
 
 
 def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:

@@ -10,7 +10,7 @@ from spotify_ml.utils.errors import DataError, shown
 
 SAVE = "save it as comma-separated UTF-8"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# The first bytes of other formats, and what to do.
+# Advice for other formats, and their first bytes.
 _UNPACK = "unpack it first: what is read is CSV, comma-separated UTF-8, or Parquet"
 _CONVERT = "save it as CSV, comma-separated UTF-8, or as Parquet"
 _LFS = b"version https://git-lfs.github.com/"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from spotify_ml.data.arrow import listed, plain
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
-from spotify_ml.data.texts import parse_numbers, read_texts
+from spotify_ml.data.texts import read_numbers, read_texts
 from spotify_ml.utils.errors import DataError, shown
 
 EXAMPLES = 3
@@ -242,19 +242,13 @@ def _null(values: pa.ChunkedArray) -> np.ndarray:
 
 def _floats(values: pa.ChunkedArray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     """Return values as float64, NaN where they are no numbers, and which of them are missing."""
-    if pa.types.is_string(values.type):
-        return parse_numbers(values.to_pandas(), is_flag=kind is Kind.FLAG)
-    missing = _null(values)
-    if pa.types.is_boolean(values.type):
-        if kind is not Kind.FLAG:
-            return np.full(len(values), np.nan), missing
-        values = values.cast(pa.int8())
-    try:
-        floats = values.cast(pa.float64(), safe=False).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.full(len(values), np.nan), missing
-    # In a column of floats, NaN is a missing value.
-    return floats, missing | np.isnan(floats)
+    if pa.types.is_nested(values.type) or pa.types.is_temporal(values.type):
+        return np.full(len(values), np.nan), _null(values)
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64(), safe=False)
+    floats, unreadable = read_numbers(values.to_pandas(), is_flag=kind is Kind.FLAG)
+    is_nan = np.isnan(floats)
+    return floats, is_nan if unreadable is None else is_nan & ~unreadable
 
 
 def _violation(

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spotify_ml.data.batches import Batch, Input
-from spotify_ml.data.contract import read_numbers
 from spotify_ml.data.csv_text import csv_lines, escaped_row, escaped_rows
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
+from spotify_ml.data.texts import read_numbers
 from spotify_ml.utils.errors import DataError
 
 # The column with the unreadable cells of a CSV, as JSON.
@@ -141,7 +141,7 @@ def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, 
 
 
 def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa.Array, np.ndarray]:
-    numbers, unreadable = read_numbers(values.to_pandas(), kind)
+    numbers, unreadable = read_numbers(values.to_pandas(), is_flag=kind is Kind.FLAG)
     is_given = ~np.isnan(numbers)
     fits = is_given
     if kind is Kind.FLAG:

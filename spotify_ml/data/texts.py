@@ -1,22 +1,51 @@
 """Values of any type read as text or numbers."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+# pandas finds a dtype by name more slowly than it casts a few values.
+STRING = pd.StringDtype(na_value=np.nan)
+# Columns whose text is read as numbers, by NumPy's letter or pandas' inferred type.
+_NUMBER_TYPES = (*"biuf", "string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")
 # Only flags are written in words.
 _FLAG_WORDS = {"true": "1", "false": "0"}
 
 
-def parse_numbers(text: pd.Series, *, is_flag: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return text as float64, NaN where it is no number, and which values are missing."""
+def read_numbers(values: pd.Series, *, is_flag: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a column as float64, NaN where there is no number, and which values are something else, if any."""
+    if values.dtype.kind in ("biuf" if is_flag else "iuf"):
+        if isinstance(values.dtype, np.dtype):
+            return np.asarray(values.array, dtype=np.float64), None
+        return values.array.to_numpy(np.float64, na_value=np.nan), None
+    text, is_other = _number_texts(values)
     text = text.str.strip().str.lower()
     missing = text.isna() | text.isin(["", "nan"])
     numbers = pd.to_numeric((text.replace(_FLAG_WORDS) if is_flag else text).mask(missing), errors="coerce")
-    return numbers.to_numpy(np.float64, na_value=np.nan), missing.to_numpy()
+    floats = numbers.to_numpy(np.float64, na_value=np.nan)
+    unreadable = (np.isnan(floats) & ~missing.to_numpy()) | is_other
+    return floats, unreadable if unreadable.any() else None
+
+
+def _number_texts(values: pd.Series) -> tuple[pd.Series, np.ndarray | bool]:
+    """Return the text of values to be read as numbers, and which values are no numbers of any kind."""
+    kind = pd.api.types.infer_dtype(values) if values.dtype == object else values.dtype.kind
+    if kind in _NUMBER_TYPES or is_text(values.dtype):
+        with suppress(UnicodeEncodeError):
+            return values.astype(STRING), False
+    # Other objects, such as years, may have the text of a number.
+    given = [str(value) if isinstance(value, bool | np.bool_) else value for value in values.tolist()]
+    texts, wrong = read_texts(given, None)
+    return pd.Series(texts, values.index, dtype=STRING), wrong
+
+
+def is_text(dtype: Any) -> bool:
+    """Return whether a dtype is pandas' text, or categories of text."""
+    return isinstance(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype, pd.StringDtype)
 
 
 def read_texts(values: Sequence[Any], separator: str | None) -> tuple[list[str | None], np.ndarray]:
