@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from spotify_ml.backends.dask.partitions import gathered, kept, mapped
 from spotify_ml.config.run import DataConfig
+from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
-from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.schema import NAMES, Violation, check_names, check_values
 from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
 from spotify_ml.utils.errors import DataError
