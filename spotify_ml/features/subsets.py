@@ -121,6 +121,6 @@ def _let_go(matrix: Any) -> None:
     owner = matrix
     while isinstance(owner, np.ndarray):
         owner = owner.base
-    # Windows has no such advice.
+    # Windows has no MADV_DONTNEED.
     if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)
