@@ -13,10 +13,7 @@ from spotify_ml.utils.timing import Stopwatch
 def open_backend(config: RunConfig, clock: Stopwatch) -> Iterator[Backend]:
     """Open the backend that ``engine`` names; `clock` takes the times of its stages.
 
-    Raises
-    ------
-    EngineError
-        If the cluster cannot be reached.
+    Raises `EngineError` if the cluster cannot be reached.
     """
     if config.engine.name == "local":
         yield LocalBackend(config, clock)

@@ -35,10 +35,7 @@ _MEMORY_SHARE = 0.5
 def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, split: Split, cache: StageCache) -> Subsets:
     """Build the features of a run, or load those built from equal tracks before.
 
-    Raises
-    ------
-    OutputError
-        If they are to be in files, and these cannot be written.
+    Raises `OutputError` if they are to be in files, and these cannot be written.
     """
     name, storage = config.features.name, storage_of(config, len(tracks))
     decided_by = {**split_origin(config, raw), "features": name}

@@ -24,12 +24,8 @@ from spotify_ml.utils.errors import ConfigError, DataError
 def fit_estimators(config: ModelConfig, task: Task, subsets: Subsets, seed: int) -> FittedEstimators:
     """Choose the number of trees on the validation rows, then fit that many on the trainval rows.
 
-    Raises
-    ------
-    ConfigError
-        If the combination of parameters is refused, or its library is not installed.
-    DataError
-        If a class has no track to learn from.
+    Raises `ConfigError` if the combination of parameters is refused, or its library is not installed. Raises
+    `DataError` if a class has no track to learn from.
     """
     if isinstance(config, EnsembleConfig):
         return _fit_average(config, task, subsets, seed)

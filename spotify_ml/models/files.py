@@ -55,6 +55,8 @@ def write_model(
 ) -> None:
     """Write a fitted model in every format to an existing folder.
 
+    Raises `OutputError` if the disk is full.
+
     Parameters
     ----------
     folder : Path
@@ -71,11 +73,6 @@ def write_model(
         How the model was made; ``formats``, the versions that read each file, is added. Written as JSON.
     intervals : PredictionIntervals, optional
         Of a regression; written as JSON.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full.
     """
     joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
     formats = {f"{name}_popularity_model.joblib": "the versions that wrote it"}
@@ -125,6 +122,8 @@ def model_files(folder: Path) -> ModelFiles:
 def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = ()) -> float:
     """Return the largest difference between the predictions of the estimator's files and of the model to be registered.
 
+    Raises `SpotifyMLError` if the difference is above `AGREEMENT`.
+
     Parameters
     ----------
     folder : Path
@@ -135,11 +134,6 @@ def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: 
         Predictions of the same rows by the logged model, in points of popularity or probabilities.
     classes : sequence of str
         The classes of a classification.
-
-    Raises
-    ------
-    SpotifyMLError
-        If the difference is above `AGREEMENT`.
     """
     files = model_files(folder)
     estimators = (joblib.load(files.joblib), load_estimator(files.estimator))

@@ -23,10 +23,7 @@ def check_files(folder: Path, sums_sha256: str | None = None) -> None:
 
     `sums_sha256` is the value that `write_sums` returned, if it is known.
 
-    Raises
-    ------
-    ModelError
-        Naming every file that was changed, is missing or was added.
+    Raises `ModelError` naming every file that was changed, is missing or was added.
     """
     if not (folder / SUMS_FILE).is_file():
         differences = [f"{SUMS_FILE} is missing"]

@@ -21,10 +21,7 @@ _STOPS = {"early_stopping_rounds": None, "early_stopping_round": None, "early_st
 def rehearse(config: ModelConfig, task: Task, seed: int) -> None:
     """Fit one tree of every estimator of a configuration.
 
-    Raises
-    ------
-    ConfigError
-        If a library refuses the parameters, or an estimator takes no weights, which every fit passes.
+    Raises `ConfigError` if a library refuses the parameters, or an estimator takes no weights, which every fit passes.
     """
     if isinstance(config, TwoPartConfig):
         _fit_one_tree(config.dead, task, seed)

@@ -45,11 +45,8 @@ class Objective:
 def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective]:
     """Return the objectives of a study.
 
-    Raises
-    ------
-    ConfigError
-        If a metric is not recorded or is one of the test rows, the number of directions is wrong, or the pruner cannot
-        use the metrics.
+    Raises `ConfigError` if a metric is not recorded or is one of the test rows, the number of directions is wrong, or
+    the pruner cannot use the metrics.
     """
     known = (_CLASSIFICATION if class_names(config.task) else _REGRESSION) | _OF_MODEL
     if isinstance(config.model, LinearConfig | ForestConfig | TwoPartConfig | EnsembleConfig):

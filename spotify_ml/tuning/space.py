@@ -46,10 +46,7 @@ def read_space(space: Mapping[str, Any], config: RunConfig) -> list[Parameter]:
     instead of a value, and ``when: {other.key: value}`` if a parameter needs that value. Where ``model.name`` is
     searched, a model's parameters need that model.
 
-    Raises
-    ------
-    ConfigError
-        Naming every key that does not exist or cannot be searched, and every invalid range.
+    Raises `ConfigError` naming every key that does not exist or cannot be searched, and every invalid range.
     """
     specs = dict(_leaves(space))
     if not specs:

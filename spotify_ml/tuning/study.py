@@ -64,17 +64,13 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 class Storage:
     """The storage of studies, and a lock that one process at a time holds.
 
+    Raises `ConfigError` if it is none of these, or its driver is not installed. Raises `TrackingError` if it cannot be
+    reached or written.
+
     Parameters
     ----------
     url : str
         ``sqlite:///file``, ``postgresql://…`` or ``journal:///file``.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of these, or its driver is not installed.
-    TrackingError
-        If it cannot be reached or written.
     """
 
     def __init__(self, url: str) -> None:
@@ -219,6 +215,8 @@ def _process_exists(pid: int) -> bool:
 class SharedStudy:
     """A study, and the rules by which workers share it.
 
+    Raises `ConfigError` if a study of that name has another identity; nothing is written then.
+
     Parameters
     ----------
     storage : Storage
@@ -235,11 +233,6 @@ class SharedStudy:
         What all trials of the study have in common, by descriptions for error messages.
     first : dict
         Values of the first trial; the sampler chooses the others.
-
-    Raises
-    ------
-    ConfigError
-        If a study of that name has another identity; nothing is written then.
     """
 
     def __init__(

@@ -104,6 +104,8 @@ class TrialData:
 
         They are ``val/…``, ``time/fit_s``, ``time/predict_s``, ``model/bytes`` and, for boosting, ``model/trees``.
 
+        Raises `SpotifyMLError` if no model can be fitted with these values.
+
         Parameters
         ----------
         config : RunConfig
@@ -112,11 +114,6 @@ class TrialData:
             Filled with the validation error after every tree, also if the fit is ended; with folds, of the last one.
         report, report_folds : callable or None
             Called with the error at steps of an XGBoost fit, and with the metrics of the folds after each of them.
-
-        Raises
-        ------
-        SpotifyMLError
-            If no model can be fitted with these values.
         """
         results: list[dict[str, float]] = []
         for fold in _once(self._folds, config.digest(*_ROWS, "features"), partial(self._make_folds, config)):

@@ -59,6 +59,9 @@ _FAILURES = 5
 def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRun | None = None) -> Outcome:
     """Work on the study of a configuration until it has enough trials.
 
+    Raises `SpotifyMLError` if space, metrics, storage, data or tracking store cannot be used; nothing is written to the
+    study then.
+
     Parameters
     ----------
     config : RunConfig
@@ -69,11 +72,6 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
         As typed, for the record.
     parent : ParentRun, optional
         The parent run of a sweep's jobs.
-
-    Raises
-    ------
-    SpotifyMLError
-        If space, metrics, storage, data or tracking store cannot be used; nothing is written to the study then.
     """
     settings = config.tune
     assert isinstance(settings, OptunaConfig)  # noqa: S101 - the caller has looked

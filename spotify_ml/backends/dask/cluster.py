@@ -35,12 +35,8 @@ _VERSIONS = ("numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
 def cluster(config: DaskEngineConfig) -> Iterator[Any]:
     """Connect to a cluster by its address, or start one; yields a ``distributed.Client``.
 
-    Raises
-    ------
-    ConfigError
-        If Dask is not installed, or no scheduler answers.
-    EngineError
-        If the cluster has no workers or other code than this process, or is lost later.
+    Raises `ConfigError` if Dask is not installed, or no scheduler answers. Raises `EngineError` if the cluster has no
+    workers or other code than this process, or is lost later.
     """
     distributed = import_dask()
     where = "the local cluster" if config.address is None else f"the cluster at {without_passwords(config.address)}"
@@ -178,10 +174,7 @@ def with_lost_workers(task: Callable[[], Value]) -> Value:
     XGBoost's workers wait for each other after every level of a tree: if one is lost, all fail. Dask computes the lost
     worker's data again.
 
-    Raises
-    ------
-    EngineError
-        If workers are lost each time.
+    Raises `EngineError` if workers are lost each time.
     """
     lost: Exception | None = None
     for attempt in range(1, _ATTEMPTS + 1):

@@ -34,12 +34,8 @@ def fit_on_workers(
 ) -> ClusterFit:
     """Fit on the seen rows, with early stopping on the unseen rows unless the number of trees is given.
 
-    Raises
-    ------
-    ConfigError
-        If the combination of parameters is refused.
-    EngineError
-        If workers are lost again and again.
+    Raises `ConfigError` if the combination of parameters is refused. Raises `EngineError` if workers are lost again and
+    again.
     """
     estimator = build_estimator(config, task, seed)
     if n_trees is not None:

@@ -54,10 +54,7 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
 
     Quoted line ends of a CSV are only recognised from its beginning, so the file is read once here, without parsing.
 
-    Raises
-    ------
-    DataError
-        If the file is missing, is no table, or lacks a column.
+    Raises `DataError` if the file is missing, is no table, or lacks a column.
     """
     path = Path(config.path).absolute()
     try:
@@ -99,10 +96,7 @@ def _changed(path: Path, size: int, changed: int) -> bool:
 def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
     """Read and check the rows of a slice, on a worker; `first_row`, the rows before it, numbers broken rows.
 
-    Raises
-    ------
-    DataError
-        If the worker does not have this file, or it is damaged.
+    Raises `DataError` if the worker does not have this file, or it is damaged.
     """
     try:
         other = _changed(part.path, part.size, part.changed)
@@ -137,6 +131,8 @@ def _row_groups(part: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
 def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
     """Read and check a file on the workers.
 
+    Raises `DataError` if the file is missing, is no table, or breaks the schema; all violations are listed together.
+
     Returns
     -------
     file : RawFile
@@ -144,11 +140,6 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
         The rows of each slice, with their number in the column `ROW`.
     n_rows : int
         Number of rows.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is no table, or breaks the schema; all violations are listed together.
     """
     file, slices = find_slices(config)
     no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")

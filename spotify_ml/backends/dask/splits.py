@@ -18,10 +18,7 @@ def split_partitions(client: Any, tracks: TrackPartitions, config: SplitConfig, 
 
     Workers send a hash of 8 bytes per track and key, some hundred megabytes for 10 million tracks.
 
-    Raises
-    ------
-    DataError
-        If a subset would be empty.
+    Raises `DataError` if a subset would be empty.
     """
     return split_groups(group_partitions(client, tracks, config.name), config, seed)
 
