@@ -81,20 +81,10 @@ def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
 def fit_features(
     name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, unseen: np.ndarray, seed: int
 ) -> tuple[Subset, Subset, ColumnTransformer]:
-    """Fit a feature set on some rows, and transform these and others.
+    """Fit a feature set on the `seen` rows; return their features, those of the `unseen` rows, and the transformers.
 
-    Parameters
-    ----------
-    name : {"full", "audio", "reference"}
-        The feature set.
-    tracks : DataFrame
-        Clean tracks.
-    groups : ndarray of int, shape (n_tracks,)
-        Rows of a group do not see each other's target.
-    seen, unseen : ndarray of int
-        Positions of the rows to fit on, and of those to transform only.
-    seed : int
-        Decides the folds of the out-of-fold statistics.
+    Both are positions in `tracks`. Rows of a group do not see each other's target; `seed` decides the folds of the
+    out-of-fold statistics.
     """
     features = build_features(name, seed)
     target = tracks[TARGET].to_numpy(dtype=np.float64)

@@ -52,12 +52,8 @@ def fit_steps(
 ) -> tuple[ColumnTransformer, dict[str, np.ndarray]]:
     """Fit every step of a feature set on its rows, without making their matrix.
 
-    Returns
-    -------
-    ColumnTransformer
-        Fitted.
-    dict of str to ndarray
-        The out-of-fold statistics of the seen rows by step, which `transform` would not return.
+    Returns the transformers, and by step the out-of-fold statistics of the seen rows, which `transform` would not
+    return.
     """
     target = tracks[TARGET].to_numpy(dtype=np.float64)
     genres = tracks["track_genre"].iloc[seen]

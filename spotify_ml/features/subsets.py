@@ -42,14 +42,8 @@ IN_MEMORY = Storage()
 class Subset:
     """Features and popularity of some rows.
 
-    Attributes
-    ----------
-    features : DataFrame
-        Named float32 columns, indexed by the position of the row in the clean tracks; may be a mapped file.
-    target : ndarray of float, shape (n_rows,)
-        Popularity.
-    storage : Storage
-        Where the features are.
+    `features` has named float32 columns, indexed by the position of the row in the clean tracks; it may be a mapped
+    file.
     """
 
     features: pd.DataFrame
@@ -96,16 +90,9 @@ class Subset:
 class Subsets:
     """The four subsets of a run, and the transformers of the final features.
 
-    Attributes
-    ----------
-    train, validation : Subset
-        For early stopping; the features are fitted on the train rows alone.
-    trainval, test : Subset
-        For the final model; the features are fitted on the trainval rows, which are train and validation together.
-    transformer : ColumnTransformer
-        The final features, fitted.
-    builder : FeatureBuilder, optional
-        Builds the features of other rows in memory; None where the tracks are not in memory.
+    The features of `train` and `validation`, for early stopping, are fitted on the train rows alone; those of
+    `trainval` and `test`, for the final model, on the trainval rows. `builder` builds the features of other rows; None
+    if the tracks are not in memory.
     """
 
     train: Subset

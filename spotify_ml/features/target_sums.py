@@ -40,16 +40,9 @@ class KeyTotals:
 
     @classmethod
     def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: Iterable[np.ndarray], n_folds: int) -> Self:
-        """Return the totals of keys from those of their cells.
+        """Return the totals of keys from those of cells, which are sorted by `hashes` and `folds`, shape (n_cells,).
 
-        Parameters
-        ----------
-        hashes, folds : ndarray of int, shape (n_cells,)
-            Key and fold of each cell, ascending.
-        values : iterable of ndarray of float64, shape (n_cells,)
-            The totals of the cells, a column at a time to save memory.
-        n_folds : int
-            Number of folds.
+        `values` yields the totals of the cells a column at a time, to save memory.
         """
         keys, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
         totals, others = np.empty((len(keys), len(TOTALS))), np.empty((len(hashes), len(TOTALS)))
@@ -88,19 +81,8 @@ def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds
 def without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the maximum of every run of equal codes, and for every value the maximum of the others of its run.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_values,)
-    first : ndarray of int, shape (n_runs,)
-        Where each run begins.
-    codes : ndarray of int, shape (n_values,)
-        The number of the run of every value, ascending.
-
-    Returns
-    -------
-    ndarray of float, shape (n_runs,)
-    ndarray of float, shape (n_values,)
-        Minus infinity for a value that has no others.
+    `codes`, shape (n_values,), numbers the runs, ascending, and `first`, shape (n_runs,), is where each begins. The
+    maximum of no others is minus infinity.
     """
     if not len(values):
         return values, values

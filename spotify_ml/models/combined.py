@@ -45,14 +45,8 @@ class AverageClassifier(ClassifierMixin, _Average):
 class TwoPartRegressor(RegressorMixin, _Fitted):
     """Expected popularity from the probability that a track is near-zero.
 
-    Parameters
-    ----------
-    dead : classifier
-        Its second class is near-zero tracks.
-    alive : regressor
-        Fitted on the other tracks.
-    dead_mean : float
-        Mean popularity of near-zero tracks.
+    `dead` is a classifier whose second class is near-zero tracks, with the mean popularity `dead_mean`; `alive` is a
+    regressor of the other tracks.
     """
 
     def __init__(self, dead: Any, alive: Any, dead_mean: float) -> None:

@@ -22,15 +22,11 @@ def is_explainable(estimator: Any) -> bool:
 
 
 def contributions(estimator: Any, matrix: np.ndarray) -> np.ndarray:
-    """Return the SHAP values of every feature and the base value, in points of popularity.
+    """Return SHAP values in points of popularity, and last the base value, shape (n_rows, n_features + 1).
 
     They are computed by TreeSHAP (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9), of XGBoost by
-    `spotify_ml.models.tree_shap`. A row sums to the prediction before clipping.
-
-    Returns
-    -------
-    ndarray of float, shape (n_rows, n_features + 1)
-        The last column is the base value, the mean prediction of the rows of the fit.
+    `spotify_ml.models.tree_shap`. The base value is the mean prediction of the rows of the fit; a row sums to the
+    prediction before clipping.
     """
     if isinstance(estimator, XGBModel):
         booster = estimator.get_booster()
@@ -64,11 +60,7 @@ def reasons(added: np.ndarray, matrix: np.ndarray, features: Sequence[str], n_re
     added : ndarray of float, shape (n_rows, n_features + 1)
         As `contributions` returns it.
     matrix : ndarray of float, shape (n_rows, n_features)
-        Features.
-    features : sequence of str
-        The names of the columns.
-    n_reasons : int
-        The number of features, from 1 to all.
+        The features, named by `features`.
 
     Returns
     -------

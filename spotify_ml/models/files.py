@@ -53,26 +53,11 @@ def write_model(
     metadata: dict[str, Any],
     intervals: PredictionIntervals | None = None,
 ) -> None:
-    """Write a fitted model in every format to an existing folder.
+    """Write a fitted model in every format to an existing folder, in files whose names begin with the family's `name`.
 
-    Raises `OutputError` if the disk is full.
-
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    name : str
-        The estimator's family; the names of its files begin with it.
-    estimator : estimator
-        The final fit; written as joblib, and as XGBoost JSON or skops.
-    features : ColumnTransformer
-        Its fitted features; written as skops.
-    importance : DataFrame
-        As in `Evaluation`.
-    metadata : dict
-        How the model was made; ``formats``, the versions that read each file, is added. Written as JSON.
-    intervals : PredictionIntervals, optional
-        Of a regression; written as JSON.
+    The estimator is written as joblib, and as XGBoost JSON or skops; its features as skops; the rest as JSON and CSV.
+    To `metadata`, how the model was made, ``formats`` is added: the versions that read each file. Raises `OutputError`
+    if the disk is full.
     """
     joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
     formats = {f"{name}_popularity_model.joblib": "the versions that wrote it"}
@@ -122,18 +107,8 @@ def model_files(folder: Path) -> ModelFiles:
 def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = ()) -> float:
     """Return the largest difference between the predictions of the estimator's files and of the model to be registered.
 
-    Raises `SpotifyMLError` if the difference is above `AGREEMENT`.
-
-    Parameters
-    ----------
-    folder : Path
-        Where `write_model` wrote.
-    matrix : ndarray of float, shape (n_rows, n_features)
-        Features of some rows.
-    registered : ndarray or DataFrame of float
-        Predictions of the same rows by the logged model, in points of popularity or probabilities.
-    classes : sequence of str
-        The classes of a classification.
+    `matrix` has the features of some rows; `registered` the logged model's predictions of them, in points of popularity
+    or probabilities. Raises `SpotifyMLError` if the difference is above `AGREEMENT`.
     """
     files = model_files(folder)
     estimators = (joblib.load(files.joblib), load_estimator(files.estimator))

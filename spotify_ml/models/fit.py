@@ -17,18 +17,10 @@ from spotify_ml.utils.errors import ConfigError, DataError, says_no_memory
 
 @dataclass(frozen=True)
 class FittedEstimators:
-    """The two fits of a run.
+    """The two fits of a run: on the train rows with early stopping, and again on the trainval rows.
 
-    Attributes
-    ----------
-    early_stopped : estimator
-        Fitted on the train rows, with the number of trees chosen on the validation rows.
-    refit : estimator
-        Fitted on the trainval rows with that number of trees.
-    n_trees : int or None
-        The chosen number of trees, for boosting.
-    learning_curve : dict of str to list of float
-        Error after every tree of the first fit, for ``train`` and ``val``; empty where there is none.
+    `n_trees` is the number of trees chosen on the validation rows, for boosting. `learning_curve` is the error of the
+    first fit after every tree, for ``train`` and ``val``; empty without trees.
     """
 
     early_stopped: Any

@@ -30,16 +30,10 @@ def check_confidence(confidence: Any) -> None:
 
 @dataclass(frozen=True)
 class LargerFit:
-    """Predictions of the first calibration rows by a fit on more rows, which did not see them either.
+    """Features and predictions of the first calibration rows by a fit on more rows, which did not see them either.
 
-    Attributes
-    ----------
-    matrix : ndarray of float, shape (n_first_rows, n_features)
-        Features, as that fit uses them.
-    predicted : ndarray of float, shape (n_first_rows,)
-        Popularity.
-    exponent : float
-        log(rows of the final fit / rows of the smaller fit) / log(rows of this fit / rows of the smaller fit).
+    `exponent` is log(rows of the final fit / rows of the smaller fit) / log(rows of this fit / rows of the smaller
+    fit).
     """
 
     matrix: np.ndarray
@@ -77,18 +71,10 @@ class PredictionIntervals:
         groups: np.ndarray,
         larger: LargerFit | None = None,
     ) -> Self:
-        """Learn from rows that the model never saw; the expected error of a row comes from rows of other groups.
+        """Learn from features, predictions and popularity of rows that the model never saw.
 
-        Parameters
-        ----------
-        matrix : ndarray of float, shape (n_rows, n_features)
-            Features.
-        predicted, actual : ndarray of float, shape (n_rows,)
-            Popularity.
-        groups : ndarray of int, shape (n_rows,)
-            Rows of a group have similar errors.
-        larger : LargerFit, optional
-            If `predicted` comes from a smaller fit than the final one.
+        The expected error of a row comes from rows of other groups. `larger` is given if `predicted` comes from a
+        smaller fit than the final one.
         """
         inputs, errors = _inputs(matrix, predicted), np.abs(actual - predicted)
         versions = [inputs] if larger is None else [inputs, _inputs(larger.matrix, larger.predicted)]

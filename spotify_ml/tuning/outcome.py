@@ -158,20 +158,9 @@ def silence_experimental_warnings() -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a study for one worker.
+    """The results of a study for one worker: the best value of the first metric, trials by state, and best values.
 
-    Attributes
-    ----------
-    name : str
-        The study's name.
-    objective : float
-        The best value of the first metric.
-    counts : dict of str to int
-        Trials by state.
-    values : dict
-        The values of the best trial.
-    summary : Summary or None
-        Of the best trial's refit; None if another worker does it.
+    `summary` is that of the best trial's refit; None if another worker does it.
     """
 
     name: str

@@ -215,24 +215,9 @@ def _process_exists(pid: int) -> bool:
 class SharedStudy:
     """A study, and the rules by which workers share it.
 
-    Raises `ConfigError` if a study of that name has another identity; nothing is written then.
-
-    Parameters
-    ----------
-    storage : Storage
-        Where it is kept.
-    name : str
-        Its name.
-    config : OptunaConfig
-        Sampler, pruner and the number of trials.
-    seed : int
-        Of the sampler and the pruner.
-    objectives : list of Objective
-        What it optimises.
-    identity : dict of str to str
-        What all trials of the study have in common, by descriptions for error messages.
-    first : dict
-        Values of the first trial; the sampler chooses the others.
+    `identity` is what all its trials have in common, by descriptions for error messages; `first` has values of the
+    first trial, whose others the sampler chooses. Raises `ConfigError` if a study of that name has another identity;
+    nothing is written then.
     """
 
     def __init__(

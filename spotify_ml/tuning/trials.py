@@ -77,10 +77,7 @@ class _Watch(TrainingCallback):
 class TrialData:
     """Everything that trials share: each table, split, feature set and quantised matrix is made once.
 
-    Parameters
-    ----------
-    n_folds : int or None
-        Number of group folds of the trainval rows that judge a trial; None: the validation rows do.
+    A trial is judged by `n_folds` group folds of the trainval rows, or by the validation rows if it is None.
     """
 
     def __init__(self, n_folds: int | None) -> None:
@@ -103,17 +100,9 @@ class TrialData:
         """Fit and judge a configuration, and return its metrics; with folds, their means.
 
         They are ``val/…``, ``time/fit_s``, ``time/predict_s``, ``model/bytes`` and, for boosting, ``model/trees``.
-
-        Raises `SpotifyMLError` if no model can be fitted with these values.
-
-        Parameters
-        ----------
-        config : RunConfig
-            The run, with the trial's values in it.
-        curve : list of float
-            Filled with the validation error after every tree, also if the fit is ended; with folds, of the last one.
-        report, report_folds : callable or None
-            Called with the error at steps of an XGBoost fit, and with the metrics of the folds after each of them.
+        `curve` is filled with the validation error after every tree, also if the fit is ended; with folds, it is that
+        of the last one. `report` is called at steps of an XGBoost fit, `report_folds` after each fold. Raises
+        `SpotifyMLError` if no model can be fitted with these values.
         """
         results: list[dict[str, float]] = []
         for fold in _once(self._folds, config.digest(*_ROWS, "features"), partial(self._make_folds, config)):

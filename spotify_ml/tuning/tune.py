@@ -57,21 +57,11 @@ _FAILURES = 5
 
 
 def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRun | None = None) -> Outcome:
-    """Work on the study of a configuration until it has enough trials.
+    """Work on the study of a configuration, which has ``tune=optuna``, until it has enough trials.
 
-    Raises `SpotifyMLError` if space, metrics, storage, data or tracking store cannot be used; nothing is written to the
-    study then.
-
-    Parameters
-    ----------
-    config : RunConfig
-        With ``tune=optuna``.
-    folder : Path
-        For the files of the study and of the best run.
-    overrides : list of str
-        As typed, for the record.
-    parent : ParentRun, optional
-        The parent run of a sweep's jobs.
+    `folder` is for the files of the study and of the best run; `overrides` are recorded; `parent` is the parent run of
+    a sweep's jobs. Raises `SpotifyMLError` if space, metrics, storage, data or tracking store cannot be used; nothing
+    is written to the study then.
     """
     settings = config.tune
     assert isinstance(settings, OptunaConfig)  # noqa: S101 - the caller has looked

@@ -28,17 +28,10 @@ _CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")
 
 @dataclass(frozen=True)
 class FittedFeatures:
-    """Features fitted on some tracks, and the matrices of these and of others.
+    """Features fitted on some tracks, and the matrices of these and of others in partitions.
 
-    Attributes
-    ----------
-    transformer : ColumnTransformer
-        Fitted.
-    seen, unseen : list of dask.delayed.Delayed
-        DataFrames by partition, indexed by the position of the track: the features, the target, and the weight in
-        fitting in the column `WEIGHT` if there are weights.
-    counts : list of int
-        The number of seen rows in each partition.
+    `seen` and `unseen` are tasks for DataFrames, indexed by the position of the track: the features, the target, and
+    the weight in the column `WEIGHT` if there are weights. `counts` are the numbers of seen rows by partition.
     """
 
     transformer: ColumnTransformer
@@ -67,20 +60,11 @@ def fit_partitions(
     seed: int,
     weights: np.ndarray | None,
 ) -> FittedFeatures:
-    """Fit a feature set on some rows, and transform these and others, on the workers.
+    """Fit a feature set on the `seen` rows, and transform these and the `unseen` rows, on the workers.
 
-    The numbers are those of `spotify_ml.features.builder.fit_features`, except for the last digits of sums.
-
-    Parameters
-    ----------
-    target, groups : ndarray, shape (n_tracks,)
-        Popularity of all clean tracks, and their groups.
-    seen, unseen : ndarray of int
-        Positions of the rows to fit on, and of those to transform only.
-    seed : int
-        Decides the folds of the out-of-fold statistics.
-    weights : ndarray of float, shape (n_seen,), or None
-        The weight of each seen row in fitting the estimator.
+    The numbers are those of `spotify_ml.features.builder.fit_features`, except for the last digits of sums. `target`
+    and `groups` are those of all clean tracks; `weights`, shape (n_seen,), those of the seen rows in fitting the
+    estimator.
     """
     is_full = name == "full"
     folds = np.full(len(target), -1, dtype=np.int16)

@@ -23,12 +23,8 @@ def kept(client: Any, tasks: list[Any]) -> list[Any]:
 def ranks_of(counts: Sequence[int], n_workers: int) -> list[int]:
     """Return the rank of the worker for each partition: each worker gets consecutive partitions of about as many rows.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        Rows to fit on in each partition. A partition without any goes to a worker that has some.
-    n_workers : int
-        Number of workers; if there are more than partitions with rows, some get none.
+    `counts` are the rows to fit on in each partition. A partition without any goes to a worker that has some; if there
+    are fewer partitions with rows than workers, some get none.
     """
     rows = np.asarray(counts)
     middles = (rows.cumsum() - rows / 2) / max(rows.sum(), 1)

@@ -129,17 +129,10 @@ def _row_groups(part: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
 
 
 def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
-    """Read and check a file on the workers.
+    """Read and check a file on the workers; return it, the rows of each slice as tasks, and the number of rows.
 
-    Raises `DataError` if the file is missing, is no table, or breaks the schema; all violations are listed together.
-
-    Returns
-    -------
-    file : RawFile
-    frames : list of dask.delayed.Delayed
-        The rows of each slice, with their number in the column `ROW`.
-    n_rows : int
-        Number of rows.
+    The rows have their number in the file in the column `ROW`. Raises `DataError` if the file is missing, is no table,
+    or breaks the schema; all violations are listed together.
     """
     file, slices = find_slices(config)
     no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")

@@ -67,18 +67,7 @@ def own_statistics(
 ) -> np.ndarray:
     """Return the statistics of seen tracks, from other folds only, shape (n_tracks, 36).
 
-    Parameters
-    ----------
-    encoder : CatalogueStatistics
-        Fitted.
-    tracks : DataFrame
-        Clean tracks.
-    folds : ndarray of int, shape (n_tracks,)
-        The fold of each.
-    fold_priors : ndarray of float, shape (n_folds,)
-        The mean target of the other folds.
-    totals : dict of str to KeyTotals
-        By level.
+    `folds`, shape (n_tracks,), is the fold of each, and `fold_priors`, shape (n_folds,), the mean target of the others.
     """
 
     def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:

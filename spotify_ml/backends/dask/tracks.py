@@ -33,12 +33,7 @@ class CleanRows:
 class TrackPartitions:
     """Clean tracks on the workers.
 
-    Attributes
-    ----------
-    frames : list of dask.delayed.Delayed
-        DataFrames of clean tracks, indexed by `positions`, in no order.
-    positions : list of ndarray of int
-        The positions of each partition's rows among all clean tracks in file order.
+    `frames` are tasks for DataFrames, indexed by `positions`: those of each partition's rows among all clean tracks.
     """
 
     frames: list[Any]

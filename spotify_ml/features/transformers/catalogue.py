@@ -42,14 +42,7 @@ COLUMNS = ["artists", "album_name", "track_genre"]
 class CatalogueStatistics(TransformerMixin, BaseEstimator):
     """`TargetStatistics` of every level of the catalogue, each falling back to the level above it.
 
-    Parameters
-    ----------
-    smoothing : float
-        How many rows the fallback counts for in a mean.
-    n_folds : int
-        Number of folds.
-    random_state : int
-        Decides which group is in which fold.
+    The parameters are those of `TargetStatistics`; `smoothing` is how many rows the fallback counts for in a mean.
     """
 
     # Tells scikit-learn's ColumnTransformer to pass the groups to fit.

@@ -51,16 +51,8 @@ def transform_columns(
     """Return ``features.transform(tracks)`` as float32, shape (n_tracks, n_features), faster for a few rows.
 
     scikit-learn selects, checks and wraps the input of every step, which takes longer than the steps themselves, and
-    joins the results by another copy. The transformers of this package take their columns by name, and no others.
-
-    Parameters
-    ----------
-    features : ColumnTransformer
-        Fitted.
-    tracks : DataFrame, or mapping of str to array
-        The columns that the features need, and maybe others.
-    known : mapping of str to ndarray
-        Output of steps that is known already, by the name of the step.
+    joins the results by another copy. The transformers of this package take their columns by name, and ignore others.
+    `known` has the output of steps that is known already, by the name of the step.
     """
     slices = features.output_indices_
     n_tracks = len(tracks[features.feature_names_in_[0]])

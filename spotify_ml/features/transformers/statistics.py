@@ -135,13 +135,8 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     ) -> np.ndarray:
         """Learn the statistics, and return for each train row those without its own group, shape (n_rows, 6).
 
-        Parameters
-        ----------
-        X, y : as in `fit`
-        groups : ndarray of int, shape (n_rows,), optional
-            Rows of a group share a fold; by default every row is its own group.
-        prior : ndarray of float, shape (n_rows,), optional
-            The expected target of each row, made without its own group; by default the mean of the other folds.
+        Without `groups`, every row is a group of its own. `prior`, shape (n_rows,), is the expected target of each row,
+        made without its own group; by default the mean of the other folds.
         """
         target = np.asarray(y, dtype=np.float64)
         folds = assign_folds(np.arange(len(target)) if groups is None else groups, self.n_folds, self.random_state)
@@ -174,16 +169,8 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     def finish(self, rows: np.ndarray, totals: np.ndarray, positions: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Pool the totals of each row's keys and turn them into statistics, shape (n_rows, 6).
 
-        Parameters
-        ----------
-        rows : ndarray of int, shape (n_known,)
-            Rows that have a known key, ascending; a row occurs several times if its list is pooled.
-        totals : ndarray of float, shape (n_totals, 6)
-            As `totals_`.
-        positions : ndarray of int, shape (n_known,)
-            The position in `totals` of each of `rows`.
-        prior : ndarray of float, shape (n_rows,)
-            The expected target of each row.
+        `rows` are those with a known key, ascending, and `positions` their positions in `totals`; a row occurs several
+        times if its list is pooled. `prior`, shape (n_rows,), is the expected target of each row.
         """
         statistics = np.empty((len(prior), len(STATISTICS)), dtype=np.float32)
         for start in range(0, len(prior), _CHUNK):

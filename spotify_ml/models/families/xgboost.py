@@ -93,22 +93,10 @@ def grow(
     train: Callable[..., Any] = xgboost.train,
     **watching: Any,
 ) -> Any:
-    """Fit trees by XGBoost's own interface, and return its result.
+    """Fit at most `n_trees` trees by XGBoost's own interface, and return its result.
 
-    Parameters
-    ----------
-    estimator : XGBRegressor or XGBClassifier
-        Has the parameters; it is not fitted itself.
-    n_classes : int
-        Number of classes; ignored for a regression.
-    rows : DMatrix or DaskDMatrix
-        The rows to fit on.
-    n_trees : int
-        The most trees.
-    train : callable
-        ``xgboost.train``, or that of a cluster.
-    **watching
-        Its other arguments: rows to watch, and when to stop.
+    The estimator's parameters are used, but it is not fitted itself; `n_classes` is ignored for a regression. `train`
+    is ``xgboost.train`` or that of a cluster; `watching` are its other arguments.
     """
     parameters = estimator.get_xgb_params()
     if estimator.objective == "multi:softprob":
