@@ -10,7 +10,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
-from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
+from spotify_ml.data.contract import OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
@@ -135,7 +135,7 @@ class PopularityModel:
         """
         if out_of_range not in get_args(OutOfRange):
             raise ConfigError(f"out_of_range={shown(repr(out_of_range))}: there are {', '.join(get_args(OutOfRange))}")
-        self._check_asked(interval, explain)
+        self._check_options(interval, explain)
         rows = as_frame(rows)
         matrix, predicted = self._predict(rows, out_of_range)
         if self.classes:
@@ -146,18 +146,23 @@ class PopularityModel:
         if interval is not None and self.intervals is not None:
             columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
         if explain is not None:
-            columns |= reasons(self._contributions(matrix), matrix, self._feature_names, explain)
+            is_booster = isinstance(self.estimator, Booster)
+            added = self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
+            columns |= reasons(added, matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)
 
     def _predict(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
         """Return the features of raw rows, and the predictions."""
         if len(rows) == 0:
             return np.empty((0, len(self._feature_names))), np.empty((0, len(self.classes)) if self.classes else 0)
+        checked = scoring_rows(rows, out_of_range)
+        # For a few rows, making a DataFrame takes longer than the features.
+        inputs = add_derived_columns(checked.frame()) if self._derives else checked.columns()
+        matrix = transform_columns(self.features, inputs)
         few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
-        matrix = self._matrix(scoring_rows(rows, out_of_range))
         return matrix, predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
 
-    def _check_asked(self, interval: float | None, explain: int | None) -> None:
+    def _check_options(self, interval: float | None, explain: int | None) -> None:
         asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}
         if asked and self.classes:
             names = " and ".join(f"{name}={value}" for name, value in asked.items())
@@ -180,17 +185,9 @@ class PopularityModel:
         booster.set_param({"nthread": 1})
         return booster
 
-    def _contributions(self, matrix: np.ndarray) -> np.ndarray:
-        is_booster = isinstance(self.estimator, Booster)
-        return self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
-
     @cached_property
     def _tree_shap(self) -> TreeShap:
         return TreeShap(self.estimator)
-
-    def _matrix(self, rows: CheckedRows) -> np.ndarray:
-        # For a few rows, making a DataFrame takes longer than the features.
-        return transform_columns(self.features, add_derived_columns(rows.frame()) if self._derives else rows.columns())
 
 
 def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:

@@ -174,7 +174,7 @@ class Outcome:
         counts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if number)
         lines = ["", f"study    {self.name}: {counts}", "best     " + "  ".join(map(_shown, self.values.items()))]
         if self.summary is None:
-            lines.append("run      the best has been refitted and recorded already, or another worker is at it")
+            lines.append("run      the best has been refitted and recorded already, or another worker does it")
         return "\n".join(lines)
 
 

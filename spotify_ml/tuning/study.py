@@ -324,12 +324,12 @@ class SharedStudy:
 
 def _check_identity(name: str, stored: dict[str, str] | None, identity: dict[str, str]) -> None:
     if stored is None:
-        raise ConfigError(f"config: tune.study_name={name}: there is a study of that name that is not from here")
+        raise ConfigError(f"config: tune.study_name={name}: the study of that name was not made by this package")
     different = [what for what, value in identity.items() if stored.get(what) != value]
     if different:
         raise ConfigError(
             f"config: tune.study_name={name}: the study of that name has another {', another '.join(different)}; "
-            "choose another name, or run what it was begun with"
+            "choose another name, or use its settings"
         )
 
 

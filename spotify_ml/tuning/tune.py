@@ -207,7 +207,7 @@ class _Work:
                 self.record.end_trial(run_id, ended.state.name.lower(), metrics, curve, error_name, **tags)
         except UpdateFinishedTrialError:
             # Another worker has ended the trial, as this one was silent too long (asleep perhaps).
-            log.warning("trial %d was given up for this worker's silence", trial.number)
+            log.warning("trial %d was ended by another worker, as this one sent no update in time", trial.number)
             if run_id:
                 self.record.end_trial(run_id, "fail", error=_GONE)
             return True
@@ -274,7 +274,7 @@ class _Work:
 
     def _best(self) -> FrozenTrial:
         if not self.study.trials(TrialState.COMPLETE):
-            raise ConfigError("no trial came to its end; give tune.n_trials more, or another tune/pruner")
+            raise ConfigError("no trial was completed; raise tune.n_trials, or choose another tune/pruner")
         return best_trial(self.study.study, self.objectives)
 
     def _finish(self, folder: Path, overrides: list[str]) -> Summary | None:
