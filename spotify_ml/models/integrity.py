@@ -41,10 +41,10 @@ def check_files(folder: Path, sums_sha256: str | None = None) -> None:
 def _differences(folder: Path) -> list[str]:
     lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
     saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    there = _files(folder)
-    changed = [f"{name} was changed" for name in saved if name in there and not _is(folder / name, saved[name])]
-    missing = [f"{name} is missing" for name in saved if name not in there]
-    added = [f"{name} was added" for name in there if name not in saved]
+    present = _files(folder)
+    changed = [f"{name} was changed" for name in saved if name in present and not _is(folder / name, saved[name])]
+    missing = [f"{name} is missing" for name in saved if name not in present]
+    added = [f"{name} was added" for name in present if name not in saved]
     return changed + missing + added
 
 

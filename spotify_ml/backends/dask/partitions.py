@@ -42,8 +42,8 @@ def placed(client: Any, tasks: list[Any], ranks: Sequence[int], workers: Sequenc
     for rank, address in enumerate(workers):
         own = [position for position, each in enumerate(ranks) if each == rank]
         if own:
-            there = client.persist([tasks[position] for position in own], workers=[address], allow_other_workers=True)
-            for position, task in zip(own, there, strict=True):
+            sent = client.persist([tasks[position] for position in own], workers=[address], allow_other_workers=True)
+            for position, task in zip(own, sent, strict=True):
                 done[position] = task
     return done
 

@@ -93,38 +93,38 @@ def _changed(path: Path, size: int, changed: int) -> bool:
     return (state.st_size, state.st_mtime_ns) != (size, changed)
 
 
-def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
+def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
     """Read and check the rows of a slice, on a worker; `first_row`, the rows before it, numbers broken rows.
 
     Raises `DataError` if the worker does not have this file, or it is damaged.
     """
     try:
-        other = _changed(part.path, part.size, part.changed)
+        other = _changed(chunk.path, chunk.size, chunk.changed)
     except OSError as error:
         raise DataError(
-            f"a worker cannot read {part.path}: {error.strerror}; put the file where all find it under this path"
+            f"a worker cannot read {chunk.path}: {error.strerror}; put the file where all find it under this path"
         ) from error
     if other:
-        raise DataError(f"{part.path} was changed while it was read, or is another file on a worker; run again")
-    if part.header:
-        with part.path.open("rb") as opened:
-            opened.seek(part.start)
-            content = opened.read(part.stop - part.start)
-        frame, violations = read_csv(io.BytesIO(part.header + b"\n" + content), str(part.path), first_row)
+        raise DataError(f"{chunk.path} was changed while it was read, or is another file on a worker; run again")
+    if chunk.header:
+        with chunk.path.open("rb") as opened:
+            opened.seek(chunk.start)
+            content = opened.read(chunk.stop - chunk.start)
+        frame, violations = read_csv(io.BytesIO(chunk.header + b"\n" + content), str(chunk.path), first_row)
     else:
-        frame, violations = check_values(*_row_groups(part, first_row))
+        frame, violations = check_values(*_row_groups(chunk, first_row))
     n_broken = sum(violation.count for violation in violations if violation.column == "row")
     return SliceRows(frame, violations, len(frame) + n_broken)
 
 
-def _row_groups(part: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
+def _row_groups(chunk: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
     """Return the raw columns of a slice of a Parquet file, and the row numbers in the file."""
     try:
-        table = open_parquet(part.path).read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
+        table = open_parquet(chunk.path).read_row_groups(list(range(chunk.start, chunk.stop)), columns=list(NAMES))
         # Reading does not check the encoding of text.
         table.validate(full=True)
     except DAMAGE as error:
-        raise damaged(part.path, error) from error
+        raise damaged(chunk.path, error) from error
     return table, first_row + np.arange(1, table.num_rows + 1)
 
 
@@ -145,7 +145,7 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
     if any(is_broken for _, is_broken in found):
         # Read again, as the row numbers in the file are known only now.
         numbered = zip(slices, first_rows, found, strict=True)
-        broken = [(part, first_row) for part, first_row, (_, is_broken) in numbered if is_broken]
+        broken = [(chunk, first_row) for chunk, first_row, (_, is_broken) in numbered if is_broken]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
         raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
     if not sum(counts):

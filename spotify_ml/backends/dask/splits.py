@@ -27,9 +27,9 @@ def group_partitions(client: Any, tracks: TrackPartitions, split: str) -> np.nda
     """Return the group of every clean track, as `spotify_ml.data.splits.group_codes` does, shape (n_tracks,)."""
     if split == "random":
         return np.arange(tracks.n_tracks)
-    parts = gathered(client, mapped(partial(key_hashes, split=split), tracks.frames))
-    hashes, known = (tracks.collect(each) for each in zip(*parts, strict=True))
-    keys = [np.where(there, pd.factorize(own)[0], -1) for own, there in zip(hashes.T, known.T, strict=True)]
+    hashed = gathered(client, mapped(partial(key_hashes, split=split), tracks.frames))
+    hashes, known = (tracks.collect(each) for each in zip(*hashed, strict=True))
+    keys = [np.where(has_key, pd.factorize(own)[0], -1) for own, has_key in zip(hashes.T, known.T, strict=True)]
     return connected_groups(keys, tracks.n_tracks)
 
 

@@ -48,11 +48,11 @@ class TrackPartitions:
         """Divide an array with an element per clean track by partition."""
         return [values[positions] for positions in self.positions]
 
-    def collect(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+    def collect(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Return an array with an element per clean track from those of the partitions: the inverse of `spread`."""
-        values = np.empty((self.n_tracks, *parts[0].shape[1:]), dtype=parts[0].dtype)
-        for positions, part in zip(self.positions, parts, strict=True):
-            values[positions] = part
+        values = np.empty((self.n_tracks, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+        for positions, array in zip(self.positions, arrays, strict=True):
+            values[positions] = array
         return values
 
 
@@ -87,12 +87,12 @@ def _clean(rows: pd.DataFrame, cleaning: Literal["tracks", "rows"], raw: RawFile
     return CleanRows(tracks.frame, report)
 
 
-def _contents(part: CleanRows) -> tuple[np.ndarray, QualityReport | None]:
-    return part.frame[ROW].to_numpy(dtype=np.int64), part.quality
+def _contents(cleaned: CleanRows) -> tuple[np.ndarray, QualityReport | None]:
+    return cleaned.frame[ROW].to_numpy(dtype=np.int64), cleaned.quality
 
 
-def _indexed(part: CleanRows, positions: np.ndarray) -> pd.DataFrame:
-    return part.frame.drop(columns=ROW).set_axis(pd.Index(positions, dtype=np.int64))
+def _indexed(cleaned: CleanRows, positions: np.ndarray) -> pd.DataFrame:
+    return cleaned.frame.drop(columns=ROW).set_axis(pd.Index(positions, dtype=np.int64))
 
 
 def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
