@@ -47,8 +47,8 @@ def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
         raise ConfigError(f"explain={shown(n_reasons)}: give how many of the {n_features} features to name, 1 or more")
     if not is_explainable(estimator):
         raise ConfigError(
-            f"explain={n_reasons}: this model, {type(estimator).__name__}, cannot be explained; "
-            "a single xgboost, lightgbm or catboost can"
+            f"explain={n_reasons}: this model, {type(estimator).__name__}, does not know what each feature adds; "
+            "a single xgboost, lightgbm or catboost does"
         )
 
 

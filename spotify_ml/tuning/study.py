@@ -324,7 +324,7 @@ class SharedStudy:
 
 def _check_identity(name: str, stored: dict[str, str] | None, identity: dict[str, str]) -> None:
     if stored is None:
-        raise ConfigError(f"config: tune.study_name={name}: the study of that name was not made by this package")
+        raise ConfigError(f"config: tune.study_name={name}: there is a study of that name that is not from here")
     different = [what for what, value in identity.items() if stored.get(what) != value]
     if different:
         raise ConfigError(
