@@ -15,18 +15,13 @@ _ALLOWED = str.maketrans("[]<", "()(")
 
 
 def genre_lists(X: pd.DataFrame | Mapping[str, Any]) -> tuple[np.ndarray, list[list[str]]]:
-    """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none."""
+    """Return the code of every track's genre list, -1 where it has none, and the distinct lists."""
     codes, distinct = distinct_values(X["track_genre"])
     return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
 
 
 class GenreSet(TransformerMixin, BaseEstimator):
     """One 0/1 column per genre seen in fit, and the number of genres of the track.
-
-    Attributes
-    ----------
-    genres_ : list of str
-        The genres seen in fit, in alphabetical order.
 
     Examples
     --------
@@ -37,15 +32,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Learn the genres.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with ``;``-joined genres in ``track_genre``.
-        y : object
-            Ignored.
-        """
+        """Learn the genres of the ``;``-joined lists in ``track_genre``."""
         self.genres_ = sorted({genre for genres in genre_lists(X)[1] for genre in genres})
         return self
 
@@ -54,7 +41,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         codes, lists = genre_lists(X)
         position = {genre: column for column, genre in enumerate(self.genres_)}
-        # The last row, which code -1 takes, is that of tracks without a genre.
+        # Code -1, of tracks without a genre, takes the last row.
         flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
         for row, genres in enumerate(lists):
             flags[row, [position[genre] for genre in genres if genre in position]] = 1
@@ -63,7 +50,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
-        """Return ``genre_<genre>`` of every flag, without what XGBoost refuses in a name, and ``n_genres``."""
+        """Return ``genre_<genre>`` of every flag, without characters that XGBoost refuses, and ``n_genres``."""
         check_is_fitted(self)
         names: dict[str, None] = {}
         for genre in self.genres_:
@@ -73,24 +60,10 @@ class GenreSet(TransformerMixin, BaseEstimator):
 
 
 class FirstGenreCode(TransformerMixin, BaseEstimator):
-    """The position of a track's alphabetically first genre among those seen in fit; -1 for any other.
-
-    Attributes
-    ----------
-    genres_ : list of str
-        The genres seen in fit, in alphabetical order.
-    """
+    """The position of a track's alphabetically first genre among those seen in fit; -1 for any other."""
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Learn the genres.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with ``;``-joined genres in ``track_genre``.
-        y : object
-            Ignored.
-        """
+        """Learn the genres of the ``;``-joined lists in ``track_genre``."""
         self.genres_ = sorted({genres[0] for genres in genre_lists(X)[1] if genres})
         return self
 
