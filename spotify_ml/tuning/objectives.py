@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spotify_ml.config.models import EnsembleConfig, ForestConfig, LinearConfig, TwoPartConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import OptunaConfig
+from spotify_ml.models.families import FAMILIES
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.errors import ConfigError, did_you_mean
 
@@ -49,7 +49,8 @@ def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective
     the pruner cannot use the metrics.
     """
     known = (_CLASSIFICATION if class_names(config.task) else _REGRESSION) | _OF_MODEL
-    if isinstance(config.model, LinearConfig | ForestConfig | TwoPartConfig | EnsembleConfig):
+    family = FAMILIES.get(type(config.model))
+    if family is None or family.watch is None:
         known = {metric: direction for metric, direction in known.items() if metric != "model/trees"}
     metrics = settings.metrics or [next(iter(known))]
     for metric in metrics:
