@@ -101,6 +101,14 @@ NOT_RUN = {
         "takes minutes",
         "tests/test_mutations.py::test_mutated_inputs_are_read_rightly_or_refused",
     ),
+    "python scripts/promises.py check --portable": (
+        "takes minutes",
+        "tests/test_promises.py::test_nothing_that_users_rely_on_has_changed",
+    ),
+    "python scripts/mutants.py": (
+        "takes a quarter of an hour",
+        "tests/scripts/test_mutants.py::test_a_mutant_is_noticed_by_a_test_that_fails",
+    ),
     "python -m spotify_ml.profile data=file data.path=outputs/tracks.csv output=outputs/mine.html": (
         "does as `make profile` does",
         "tests/test_profile.py::test_page_of_any_file_needs_no_other",
