@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig, TrackingConfig
+from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig, TrackingConfig
 from spotify_ml.config.section import RegisteredModelName, Section
 
 
@@ -47,6 +47,7 @@ class PromoteConfig(Section):
     cleaning: CleaningConfig | None = None
     split: SplitConfig | None = None
     gate: GateConfig
+    cache: CacheConfig = NO_CACHE
     tracking: TrackingConfig
 
 

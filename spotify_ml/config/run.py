@@ -66,6 +66,7 @@ class NoCacheConfig(Section):
 
 
 CacheConfig = Annotated[LocalCacheConfig | NoCacheConfig, Field(discriminator="name")]
+NO_CACHE = NoCacheConfig(name="off")
 
 
 class LocalEngineConfig(Section):

@@ -4,13 +4,13 @@ import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from spotify_ml.config.run import RunConfig
+from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report
@@ -21,7 +21,16 @@ _TABLE, _REPORT = "tracks.arrow", "report.json"
 _POSITIONS = ("train", "validation", "test", "groups")
 
 
-def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
+class RowSettings(NamedTuple):
+    """The settings of a run that decide its rows."""
+
+    data: DataConfig
+    cleaning: CleaningConfig
+    split: SplitConfig
+    seed: int
+
+
+def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
     """Read and clean the tracks of a run; equal bytes are parsed once.
 
     Returns the raw file, with its absolute path, the clean tracks, and the quality of the raw ones. A `DataError` is
@@ -47,13 +56,13 @@ def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, Clean
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
 
 
-def prepare_split(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, cache: StageCache) -> Split:
+def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.DataFrame, cache: StageCache) -> Split:
     """Split the clean tracks of a run; a `DataError` if train, validation or test would be empty."""
     make = partial(split_tracks, tracks, config.split, config.seed)
     return cache.get("split", split_origin(config, raw), make, _write_split, _read_split)
 
 
-def split_origin(config: RunConfig, raw: RawFile) -> dict[str, Any]:
+def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any]:
     """Return everything that decides the clean tracks of a run and their split, except the code."""
     return {
         "data": raw.sha256,

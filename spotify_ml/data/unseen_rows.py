@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
-from spotify_ml.data.etl import clean
-from spotify_ml.data.sources import read_tracks
-from spotify_ml.data.splits import FINGERPRINT, Split, group_codes, split_tracks
+from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig
+from spotify_ml.data.cache import StageCache
+from spotify_ml.data.prepare import RowSettings, prepare_split, prepare_tracks
+from spotify_ml.data.splits import FINGERPRINT, Split, group_codes
 from spotify_ml.utils.errors import DataError
 from spotify_ml.utils.paths import CONF, PROJECT, register_resolvers
 
@@ -43,11 +43,14 @@ class SplitTracks:
 
 # Compared versions mostly have the same data.
 @lru_cache(maxsize=2)
-def read_split(data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, seed: int) -> SplitTracks:
-    """Read, clean and split tracks as a run does; a `DataError` if this is not possible."""
-    raw = read_tracks(data)
-    tracks = clean(raw.frame, cleaning.name).frame
-    return SplitTracks(tracks, split_tracks(tracks, split, seed), raw.sha256)
+def read_split(
+    data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, seed: int, cache: CacheConfig = NO_CACHE
+) -> SplitTracks:
+    """Read, clean and split tracks as a run does, by its stage cache; a `DataError` if this is not possible."""
+    settings = RowSettings(data, cleaning, split, seed)
+    stages = StageCache.of(cache)
+    raw, tracks, _ = prepare_tracks(settings, stages)
+    return SplitTracks(tracks.frame, prepare_split(settings, raw, tracks.frame, stages), raw.sha256)
 
 
 def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = None) -> DataConfig:

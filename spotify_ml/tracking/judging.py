@@ -115,7 +115,7 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     data = config.data or same_data(recorded.data, provenances[0].sha256)
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
     seed = recorded.seed if config.seed is None else config.seed
-    test = read_split(data, cleaning, split, seed).test
+    test = read_split(data, cleaning, split, seed, config.cache).test
     kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
     rows, groups = unseen_rows(test, fitted, kept_apart)
     which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"
@@ -143,7 +143,7 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
     found, unknown = [], []
     for provenance in provenances:
         try:
-            found.append(fitted_on(provenance, config.data).trainval)
+            found.append(fitted_on(provenance, config.data, config.cache).trainval)
         except DataError as error:
             if not config.force:
                 hint = "data=… says where it is now, force=true compares all the same"
@@ -167,7 +167,7 @@ def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame) -> list[Contend
 
 def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:
     """Return the better baseline, fitted on what the version was fitted on."""
-    trainval = fitted_on(provenance, config.data).trainval
+    trainval = fitted_on(provenance, config.data, config.cache).trainval
     baselines = quick_baselines(task, trainval, trainval[TARGET].to_numpy(), tracks)
     popularity = tracks[TARGET].to_numpy()
     scores = {name: task_metrics(task, popularity, values, 0)[config.gate.metric] for name, values in baselines.items()}

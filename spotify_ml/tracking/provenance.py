@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from pydantic import ValidationError
 
-from spotify_ml.config.run import DataConfig, RecordedConfig
+from spotify_ml.config.run import NO_CACHE, CacheConfig, DataConfig, RecordedConfig
 from spotify_ml.data.unseen_rows import SplitTracks, read_split, same_data
 from spotify_ml.tracking.abandoned import FOLDER_TAG
 from spotify_ml.tracking.registry import Version
@@ -80,7 +80,9 @@ def _as_known_here(config: RecordedConfig, tags: Mapping[str, str]) -> RecordedC
     return here if here.model_copy(update={"data": config.data}) == config else config
 
 
-def fitted_on(provenance: Provenance, elsewhere: DataConfig | None = None) -> SplitTracks:
+def fitted_on(
+    provenance: Provenance, elsewhere: DataConfig | None = None, cache: CacheConfig = NO_CACHE
+) -> SplitTracks:
     """Return the tracks that a version was fitted on, found again in its data, which may be elsewhere now.
 
     Raises `DataError` if the file is gone or was changed, or is now cleaned or split in another way.
@@ -90,7 +92,7 @@ def fitted_on(provenance: Provenance, elsewhere: DataConfig | None = None) -> Sp
         data = same_data(config.data, provenance.sha256, elsewhere)
     except DataError as error:
         raise DataError(f"{unknown}: {error}") from error
-    found = read_split(data, config.cleaning, config.split, config.seed)
+    found = read_split(data, config.cleaning, config.split, config.seed, cache)
     parts = {"train": found.split.train, "validation": found.split.validation}
     digests = {part: rows_digest(found.sha256, config.cleaning.name, rows) for part, rows in parts.items()}
     if any(digest != provenance.digests.get(part) for part, digest in digests.items()):

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.config.run import CleaningConfig, DataConfig, SplitConfig
+from spotify_ml.config.run import CleaningConfig, DataConfig, LocalCacheConfig, SplitConfig
+from spotify_ml.data import prepare
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import FINGERPRINT, group_codes
 from spotify_ml.data.unseen_rows import as_new_as, coarsest, novelty, read_split, same_data, unseen_rows
@@ -100,3 +101,16 @@ def test_changed_data_is_not_the_same(sample: RawTracks, tmp_path: Path):
     changed.write_bytes(SAMPLE.read_bytes() + b"\n")
     with pytest.raises(DataError, match=rf"{sample.sha256}.*{changed}"):
         same_data(DataConfig(name="file", path=str(changed)), sample.sha256)
+
+
+def test_what_a_run_has_kept_is_not_read_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache = LocalCacheConfig(name="local", folder=str(tmp_path), max_gb=1)
+    settings = DATA, TRACKS, split_config("recording"), 1
+    first = read_split(*settings, cache)
+    read_split.cache_clear()
+    monkeypatch.setattr(prepare, "parse_tracks", pytest.fail)
+    monkeypatch.setattr(prepare, "split_tracks", pytest.fail)
+    again = read_split(*settings, cache)
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    np.testing.assert_array_equal(again.split.test, first.split.test)
+    assert again.sha256 == first.sha256
