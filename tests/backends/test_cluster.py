@@ -3,11 +3,12 @@
 import socket
 import sys
 
+import dask
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from spotify_ml.backends.dask import cluster as module
-from spotify_ml.backends.dask.cluster import cluster, code_and_versions, import_dask, with_lost_workers
+from spotify_ml.backends.dask.cluster import cluster, code_and_versions, import_dask, with_lost_workers, workers_of
 from spotify_ml.config.run import DaskEngineConfig
 from spotify_ml.utils.errors import ConfigError, EngineError
 
@@ -55,6 +56,13 @@ def test_workers_of_other_code_are_refused(answer, message):
     with pytest.raises(EngineError, match=message):
         module._check_workers(Workers(answer))
     module._check_workers(Workers(code_and_versions()))
+
+
+def test_workers_are_listed_while_the_client_refreshes_what_it_knows():
+    one = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    often = dask.config.set({"distributed.client.scheduler-info-interval": "2ms"})
+    with often, LocalCluster(**one) as local, Client(local) as client:
+        assert {len(workers_of(client)) for _ in range(1000)} == {1}
 
 
 @pytest.mark.parametrize("losses", [0, 1, 2, 3, 4])

@@ -139,7 +139,7 @@ def _watched(distributed: Any, client: Any, where: str) -> Iterator[None]:
         while not ended.wait(1):
             # Without a scheduler, the client closes by itself.
             with suppress(Exception):
-                if workers_of(client):
+                if client.nthreads():
                     seen = monotonic()
             if monotonic() - seen > _NO_WORKERS:
                 deserted.set()
@@ -191,6 +191,8 @@ def with_lost_workers(task: Callable[[], Value]) -> Value:
 
 
 def workers_of(client: Any) -> list[str]:
-    """Return the addresses of the current workers, in XGBoost's order of ranks."""
-    workers = client.scheduler_info()["workers"]
+    """Return the addresses of the current workers, in XGBoost's order of ranks; wait while there are none."""
+    client.wait_for_workers(1)
+    # `client.scheduler_info()` may return what a timer of the client has just stored, which lists no workers.
+    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     return sorted(workers, key=lambda address: f"[xgboost.dask-{workers[address]['name']}]:{address}")
