@@ -12,6 +12,8 @@ from spotify_ml.data.schema import LIST_SEPARATOR
 _SAME = str.maketrans(
     dict.fromkeys("‘’‚‛ʼʹ′`´", "'") | dict.fromkeys("“”„‟″«»", '"') | dict.fromkeys("‐‑‒–—―−﹘﹣", "-") | {"&": " and "}
 )
+# Turkish has an i without a dot; in capitals it is I, and the other one İ.
+_DOTS = re.compile("ı|i\u0307+")
 # Control and format characters that no one sees, such as a soft hyphen or a zero-width space.
 _UNSEEN = {"Cc", "Cf"}
 # In lower-case ASCII: what a name must hold for anything but case to be changed.
@@ -97,7 +99,8 @@ def normal_name(name: str) -> str:
             return form
     else:
         # Compatible characters first: some of them have a case, and some a space before their accent.
-        form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.translate(_SAME)).casefold())
+        form = unicodedata.normalize("NFKC", name.translate(_SAME)).casefold()
+        form = unicodedata.normalize("NFKC", _DOTS.sub("i", form))
     form = "".join(" " if unicodedata.category(each) == "Cc" else each for each in form.translate(_SAME) if _seen(each))
     return " ".join(_FEATURED.sub(r" feat \1 ", form).split())
 

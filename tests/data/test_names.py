@@ -14,6 +14,7 @@ EQUAL = {
     "Unicode form": ["Beyoncé", unicodedata.normalize("NFD", "Beyoncé")],
     "full width": ["ABBA", "ＡＢＢＡ"],
     "sharp s": ["Große", "GROSSE"],
+    "Turkish": ["Işık İzi", "IŞIK İZİ", "ışık izi"],
     "spaces": ["The Weeknd", " The  Weeknd ", "The\u00a0Weeknd", "The\tWeeknd", "The Week\u200bnd", "The Week\u00adnd"],
     "quotes": ["Don't", "Don’t", "Don‘t", "Don`t", "Don´t", "Don′t"],
     "double quotes": ['"Heroes"', "“Heroes”", "„Heroes“", "«Heroes»"],
@@ -65,7 +66,7 @@ def test_the_form_of_a_form_is_itself(name: str):
     assert "  " not in form
 
 
-@given(st.text(alphabet="aàb é'’&-–f\u0301ABé", max_size=12))
+@given(st.text(alphabet="aàb é'’&-–fıİi\u0301ABé", max_size=12))
 def test_every_unicode_form_and_case_is_equal(name: str):
     forms = [unicodedata.normalize(kind, name) for kind in ("NFC", "NFD", "NFKC", "NFKD")]
     assert len({normal_name(each) for form in forms for each in (form, form.upper(), form.lower())}) == 1

@@ -1,6 +1,6 @@
 """What the rest of the catalogue says about a track: its artists', its album's and its genres' other recordings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.transformers.genres import genre_lists
 from spotify_ml.features.transformers.statistics import STATISTICS, KeyColumn, TargetStatistics
@@ -61,6 +62,8 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     ----------
     levels_ : dict of str to TargetStatistics
         Fitted, by the name of the level.
+    genres_ : list of str
+        The genres seen in fit.
     """
 
     # scikit-learn's way to say that a ColumnTransformer hands the groups on.
@@ -84,6 +87,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
             Only `fit_transform` needs them.
         """
         keys = key_columns(X)
+        self.genres_ = _genres(keys)
         self.levels_ = {
             name: self._level(level).fit([keys[column] for column in level.columns], y)
             for name, level in LEVELS.items()
@@ -102,16 +106,19 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
             What must not be told about itself; by default every track is its own group.
         """
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
+        keys = key_columns(X)
+        self.genres_ = _genres(keys)
 
-        def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
-            return self.levels_[name].fit_transform(keys, y, groups, prior)
+        def own(name: str, columns: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
+            return self.levels_[name].fit_transform(columns, y, groups, prior)
 
-        return by_level(X, own)
+        return by_level(keys, own)
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
         check_is_fitted(self)
-        return by_level(X, lambda name, keys, prior: self.levels_[name].look_up(keys, prior))
+        keys = key_columns(X, self.genres_)
+        return by_level(keys, lambda name, columns, prior: self.levels_[name].look_up(columns, prior))
 
     def _level(self, level: Level) -> TargetStatistics:
         return TargetStatistics(
@@ -124,19 +131,19 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
 
 
 def by_level(
-    X: pd.DataFrame | Mapping[str, Any], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
+    keys: Mapping[str, KeyColumn], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
 ) -> np.ndarray:
     """Return the statistics of every level side by side, shape (n_tracks, 36).
 
     Parameters
     ----------
-    X : DataFrame, or mapping of str to Series
-        Tracks, with the columns named by `COLUMNS`.
+    keys : mapping of str to KeyColumn
+        As of `key_columns`.
     statistics : callable
         Gives those of one level, shape (n_tracks, 6), by its name, its keys, and what to expect of a track whose key is
         unknown: its mean at the level that this one falls back to, or None.
     """
-    keys, n_statistics = key_columns(X), len(STATISTICS)
+    n_statistics = len(STATISTICS)
     matrix = np.empty((len(keys["artists"].codes), len(LEVELS) * n_statistics), dtype=np.float32)
     means: dict[str, np.ndarray] = {}
     for position, (name, level) in enumerate(LEVELS.items()):
@@ -147,14 +154,29 @@ def by_level(
     return matrix
 
 
-def key_columns(X: pd.DataFrame | Mapping[str, Any]) -> dict[str, KeyColumn]:
-    """Return the columns that make keys: what is equal is hashed once, for all levels."""
-    artists = KeyColumn.of(X["artists"])
-    codes, genres = genre_lists(X)
+def key_columns(
+    X: pd.DataFrame | Mapping[str, Any], known_genres: Collection[str] | None = None
+) -> dict[str, KeyColumn]:
+    """Return the columns that make keys, each in its normal form: what is equal is hashed once, for all levels.
+
+    Parameters
+    ----------
+    X : DataFrame, or mapping of str to Series
+        Tracks, with the columns named by `COLUMNS`.
+    known_genres : collection of str, optional
+        The genres of the catalogue; see `spotify_ml.features.transformers.genres.genre_lists`.
+    """
+    artists = KeyColumn.of(X["artists"]).changed(normal_list)
+    codes, genres = genre_lists(X, known_genres)
     joined = [LIST_SEPARATOR.join(members) or None for members in genres]
     return {
         "artists": artists,
         "first_artist": artists.changed(lambda value: value.partition(LIST_SEPARATOR)[0]),
-        "album_name": KeyColumn.of(X["album_name"]),
+        "album_name": KeyColumn.of(X["album_name"]).changed(normal_name),
         "track_genre": KeyColumn(codes, np.array(joined, dtype=object)).distinct(),
     }
+
+
+def _genres(keys: Mapping[str, KeyColumn]) -> list[str]:
+    """Return the genres that occur, in alphabetical order."""
+    return sorted({genre for genres in keys["track_genre"].values for genre in genres.split(LIST_SEPARATOR)})
