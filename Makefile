@@ -17,9 +17,8 @@ train: $(VENV)/installed  ## train on the bundled sample; ARGS="model.max_depth=
 test: $(VENV)/installed-dev  ## run the default tests, under five minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-# A file's tests share the runs that they look at, and stay in one process for it.
 test-slow: $(VENV)/installed-dev  ## run the tests that start whole commands or need minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 lint: $(VENV)/installed-dev  ## check style and types
 	$(BIN)/ruff check .

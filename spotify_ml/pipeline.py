@@ -24,30 +24,11 @@ def run(
     full_by_default: bool = False,
     shared: Path | None = None,
 ) -> Result:
-    """Run a configuration.
+    """Run a configuration: take the time of each stage, and have drawn what figures show as soon as it is known.
 
-    Parameters
-    ----------
-    config : RunConfig
-        What to do.
-    clock : Stopwatch
-        Takes the time of each stage.
-    draw : callable
-        Called with what figures show, as soon as it is known.
-    full_by_default : bool
-        Whether the baselines that are models are fitted where the configuration leaves that open.
-    shared : Path, optional
-        A folder in which the jobs of a sweep leave baselines for each other.
-
-    Returns
-    -------
-    Result
-        Every stage's.
-
-    Raises
-    ------
-    SpotifyMLError
-        If the data or the split cannot be used, or a cluster fails.
+    The baselines that are models are fitted if the configuration asks for them, or where it leaves that open
+    `full_by_default`; the jobs of a sweep leave them for each other in a shared folder. Raises `SpotifyMLError` if the
+    data or the split cannot be used, or a cluster fails.
     """
     with open_backend(config, clock) as backend:
         source = backend.read()
@@ -59,7 +40,7 @@ def run(
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
         prediction_intervals = calibrate_intervals(config.task, fitted, matrices, split.groups)
         coverage = interval_coverage(prediction_intervals, matrices.test, evaluation.predicted, tracks)
-        draw(error_data(config.task, tracks, split, matrices, fitted, evaluation, coverage))
+        draw(error_data(config.task, tracks, split, fitted, evaluation, coverage))
     with clock.stage("explain"):
         explanation = explain(fitted, matrices, config.task, config.seed)
         draw(explanation_data(config.task, explanation, matrices.test))

@@ -1,6 +1,5 @@
 """A fresh clone in a folder of its own, where commands run as they are typed, without importing everything anew."""
 
-import json
 import os
 import shlex
 import shutil
@@ -10,77 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import HEAVY, Interpreter
 
 _PATIENCE_S = 120
 _IDENTITY = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
-# What stands in the place of .venv/bin/python: asks the server to run this project's code, and Python all else.
-_CLIENT = """#!{python} -IS
-import json, os, socket, sys
-arguments = sys.argv[1:]
-own = arguments[:1] == ["-m"] and arguments[1].startswith("spotify_ml.") or arguments[0].startswith("scripts/")
-if not own:
-    os.execv({python!r}, [{python!r}, *arguments])
-asked = socket.socket(socket.AF_UNIX)
-asked.connect({address!r})
-typed = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
-socket.send_fds(asked, [len(typed).to_bytes(8, "big")], [0, 1, 2])
-asked.sendall(typed)
-sys.exit(int(asked.recv(16) or 70))
-"""
-# Imports once what commands import, and forks for each.
-_SERVER = """
-import importlib, json, os, runpy, select, signal, socket, sys
-import spotify_ml.reports.figures.draw_all, spotify_ml.predict, spotify_ml.promote, spotify_ml.serve, spotify_ml.train
-import spotify_ml.scoring.folders, spotify_ml.tracking.judging, spotify_ml.tracking.record, spotify_ml.tuning.tune
-import mlflow.sklearn, skops.io
-
-address, client, appended = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-server = socket.socket(socket.AF_UNIX)
-server.bind(address)
-server.listen()
-print("ready", flush=True)
-while True:
-    asked, _ = server.accept()
-    if os.fork():
-        asked.close()
-        continue
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    length, streams, _, _ = socket.recv_fds(asked, 8, 3)
-    arguments, folder, environment = json.loads(asked.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
-    child = os.fork()
-    if not child:
-        break
-    # A command ends with whoever typed it.
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if select.select([asked], [], [], 0.02)[0]:
-            os.kill(child, signal.SIGKILL)
-            os._exit(0)
-    asked.send(b"%d" % (os.waitstatus_to_exitcode(ended[1]) % 256))
-    os._exit(0)
-asked.close()
-server.close()
-for number, stream in enumerate(streams):
-    os.dup2(stream, number)
-    os.close(stream)
-os.chdir(folder)
-os.environ.clear()
-os.environ.update(environment)
-# A run's figures are drawn by a process of their own: a fork as well.
-if "hydra/launcher=joblib" not in arguments:
-    sys.executable = client
-if arguments[0] == "-m":
-    command = arguments[1]
-    sys.argv = [command.rpartition(".")[2], *arguments[2:]]
-    for trigger, more in appended.get(command, []):
-        if trigger in ["", *sys.argv]:
-            sys.argv += more
-    importlib.import_module(command).main()
-else:
-    sys.argv = arguments
-    sys.path.insert(0, os.path.abspath(os.path.dirname(arguments[0])))
-    runpy.run_path(arguments[0], run_name="__main__")
-"""
 
 
 @dataclass(frozen=True)
@@ -153,7 +85,7 @@ def clone(folder: Path) -> None:
 
 def serve(
     folder: Path, scratch: Path, appended: dict[str, list[tuple[str, list[str]]]], variables: dict[str, str]
-) -> tuple[Checkout, "subprocess.Popen[str]"]:
+) -> tuple[Checkout, Interpreter]:
     """Set up the environment of a clone, and start the process that runs its commands.
 
     Parameters
@@ -163,21 +95,12 @@ def serve(
     scratch : Path
         For what is not to be in it.
     appended : dict of str to list of (str, list of str)
-        Overrides that make a command cheap, by its module: those of a word are appended where it was typed.
+        As of `tests.commands.Interpreter`.
     variables : dict of str to str
         More of the environment.
     """
-    address, bin_folder = scratch / "socket", folder / ".venv" / "bin"
+    bin_folder = folder / ".venv" / "bin"
     bin_folder.mkdir(parents=True)
-    for path in Path(sys.executable).parent.iterdir():
-        if not path.name.startswith("python"):
-            (bin_folder / path.name).symlink_to(path)
-    client = bin_folder / "python"
-    client.write_text(_CLIENT.format(python=sys.executable, address=str(address)))
-    client.chmod(0o755)
-    # Nothing is to be installed.
-    for name in ("installed", "installed-dev", "installed-notebooks"):
-        (folder / ".venv" / name).touch()
     ours = {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
@@ -187,16 +110,15 @@ def serve(
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPOTIFY_", "MLFLOW_", "MAKE"))}
     checkout = Checkout(folder, {**kept, **ours})
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(address), str(client), json.dumps(appended)],
-        cwd=folder,
-        env=checkout.variables,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return checkout, process
+    interpreter = Interpreter(*HEAVY, "spotify_ml.serve", appended=appended, cwd=folder, env=checkout.variables)
+    for path in Path(sys.executable).parent.iterdir():
+        if not path.name.startswith("python"):
+            (bin_folder / path.name).symlink_to(path)
+    (bin_folder / "python").symlink_to(interpreter.program)
+    # Nothing is to be installed.
+    for name in ("installed", "installed-dev", "installed-notebooks"):
+        (folder / ".venv" / name).touch()
+    return checkout, interpreter
 
 
 def commands(text: str) -> list[str]:

@@ -2,44 +2,106 @@
 
 import json
 import os
-import select
+import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 _PATIENCE_S = 300
-# What decides whether a run can be, and what a run needs besides.
+# What decides whether a run can be, and what commands need besides.
 LIGHT = ("spotify_ml.cli.hydra_app", "spotify_ml.cli.run_check", "spotify_ml.cli.messages")
-HEAVY = ("spotify_ml.tracking.record", "spotify_ml.tuning.tune")
-# Imports what it is told, and forks for each command.
-_PROGRAM = """
-import importlib, json, os, sys
-for name in sys.argv[1:]:
+HEAVY = (
+    *("spotify_ml.compare", "spotify_ml.predict", "spotify_ml.profile", "spotify_ml.promote", "spotify_ml.train"),
+    *("spotify_ml.reports.figures.draw_all", "spotify_ml.reports.page", "spotify_ml.scoring.folders"),
+    *("spotify_ml.tracking.judging", "spotify_ml.tracking.record", "spotify_ml.tuning.tune"),
+    *("mlflow.sklearn", "skops.io"),
+)
+# What stands in the place of Python: asks the server to run this project's code, and Python all else.
+_CLIENT = """#!{python} -IS
+import json, os, socket, sys
+arguments = sys.argv[1:]
+own = arguments[0] == "-m" and arguments[1].startswith("spotify_ml.")
+if not own and os.path.basename(os.path.dirname(arguments[0])) != "scripts":
+    os.execv({python!r}, [{python!r}, *arguments])
+asked = socket.socket(socket.AF_UNIX)
+asked.connect({address!r})
+typed = json.dumps([arguments, os.getcwd(), dict(os.environ), ""]).encode()
+socket.send_fds(asked, [len(typed).to_bytes(8, "big")], [0, 1, 2])
+asked.sendall(typed)
+sys.exit(int(asked.recv(16) or 70))
+"""
+# Imports what it is told, and forks for each command, as long as its standard input is open.
+_SERVER = """
+import importlib, json, os, runpy, select, signal, socket, sys, tempfile
+
+address, client, appended, *names = sys.argv[1:]
+for name in names:
     importlib.import_module(name)
+server = socket.socket(socket.AF_UNIX)
+server.bind(address)
+server.listen()
 print("ready", flush=True)
-for line in sys.stdin:
-    module, arguments, folder, environment, streams, imported = json.loads(line)
-    pid = os.fork()
-    if not pid:
+started = []
+while True:
+    if sys.stdin in select.select([server, sys.stdin], [], [])[0]:
+        for each in started:
+            os.waitpid(each, 0)
+        sys.exit()
+    asked, _ = server.accept()
+    started.append(os.fork())
+    if started[-1]:
+        asked.close()
+        started = [each for each in started if os.waitpid(each, os.WNOHANG) == (0, 0)]
+        continue
+    length, streams, _, _ = socket.recv_fds(asked, 8, 3)
+    asked_for = json.loads(asked.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
+    child = os.fork()
+    if not child:
         break
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-else:
-    sys.exit()
-for number, (path, flags) in enumerate(zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY))):
-    opened = os.open(path, flags)
-    os.dup2(opened, number)
-    os.close(opened)
+    os.setpgid(child, child)
+    for stream in streams:
+        os.close(stream)
+    # A command ends with whoever typed it, and so does what it started.
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if select.select([asked], [], [], 0.02)[0]:
+            os.killpg(child, signal.SIGKILL)
+            os._exit(0)
+    asked.send(b"%d" % (os.waitstatus_to_exitcode(ended[1]) % 256))
+    os._exit(0)
+arguments, folder, environment, imported = asked_for
+asked.close()
+server.close()
+for number, stream in enumerate(streams):
+    os.dup2(stream, number)
+    os.close(stream)
 os.chdir(folder)
 os.environ.clear()
 os.environ.update(environment)
-sys.argv = [module.rpartition(".")[2], *arguments]
+# Something that was imported may have asked for it.
+tempfile.tempdir = None
+# What a script starts is a fork as well, and in a checkout the process of a run's figures. Elsewhere that is none:
+# a run that fails looks at once whether it is gone, which a fork is a moment later.
+appended = json.loads(appended)
+if arguments[0] != "-m" or (appended and "hydra/launcher=joblib" not in arguments):
+    sys.executable = client
 try:
-    importlib.import_module(module).main()
+    if arguments[0] == "-m":
+        command = arguments[1]
+        sys.argv = [command.rpartition(".")[2], *arguments[2:]]
+        for trigger, more in appended.get(command, []):
+            if trigger in ["", *sys.argv]:
+                sys.argv += more
+        importlib.import_module(command).main()
+    else:
+        sys.argv = arguments
+        sys.path.insert(0, os.path.abspath(os.path.dirname(arguments[0])))
+        runpy.run_path(arguments[0], run_name="__main__")
 finally:
-    with open(imported, "w") as file:
-        json.dump(sorted(sys.modules), file)
+    if imported:
+        with open(imported, "w") as file:
+            json.dump(sorted(sys.modules), file)
 """
 
 
@@ -52,18 +114,37 @@ class Interpreter:
     ----------
     *imported : str
         The modules.
+    appended : mapping of str to list of (str, list of str), optional
+        Overrides that make a command cheap, by its module: those of a word are appended where it was typed.
+    **options : Any
+        Of `subprocess.Popen`, for the process.
+
+    Attributes
+    ----------
+    program : Path
+        What can be started in the place of Python.
     """
 
-    def __init__(self, *imported: str) -> None:
-        self._scratch = tempfile.TemporaryDirectory()
+    def __init__(
+        self, *imported: str, appended: Mapping[str, list[tuple[str, list[str]]]] | None = None, **options: object
+    ) -> None:
+        # Not below pytest's folder: a socket's path must be short.
+        self._scratch = TemporaryDirectory()
+        self.program, self._imported, address = (Path(self._scratch.name, name) for name in ("python", "names", "asks"))
+        self._address = str(address)
+        self.program.write_text(_CLIENT.format(python=sys.executable, address=self._address))
+        self.program.chmod(0o755)
+        told = [self._address, str(self.program), json.dumps(appended or {})]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *imported],
+            [sys.executable, "-c", _SERVER, *told, *imported],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            **options,
         )
-        self._answer()
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
 
     def run(
         self, module: str, *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
@@ -81,36 +162,33 @@ class Interpreter:
         environment : mapping of str to str or None
             Of the command; that of this process for None.
         """
-        out, err, imported = (Path(self._scratch.name, name) for name in ("out", "err", "imported"))
-        for path in (out, err, imported):
-            path.write_text("")
         told = dict(os.environ if environment is None else environment)
-        asked = [module, arguments, str(cwd), told, [os.devnull, str(out), str(err)], str(imported)]
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        code = int(self._answer())
-        return subprocess.CompletedProcess([module, *arguments], code, out.read_text(), err.read_text())
+        typed = json.dumps([["-m", module, *arguments], str(cwd), told, str(self._imported)]).encode()
+        with (
+            TemporaryFile("w+") as out,
+            TemporaryFile("w+") as err,
+            open(os.devnull) as nothing,  # noqa: PTH123
+            socket.socket(socket.AF_UNIX) as asked,
+        ):
+            asked.settimeout(_PATIENCE_S)
+            asked.connect(self._address)
+            streams = [each.fileno() for each in (nothing, out, err)]
+            socket.send_fds(asked, [len(typed).to_bytes(8, "big")], streams)
+            asked.sendall(typed)
+            code = asked.recv(16)
+            assert code, "the process that runs commands has ended"
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess([module, *arguments], int(code), out.read(), err.read())
 
     def imported(self) -> set[str]:
         """Return the modules that were there when the last command ended."""
-        return set(json.loads(Path(self._scratch.name, "imported").read_text()))
+        return set(json.loads(self._imported.read_text()))
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(_PATIENCE_S)
+        self._process.communicate(timeout=_PATIENCE_S)
         self._scratch.cleanup()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], _PATIENCE_S)[0]:
-            os.killpg(self._process.pid, 9)
-            raise subprocess.TimeoutExpired(self._process.args, _PATIENCE_S)
-        line = self._process.stdout.readline()
-        assert line, "the process that runs commands has ended"
-        return line
 
 
 _running: dict[tuple[str, ...], Interpreter] = {}
@@ -121,6 +199,11 @@ def interpreter(*imported: str) -> Interpreter:
     if imported not in _running:
         _running[imported] = Interpreter(*imported)
     return _running[imported]
+
+
+def python() -> str:
+    """Return the program that starts a command of this project as a fork, and anything else as Python does."""
+    return str(interpreter(*HEAVY).program)
 
 
 def end_interpreters() -> None:

@@ -1,5 +1,6 @@
 """Real servers on loopback, each for as long as it is wanted."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -35,8 +36,10 @@ def mlflow_server(uri: str, folder: Path) -> Iterator[str]:
     port, log = free_port(), folder / "server.log"
     stored = ["--backend-store-uri", uri, "--artifacts-destination", str(folder / "kept")]
     command = [sys.executable, "-m", "mlflow", "server", *stored, "--port", str(port), "--workers", "1"]
+    # Three processes more would wait for jobs of GenAI.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("wb") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, env=environment)
     try:
         wait_for(port, process, log)
         yield f"127.0.0.1:{port}"

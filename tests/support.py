@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow import MlflowClient
 from omegaconf import DictConfig, OmegaConf
@@ -58,6 +60,21 @@ def configured(*overrides: str, conf: Path = CONF) -> RunConfig:
     return validate(config)
 
 
+class _ParsedOnce(CachingConfigRepository):
+    """The files of a folder of configurations, of which Hydra would parse some twenty for each."""
+
+    def load_config(self, config_path: str) -> Any:
+        return deepcopy(super().load_config(config_path))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+@cache
+def _parsed() -> _ParsedOnce:
+    return _ParsedOnce(GlobalHydra.instance().config_loader().repository)
+
+
 @cache
 def _composed(command: str, overrides: tuple[str, ...]) -> DictConfig:
     return _compose(command, overrides, CONF)
@@ -65,6 +82,8 @@ def _composed(command: str, overrides: tuple[str, ...]) -> DictConfig:
 
 def _compose(command: str, overrides: tuple[str, ...], conf: Path) -> DictConfig:
     with initialize_config_dir(str(conf), version_base="1.3"):
+        if conf == CONF:
+            GlobalHydra.instance().config_loader().repository = _parsed()
         return compose(command, list(overrides))
 
 

@@ -25,7 +25,7 @@ from spotify_ml.data.sources import RawTracks
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import SpotifyMLError
 from spotify_ml.utils.paths import CONF, PROJECT
-from tests.commands import LIGHT, interpreter, train_each
+from tests.commands import LIGHT, interpreter, python, train_each
 from tests.support import configured, new_store
 
 PATIENCE_S = 60
@@ -79,7 +79,9 @@ class Store:
 
 
 def start(*overrides: str, run: Path, cwd: Path, prefix: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
-    command = [*prefix, sys.executable, *COMMAND, *overrides, f"hydra.run.dir={run}"]
+    # Limits, permissions and signals are of a process of its own.
+    program = sys.executable if prefix or "preexec_fn" in options else python()
+    command = [*prefix, program, *COMMAND, *overrides, f"hydra.run.dir={run}"]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
     )

@@ -1,13 +1,13 @@
 """Tests of the command that compares runs, under its earlier name; run reports are tested with the run reader."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from spotify_ml.compare import as_overrides
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 
 SCRIPT = PROJECT / "scripts" / "compare.py"
 
@@ -38,7 +38,7 @@ def test_what_is_no_setting_and_no_option_is_a_run(arguments: list[str], overrid
     ],
 )
 def test_mistakes_are_one_clear_error(arguments: list[str], message: str, tmp_path: Path):
-    command = [sys.executable, str(SCRIPT), *arguments]
+    command = [python(), str(SCRIPT), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert message in done.stderr

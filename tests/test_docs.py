@@ -13,9 +13,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from spotify_ml.utils.paths import CONF, PROJECT, register_resolvers
+from spotify_ml.utils.paths import CONF, PACKAGE, PROJECT, register_resolvers
 from tests.browser import browser
 from tests.checkout import clone, commands
+from tests.commands import python
+
+DOCS = PROJECT / "docs"
+ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
 
 PATIENCE_S = 120
 MOST_LINES = 160
@@ -55,6 +59,31 @@ def test_the_readme_is_short_and_its_links_lead_to_files():
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
     assert len(links) > 20
     assert [link for link in links if not (PROJECT / link).is_file()] == []
+
+
+def named_files() -> dict[str, set[str]]:
+    """Return the files and folders of the project that each page names in its text, by the name of the page."""
+    folders = "spotify_ml|conf|scripts|tests|docs|findings|notebooks"
+    named = re.compile(rf"`((?:{folders})/[\w./-]*)`")
+    # The map of the package names files from the package on.
+    of_package = re.compile(r"`((?:{})/[\w./-]*|(?!spotify_ml/)[\w/]+\.py)`".format("|".join(sorted(ROOMS))))
+    found = {page.name: set(named.findall(page.read_text())) for page in [PROJECT / "README.md", *DOCS.rglob("*.md")]}
+    found["architecture.md"] |= {
+        f"spotify_ml/{path}" for path in of_package.findall((DOCS / "architecture.md").read_text())
+    }
+    return found
+
+
+def test_files_that_pages_name_are_there():
+    named = named_files()
+    assert len(named["architecture.md"]) > 30
+    # What commands write is not there yet.
+    made = re.compile(r"docs/(images|benchmarks)|conf/experiment/|conf/data/|notebooks/\w+\.html|tests/\w*<")
+    missing = {
+        page: sorted(path for path in paths if not (PROJECT / path).exists() and not made.match(path))
+        for page, paths in named.items()
+    }
+    assert {page: paths for page, paths in missing.items() if paths} == {}
 
 
 def test_every_variable_that_is_read_or_set_is_on_the_page():
@@ -168,6 +197,6 @@ def test_examples_of_help_are_composed(site: Path, checkout: Path):
     examples = [each for block in blocks for each in commands(block)]
     assert len(examples) == 2 * len(list(CONF.glob("*.yaml")))
     for example in examples:
-        typed = [sys.executable, *shlex.split(example)[1:], "--cfg", "job"]
+        typed = [python(), *shlex.split(example)[1:], "--cfg", "job"]
         done = subprocess.run(typed, cwd=checkout, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert (done.returncode, done.stderr) == (0, ""), example

@@ -223,10 +223,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     shutil.copyfile(PROJECT / "spotify_ml" / "data" / "sample" / "spotify_by_genre.parquet", full)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    made, server = serve(folder, scratch, CHEAP, {"SPOTIFY_TRACKS_PATH": str(full), "PORT": port})
+    made, interpreter = serve(folder, scratch, CHEAP, {"SPOTIFY_TRACKS_PATH": str(full), "PORT": port})
     yield made
-    server.terminate()
-    server.wait()
+    interpreter.close()
 
 
 @dataclass

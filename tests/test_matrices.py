@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from tests.commands import train_each
+from tests.commands import python, train_each
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +80,7 @@ def test_nothing_but_entries_is_left_in_the_cache(folder: Path):
 def test_a_place_that_cannot_be_written_ends_the_run_with_one_error(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     overrides = [*store(tmp_path), "matrices=disk", f"cache.folder={tmp_path / 'file' / 'cache'}"]
-    command = [sys.executable, "-m", "spotify_ml.train", *QUICK, *overrides, f"hydra.run.dir={tmp_path / 'run'}"]
+    command = [python(), "-m", "spotify_ml.train", *QUICK, *overrides, f"hydra.run.dir={tmp_path / 'run'}"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     (error,) = [line for line in ended.stderr.splitlines() if line.startswith("error:")]

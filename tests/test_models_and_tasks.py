@@ -20,7 +20,7 @@ from mlflow.entities import Run
 
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.utils.places import shared_text
-from tests.commands import train_each
+from tests.commands import python, train_each
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,8 @@ def command(*overrides: str, folder: Path, **environment: str) -> Finished:
     run = folder / "run"
     arguments = [*overrides, f"hydra.run.dir={run}", f"hydra.sweep.dir={run}"]
     done = subprocess.run(
-        [sys.executable, "-m", "spotify_ml.train", *arguments],
+        # What is imported may depend on the environment.
+        [sys.executable if environment else python(), "-m", "spotify_ml.train", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,

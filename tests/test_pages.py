@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from spotify_ml.reports.page import write_page
 from spotify_ml.utils.markdown import code, named, table
 from spotify_ml.utils.paths import PROJECT
 from tests.browser import Browser, Page, browser
-from tests.commands import train_each
+from tests.commands import python, train_each
 from tests.conftest import SAMPLE
 from tests.servers import mlflow_server
 
@@ -120,19 +119,6 @@ def visit_mlflow(opened: Browser, server: str, place: str, awaited: str) -> Page
     return page
 
 
-def test_names_are_text_in_mlflow_s_own_pages(opened: Browser, tmp_path: Path):
-    names, uri = hostile(opened.url), f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = MlflowClient(uri)
-    experiment = client.create_experiment("e", str(tmp_path / "artifacts"))
-    with mlflow_server(uri, tmp_path) as server:
-        # A description has 8,000 characters.
-        for some in (names[::2], names[1::2]):
-            run = client.create_run(experiment, run_name=some[1]).info.run_id
-            client.set_tag(run, "mlflow.note.content", as_markdown(some))
-            page = visit_mlflow(opened, server, f"experiments/{experiment}/runs/{run}", as_read(some[-1]))
-            assert_only_text(page, some, opened.url)
-
-
 # --- all that the project writes, of a file whose names are hostile
 
 QUICK = ["model.n_estimators=30", "model.learning_rate=0.1", "model.n_jobs=1", "baselines=quick", "cache=off"]
@@ -170,7 +156,7 @@ def settings_of(written: Path) -> list[str]:
 
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [python(), *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode in (0, 2), done.stderr
     return done.stdout
@@ -230,23 +216,41 @@ def test_every_page_shows_names_as_text_and_asks_for_nothing(opened: Browser, wr
     assert len(texts) > 10
     pages |= {path: rendered(text) for path, text in texts.items()}
     genres, n_shown = genres_of(opened.url), 0
-    for content in pages.values():
+    # What is written twice is looked at once.
+    for content in set(pages.values()):
         page = opened.open(content)
         assert_only_text(page, [], opened.url)
         n_shown += sum(as_read(genre) in page.text for genre in genres)
     assert n_shown > 20
 
 
-def test_mlflow_shows_the_card_of_a_version_and_the_table_of_a_sweep_as_text(opened: Browser, written: Path):
-    uri = f"sqlite:///{written / 'mlflow.db'}"
-    client = MlflowClient(uri)
+@pytest.fixture(scope="module")
+def server(written: Path) -> Iterator[str]:
+    with mlflow_server(f"sqlite:///{written / 'mlflow.db'}", written) as address:
+        yield address
+
+
+def test_mlflow_shows_the_card_of_a_version_and_the_table_of_a_sweep_as_text(
+    opened: Browser, written: Path, server: str
+):
+    client = MlflowClient(f"sqlite:///{written / 'mlflow.db'}")
     (sweep,) = [each for each in client.search_runs(["1"]) if each.info.run_name.startswith("sweep-")]
-    with mlflow_server(uri, written) as server:
-        page = visit_mlflow(opened, server, "models/spotify-popularity/versions/1", "Prediction intervals")
-        assert_only_text(page, [], opened.url)
-        assert any(as_read(genre) in page.text for genre in genres_of(opened.url))
-        page = visit_mlflow(opened, server, f"experiments/1/runs/{sweep.info.run_id}", "Ranked by validation")
-        assert_only_text(page, [], opened.url)
+    page = visit_mlflow(opened, server, "models/spotify-popularity/versions/1", "Prediction intervals")
+    assert_only_text(page, [], opened.url)
+    assert any(as_read(genre) in page.text for genre in genres_of(opened.url))
+    page = visit_mlflow(opened, server, f"experiments/1/runs/{sweep.info.run_id}", "Ranked by validation")
+    assert_only_text(page, [], opened.url)
+
+
+def test_names_are_text_in_mlflow_s_own_pages(opened: Browser, written: Path, server: str):
+    names, client = hostile(opened.url), MlflowClient(f"sqlite:///{written / 'mlflow.db'}")
+    experiment = client.create_experiment("e", str(written / "artifacts"))
+    # A description has 8,000 characters.
+    for some in (names[::2], names[1::2]):
+        run = client.create_run(experiment, run_name=some[1]).info.run_id
+        client.set_tag(run, "mlflow.note.content", as_markdown(some))
+        page = visit_mlflow(opened, server, f"experiments/{experiment}/runs/{run}", as_read(some[-1]))
+        assert_only_text(page, some, opened.url)
 
 
 def test_pages_of_notebooks_show_names_as_text_and_ask_for_nothing(opened: Browser, written: Path):

@@ -22,6 +22,7 @@ from spotify_ml.data.units import Scales
 from spotify_ml.predict import _summary, places
 from spotify_ml.scoring.rows import Tally
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
+from tests.commands import python
 from tests.support import composed
 from tests.tracking import conftest
 from tests.tracking.conftest import CHAMPION, Store
@@ -109,7 +110,9 @@ def test_input_and_output_must_be_given():
 
 
 def start(store: Store, *overrides: str, cwd: Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "spotify_ml.predict", f"tracking.uri={store.uri}", *overrides]
+    # Limits and signals are of a process of its own.
+    program = sys.executable if "preexec_fn" in options else python()
+    command = [program, "-m", "spotify_ml.predict", f"tracking.uri={store.uri}", *overrides]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, cwd=cwd, **{**pipes, **options})
 

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 
 SCRIPT = PROJECT / "scripts" / "profile.py"
 LARGEST_BYTES = 5 * 2**20
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def profile(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *overrides]
+    command = [python(), str(SCRIPT), *overrides]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -1,11 +1,11 @@
 """What users rely on is as it was recorded before: figures, hashes, files, and what was saved then."""
 
 import subprocess
-import sys
 
 import pytest
 
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 
 PATIENCE_S = 600
 
@@ -16,7 +16,7 @@ def test_nothing_that_users_rely_on_has_changed(names: list[str]):
     """Some of the commands that ``scripts/promises.py check`` goes through, which takes ten minutes."""
     done = subprocess.run(
         [
-            sys.executable,
+            python(),
             str(PROJECT / "scripts" / "promises.py"),
             "check",
             "--portable",

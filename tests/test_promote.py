@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,14 +14,15 @@ from mlflow.entities import Run
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.unseen_rows import read_split
-from spotify_ml.promote import promote
+from spotify_ml.promote import run as answer
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking import judging, promotion
-from spotify_ml.tracking.promotion import Decision
+from spotify_ml.tracking.promotion import Decision, promote
 from spotify_ml.tracking.provenance import Provenance, read_provenance, rows_digest
 from spotify_ml.tracking.registry import Version, find_version
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError, SpotifyMLError, TrackingError
+from tests.commands import python
 from tests.conftest import SAMPLE
 from tests.support import composed, configured, new_store, without_figures
 
@@ -320,7 +320,7 @@ def test_without_a_lock_who_was_overwritten_notices(store: Store, monkeypatch: p
 @pytest.mark.slow
 def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: Store):
     known = {run.info.run_id for run in store.promotions()}
-    line = [sys.executable, "-m", "spotify_ml.promote", *store.overrides]
+    line = [python(), "-m", "spotify_ml.promote", *store.overrides]
     racers = {
         number: subprocess.Popen(
             [*line, f"version={number}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -358,7 +358,6 @@ def test_two_promotions_at_once_leave_one_champion_and_a_record_of_both(store: S
         (["tracking.registered_model=popularity"], TrackingError, "there is no model 'popularity'"),
         (["tracking.uri=sqlite:///nowhere.db"], TrackingError, "there is no tracking store"),
         (["rollback=true"], TrackingError, "@champion is not registered"),
-        (["rollback=true", "version=1"], ConfigError, r"leave out version=… and force=true"),
         (["data=file", "data.path=no.csv"], DataError, "no.csv does not exist"),
     ],
 )
@@ -367,6 +366,13 @@ def test_a_mistake_gets_one_clear_error_and_changes_nothing(
 ):
     with pytest.raises(error, match=said):
         store.promote(*overrides)
+    assert store.champion() is None
+
+
+@pytest.mark.parametrize("also", ["version=1", "force=true"])
+def test_going_back_takes_no_version_and_no_force(store: Store, also: str):
+    with pytest.raises(ConfigError, match=r"leave out version=… and force=true"):
+        answer(composed("promote", *store.overrides, "rollback=true", also))
     assert store.champion() is None
 
 
@@ -392,7 +398,7 @@ def test_changed_files_are_neither_promoted_nor_gone_back_to(store: Store):
 @pytest.mark.slow
 def test_the_command_line_says_how_it_went(store: Store):
     def command(*overrides: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "spotify_ml.promote", *store.overrides, *overrides]
+        line = [python(), "-m", "spotify_ml.promote", *store.overrides, *overrides]
         return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     store.crown(STRONG)

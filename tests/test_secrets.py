@@ -3,12 +3,8 @@
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +15,9 @@ import pytest
 
 from spotify_ml.utils.errors import without_passwords
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 from tests.conftest import SAMPLE
+from tests.servers import free_port, mlflow_server
 
 PLANTED = "h0rse-b4ttery"
 PATIENCE_S = 120
@@ -66,37 +64,11 @@ class Server:
         return f"http://somebody:{PLANTED}@127.0.0.1:{self.port}"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, port = tmp_path_factory.mktemp("secrets"), _free_port()
-    stored = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        str(folder / "kept"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", *stored, "--port", str(port), "--workers", "1"]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, (folder / "server.log").read_text()
-                time.sleep(0.2)
-        yield Server(port, folder)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
+    folder = tmp_path_factory.mktemp("secrets")
+    with mlflow_server(f"sqlite:///{folder / 'server.db'}", folder) as address:
+        yield Server(int(address.rpartition(":")[2]), folder)
 
 
 def _run(
@@ -107,7 +79,7 @@ def _run(
     environment |= others
     (server.folder / "tmp").mkdir(exist_ok=True)
     return subprocess.run(
-        [sys.executable, *command],
+        [python(), *command],
         cwd=server.folder,
         env=environment,
         capture_output=True,
@@ -165,9 +137,9 @@ def test_a_password_of_the_store_is_in_no_file_no_store_and_on_no_screen(server:
 
 @pytest.mark.slow
 def test_a_command_that_is_refused_repeats_no_password(server: Server):
-    closed = f"http://somebody:{PLANTED}@127.0.0.1:{_free_port()}"
-    database = f"postgresql://somebody:{PLANTED}@127.0.0.1:{_free_port()}/runs"
-    study = f"tune.storage=postgresql://127.0.0.1:{_free_port()}/studies?user=u&password={PLANTED}"
+    closed = f"http://somebody:{PLANTED}@127.0.0.1:{free_port()}"
+    database = f"postgresql://somebody:{PLANTED}@127.0.0.1:{free_port()}/runs"
+    study = f"tune.storage=postgresql://127.0.0.1:{free_port()}/studies?user=u&password={PLANTED}"
     train = "spotify_ml.train"
     own = [f"tracking.uri=sqlite:///{server.folder}/own.db", f"hydra.run.dir={server.folder}/own"]
     commands = [
@@ -178,7 +150,7 @@ def test_a_command_that_is_refused_repeats_no_password(server: Server):
         [train, f"trackng.uri={server.uri}"],
         [train, "tune=optuna", study],
         [train, "tune=optuna", study.replace("=", '="', 1) + '"'],
-        [train, "engine=dask", f"engine.address=tcp://somebody:{PLANTED}@127.0.0.1:{_free_port()}", *own],
+        [train, "engine=dask", f"engine.address=tcp://somebody:{PLANTED}@127.0.0.1:{free_port()}", *own],
         *([f"spotify_ml.{name}", f"tracking.uri={closed}"] for name in ("promote", "serve", "relocate")),
         ["spotify_ml.predict", "input=tracks.csv", "output=none.csv", f"tracking.uri={closed}"],
     ]

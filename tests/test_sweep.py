@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from omegaconf import open_dict
 
 from spotify_ml.train import run as task
 from spotify_ml.utils.paths import CONF
+from tests.commands import python
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ class Sweep:
 def sweep(folder: Path, *overrides: str) -> Sweep:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     store = [f"tracking.uri={uri}", f"tracking.artifact_location={folder / 'artifacts'}"]
-    command = [sys.executable, "-m", "spotify_ml.train", "--multirun", *QUICK, *store, *overrides]
+    command = [python(), "-m", "spotify_ml.train", "--multirun", *QUICK, *store, *overrides]
     command.append(f"hydra.sweep.dir={folder / 'sweep'}")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     client = MlflowClient(uri)

@@ -17,21 +17,9 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def checked(composed: DictConfig, schema: type[Schema]) -> Schema:
-    """Check the configuration of a command, and see that the file of tracks that it names is there.
+    """Return the composed configuration of a command, checked by its schema; a file of tracks that it names is there.
 
-    Parameters
-    ----------
-    composed : DictConfig
-        As Hydra composes it.
-    schema : type
-        The schema of the command.
-
-    Raises
-    ------
-    ConfigError
-        As of `validate_as`.
-    DataError
-        If there is no file of tracks.
+    Raises `ConfigError`, as `validate_as`, or `DataError` if there is no such file.
     """
     config = validate_as(composed, schema)
     data = getattr(config, "data", None)
@@ -41,17 +29,9 @@ def checked(composed: DictConfig, schema: type[Schema]) -> Schema:
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read: the same file, under whatever name or link.
+    """Refuse to write over what is read, the same file under whatever name or link, by a `ConfigError` that names both.
 
-    Parameters
-    ----------
-    outputs, inputs : iterable of Path
-        All files and folders that a command will write, and all that it reads; they need not be there.
-
-    Raises
-    ------
-    ConfigError
-        Naming both.
+    The files and folders need not be there.
     """
     read = {file: path for path in inputs if (file := _identity(path)) is not None}
     for path in outputs:

@@ -17,15 +17,7 @@ _QUESTIONS = frozenset(
 
 
 def run_command(task: Callable[[Any], Any], name: str) -> None:
-    """Compose the configuration of a command, call a function with it, and exit.
-
-    Parameters
-    ----------
-    task : callable
-        Called with the composed configuration.
-    name : str
-        The name of the command, and of its file in ``conf``. Beside ``train``, where ``model`` is a group,
-        ``model=models:/…`` may be written for ``model_uri=…``: Hydra would look for such a choice in ``conf/model``.
+    """Compose the configuration of a command, named as its file in ``conf``, call a function with it, and exit.
 
     Mistakes that a user can mend end in one message and exit code 1, Ctrl-C in exit code 130, SIGTERM in 143, SIGHUP
     in 129; anything else is a defect and keeps its traceback. ``HYDRA_FULL_ERROR=1`` keeps every traceback.

@@ -46,19 +46,9 @@ class Section:
 
 
 def command_help(command: str, arguments: list[str]) -> str:
-    """Return the help of a command.
+    """Return the help of a command; the choices of groups that were typed are explained instead of the defaults.
 
-    Parameters
-    ----------
-    command : str
-        The name of its file in ``conf/``, without the ending.
-    arguments : list of str
-        What was typed: a choice of a group is explained instead of the default.
-
-    Raises
-    ------
-    ConfigError
-        If a group has no such choice.
+    Raises `ConfigError` if a group has no such choice.
     """
     path = CONF / f"{command}.yaml"
     section = _read(path)
@@ -70,14 +60,14 @@ def command_help(command: str, arguments: list[str]) -> str:
         if choice != "null":
             groups += choices.explain(CONF / group.key, group.key, choice)
     parts = [section.purpose, header.rstrip(), "Groups:", _table(groups), "Keys:", _table(section.keys), *choices.said]
-    hint = next((other for group in groups if (other := _other(group))), "")
+    others = (
+        f"{group.key}={path.stem}"
+        for group in groups
+        for path in sorted((CONF / group.key).glob("*.yaml"))
+        if path.stem != group.value
+    )
     example = next(key for key in ("name", "output", "tracking.uri") if key in {*choices.own, "tracking.uri"})
-    return "\n\n".join([*parts, _FOOTER.format(hint=hint, key=example)])
-
-
-def _other(group: Entry) -> str:
-    others = (path.stem for path in sorted((CONF / group.key).glob("*.yaml")) if path.stem != group.value)
-    return next((f"{group.key}={other}" for other in others), "")
+    return "\n\n".join([*parts, _FOOTER.format(hint=next(others, ""), key=example)])
 
 
 @dataclass(frozen=True)
@@ -161,13 +151,10 @@ def _read(path: Path) -> Section:
 
 
 def _table(entries: list[Entry]) -> str:
-    return "\n".join(_row(entry) for entry in entries)
-
-
-def _row(entry: Entry) -> str:
-    left = f"  {entry.key}={entry.value}"
-    if not entry.comment:
-        return left
-    lines = textwrap.wrap(entry.comment, _WIDTH - _LEFT)
-    first = f"{left:<{_LEFT}}{lines[0]}" if len(left) < _LEFT else f"{left}\n{' ' * _LEFT}{lines[0]}"
-    return "\n".join([first, *(f"{' ' * _LEFT}{line}" for line in lines[1:])])
+    lines = []
+    for entry in entries:
+        left, right = f"  {entry.key}={entry.value}", textwrap.wrap(entry.comment, _WIDTH - _LEFT)
+        if right and len(left) < _LEFT:
+            left = f"{left:<{_LEFT}}{right.pop(0)}"
+        lines += [left, *(" " * _LEFT + line for line in right)]
+    return "\n".join(lines)

@@ -22,15 +22,7 @@ _LIBRARIES = ("mlflow", "xgboost", "scikit-learn", "pandas", "pyarrow", "optuna"
 
 
 def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
-    """Call a function with the composed configuration of a command, or answer what was asked instead.
-
-    Parameters
-    ----------
-    task : callable
-        The function.
-    name : str
-        The name of the command.
-    """
+    """Call a function with the composed configuration of a command, or answer what was asked instead."""
     be_considerate()
     keep_freed()
     hide_passwords_in_logs()
@@ -43,6 +35,7 @@ def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
     if {"--help", "-h"} & set(arguments) and "--hydra-help" not in arguments:
         sys.stdout.write(command_help(name, arguments))
         return
+    # Beside `train`, where `model` is a group, Hydra would look for models:/… in conf/model.
     if name != "train":
         arguments = [re.sub("^model=", "model_uri=", argument) for argument in arguments]
     sys.argv[1:] = arguments_in_order(arguments)

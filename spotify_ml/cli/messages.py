@@ -6,18 +6,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import (
-    ConfigCompositionException,
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra import errors
 from omegaconf.errors import OmegaConfBaseException
 
 from spotify_ml.config.typed import misread, quoted
 from spotify_ml.utils.errors import SpotifyMLError, did_you_mean, says_no_memory
 
-_MENDABLE = (SpotifyMLError, HydraException, OmegaConfBaseException, OSError, MemoryError)
+_MENDABLE = (SpotifyMLError, errors.HydraException, OmegaConfBaseException, OSError, MemoryError)
 _SPACE = "tune.space."
 _AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=]+)=(.*)'")
 _NO_THREAD = re.compile(
@@ -58,23 +53,15 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, command: str) -> str:
-    """Return the message of an error, with the nearest valid name where a name is unknown.
-
-    Parameters
-    ----------
-    error : Exception
-        One that is mendable.
-    command : str
-        The name of the command.
-    """
+    """Return the message of a command's mendable error, with the nearest valid name where a name is unknown."""
     message = str(error).strip()
-    if isinstance(error, OverrideParseException):
+    if isinstance(error, errors.OverrideParseException):
         return misread(error.override)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+    if isinstance(error, errors.MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         there_are = ", ".join(error.options)
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}; there are: {there_are}"
-    if isinstance(error, ConfigCompositionException):
+    if isinstance(error, errors.ConfigCompositionException):
         return _explain_composition(message, command)
     return lacks(error) or message
 

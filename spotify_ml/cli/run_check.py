@@ -67,21 +67,10 @@ class CheckCallback(Callback):
 
 
 def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:
-    """Return the configuration of a run if nothing speaks against it that can be known before data is read.
+    """Return the composed configuration of a run if nothing speaks against it that can be known before data is read.
 
-    Parameters
-    ----------
-    composed : DictConfig
-        As Hydra composes it, without its own part.
-    folder : Path, optional
-        Where the run's files are to be written.
-
-    Raises
-    ------
-    ConfigError
-        Naming every key with a wrong value; or choices that do not go together, or a library that is not installed.
-    DataError
-        If there is no file of tracks.
+    A folder is where the run's files are to be written. Raises `ConfigError`, naming every key with a wrong value, or
+    choices that do not go together, or a library that is not installed; `DataError` if there is no file of tracks.
     """
     config = validate(composed)
     refuse_unsupported(config)

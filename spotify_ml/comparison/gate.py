@@ -7,28 +7,15 @@ import numpy as np
 
 from spotify_ml.comparison.paired import Comparison
 from spotify_ml.config.commands import GateConfig
-from spotify_ml.evaluation.metric_names import title
-from spotify_ml.utils.markdown import named, table_row
+from spotify_ml.evaluation.metric_names import ERRORS, title
 
-# Of these, less is better.
-ERRORS = ("rmse", "mae", "log_loss")
 _HIGHEST = {"regression": 100.0, "classification": 1.0}
 _SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of the gate.
-
-    Attributes
-    ----------
-    name : str
-        What it looks at.
-    passed : bool
-        Whether it holds.
-    said : str
-        What was found, and what was asked for.
-    """
+    """One condition of the gate: whether it holds, and what was found and asked for."""
 
     name: str
     passed: bool
@@ -41,17 +28,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a version.
-
-    Attributes
-    ----------
-    comparison : Comparison
-        The version beside its rival.
-    rows : str
-        Which tracks they were compared on.
-    conditions : list of Condition
-        All of the gate's.
-    """
+    """What the gate says of a version beside its rival; ``rows`` says which tracks they were compared on."""
 
     comparison: Comparison
     rows: str
@@ -71,24 +48,9 @@ class Verdict:
         """Return the comparison and the conditions for a screen."""
         table = self.comparison.rows()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "   ".join(
-                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            )
-            for row in table
-        ]
+        aligned = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+        lines = ["   ".join([row[0].ljust(widths[0]), *cells[1:]]) for row, cells in zip(table, aligned, strict=True)]
         return "\n".join([self.rows, "", *map(str.rstrip, lines), "", *map(str, self.conditions)])
-
-    def as_markdown(self) -> str:
-        """Return the same as Markdown."""
-        header, *rows = self.comparison.rows()
-        lines = [named(self.rows), "", table_row(map(named, header)), f"|---|{'---:|' * (len(header) - 1)}"]
-        lines += [table_row(map(named, row)) for row in rows]
-        lines += ["", "| gate | holds | |", "|---|---|---|"]
-        lines += [
-            table_row([each.name, "yes" if each.passed else "**no**", named(each.said)]) for each in self.conditions
-        ]
-        return "\n".join(lines) + "\n"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as what JSON can say."""
@@ -101,16 +63,8 @@ def judge(
 ) -> list[Condition]:
     """Return every condition of the gate, held or not.
 
-    Parameters
-    ----------
-    gate : RegressionGateConfig or ClassificationGateConfig
-        What is asked for.
-    comparison : Comparison
-        The version beside the champion, or beside the better baseline where there is none.
-    format_difference : float or None
-        The largest difference between the model's formats as its run found it; None if it found none.
-    schema_changes : list of str
-        What the version's signature has that the champion's has not, or the other way round.
+    The version is compared with the champion, or the better baseline where there is none. The difference is the largest
+    between the model's formats, None if its run did not look for one; the changes are those from the champion's schema.
     """
     return [
         _better(gate, comparison),
@@ -119,11 +73,6 @@ def judge(
         _formats(gate, format_difference),
         Condition("schema", not schema_changes, "; ".join(schema_changes) or "as the champion's, or the first"),
     ]
-
-
-def better_of(metric: str, values: dict[str, float]) -> str:
-    """Return the name with the better value of a metric."""
-    return (min if metric in ERRORS else max)(values, key=lambda name: values[name])
 
 
 def _better(gate: GateConfig, comparison: Comparison) -> Condition:
@@ -148,12 +97,10 @@ def _genres(gate: GateConfig, comparison: Comparison) -> Condition:
     worse = genres[genres["difference"] > gate.genre_margin]
     name, asked = title(comparison.genre_metric), f"{gate.genre_margin:g} is allowed"
     if worse.empty:
-        most = next(iter(genres.index))
-        change = f"the largest change in {name} of {len(genres)} is {genres['difference'].iloc[0]:+.4f}, in {most}"
+        most = genres["difference"].iloc[0]
+        change = f"the largest change in {name} of {len(genres)} is {most:+.4f}, in {genres.index[0]}"
         return Condition("genres", True, f"{change}; {asked}")
-    listed = ", ".join(
-        f"{genre} {row.difference:+.4f}" for genre, row in zip(worse.index, worse.itertuples(), strict=True)
-    )
+    listed = ", ".join(f"{genre} {change:+.4f}" for genre, change in worse["difference"].items())
     return Condition("genres", False, f"{name} of {len(worse)} of {len(genres)} grew too much: {listed}; {asked}")
 
 
@@ -163,15 +110,12 @@ def _range(gate: GateConfig, predicted: np.ndarray) -> Condition:
     said = f"{n_bad:,} of {predicted.size:,} predictions are not finite or not within 0 to {highest:g}"
     if predicted.ndim > 1:
         n_off = int(np.sum(~(np.abs(predicted.sum(axis=1) - 1) <= _SUM_TOLERANCE)))
-        return Condition("predictions", n_bad + n_off == 0, f"{said}; {n_off:,} rows do not sum to 1")
+        n_bad, said = n_bad + n_off, f"{said}; {n_off:,} rows do not sum to 1"
     return Condition("predictions", n_bad == 0, said)
 
 
 def _formats(gate: GateConfig, difference: float | None) -> Condition:
     if difference is None:
         return Condition("formats", False, "its run did not compare them")
-    return Condition(
-        "formats",
-        difference <= gate.format_difference,
-        f"differ by {difference:.1g} at most; {gate.format_difference:g} is allowed",
-    )
+    said = f"differ by {difference:.1g} at most; {gate.format_difference:g} is allowed"
+    return Condition("formats", difference <= gate.format_difference, said)

@@ -7,29 +7,20 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_metrics
-from spotify_ml.evaluation.by_group import row_errors
-from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.evaluation.by_group import errors_by_genre, row_errors
 from spotify_ml.evaluation.metric_names import title
 from spotify_ml.models.targets import Task
 
+_SIDES = ("model", "rival")
 _MEGABYTE = 1e6
 _MILLISECOND = 1e-3
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What a model says of the tracks that it is compared on.
+    """What a model says of the tracks that it is compared on: popularity, or the probability of each class.
 
-    Attributes
-    ----------
-    name : str
-        What to call it.
-    predicted : ndarray of float, shape (n_tracks,) or (n_tracks, n_classes)
-        Popularity, or the probability of each class.
-    n_bytes : int or None
-        The size of its files; None of a baseline.
-    row_seconds : float or None
-        How long it takes to score a track, of many at once; None of a baseline.
+    A baseline has no size of files and no time to score a track, of many at once.
     """
 
     name: str
@@ -42,20 +33,9 @@ class Contender:
 class Comparison:
     """A model and its rival on the same tracks.
 
-    Attributes
-    ----------
-    model, rival : Contender
-        Both.
-    n_tracks, n_groups : int
-        How many tracks, of how many groups.
-    confidence : float
-        Of the intervals.
-    figures : dict of str to dict of str to Interval
-        By metric: of the ``model``, of the ``rival``, and their ``difference`` (model less rival).
-    genre_metric : str
-        The error that genres are compared by.
-    genres : DataFrame
-        By genre with enough tracks, most deteriorated first: ``tracks``, ``model``, ``rival`` and ``difference``.
+    ``figures`` are by metric those of the ``model``, of the ``rival``, and their ``difference`` (model less rival).
+    ``genres`` has the error of each genre with enough tracks, most deteriorated first: ``tracks``, ``model``, ``rival``
+    and ``difference``.
     """
 
     model: Contender
@@ -67,46 +47,37 @@ class Comparison:
     genre_metric: str
     genres: pd.DataFrame
 
-    def rows(self) -> list[tuple[str, str, str, str]]:
+    def rows(self) -> list[tuple[str, ...]]:
         """Return the comparison as a table: what, of the model, of the rival, and the difference."""
-        percent = f"{self.confidence:.0%}"
-        table = [("", self.model.name, self.rival.name, f"difference, {percent} interval")]
+        both = self.model, self.rival
+        table = [("", self.model.name, self.rival.name, f"difference, {self.confidence:.0%} interval")]
         for name, of in self.figures.items():
             difference = of["difference"]
             interval = f"{difference.value:+.4f} ({difference.lower:+.4f} to {difference.upper:+.4f})"
             table.append((title(name), f"{of['model'].value:.4f}", f"{of['rival'].value:.4f}", interval))
         if len(self.genres):
-            worst = next(iter(self.genres.index))
-            change = f"{self.genres['difference'].iloc[0]:+.4f} in {worst}"
-            table.append(
-                (f"worst genre, {title(self.genre_metric)}", self._worst("model"), self._worst("rival"), change)
-            )
-        table.append(("size", _size(self.model), _size(self.rival), ""))
-        table.append(("time a track", _time(self.model), _time(self.rival), ""))
-        return table
-
-    def _worst(self, of: str) -> str:
-        return f"{self.genres[of].max():.4f} {self.genres[of].idxmax()}"
+            model, rival = (f"{self.genres[of].max():.4f} {self.genres[of].idxmax()}" for of in _SIDES)
+            change = f"{self.genres['difference'].iloc[0]:+.4f} in {self.genres.index[0]}"
+            table.append((f"worst genre, {title(self.genre_metric)}", model, rival, change))
+        sizes = ("" if each.n_bytes is None else f"{each.n_bytes / _MEGABYTE:.2f} MB" for each in both)
+        times = ("" if each.row_seconds is None else f"{each.row_seconds / _MILLISECOND:.4f} ms" for each in both)
+        return [*table, ("size", *sizes, ""), ("time a track", *times, "")]
 
     def metrics(self) -> dict[str, float]:
         """Return every figure under the name that it is recorded by."""
         values = {"rows/compared": float(self.n_tracks), "groups/compared": float(self.n_groups)}
         for name, figures in self.figures.items():
             for of, interval in figures.items():
-                values |= {
-                    f"{of}/{name}": interval.value,
-                    f"{of}/{name}_lower": interval.lower,
-                    f"{of}/{name}_upper": interval.upper,
-                }
-        for of, contender in (("model", self.model), ("rival", self.rival)):
-            if len(self.genres):
-                values[f"{of}/worst_genre_{self.genre_metric}"] = float(self.genres[of].max())
+                values[f"{of}/{name}"] = interval.value
+                values |= {f"{of}/{name}_{end}": getattr(interval, end) for end in ("lower", "upper")}
+        if len(self.genres):
+            worst = self.genres[[*_SIDES, "difference"]].max()
+            values |= {f"{of}/worst_genre_{self.genre_metric}": float(error) for of, error in worst.items()}
+        for of, contender in zip(_SIDES, (self.model, self.rival), strict=True):
             if contender.n_bytes is not None:
                 values[f"{of}/bytes"] = float(contender.n_bytes)
             if contender.row_seconds is not None:
                 values[f"{of}/row_ms"] = contender.row_seconds / _MILLISECOND
-        if len(self.genres):
-            values[f"difference/worst_genre_{self.genre_metric}"] = float(self.genres["difference"].max())
         return values
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,7 +85,7 @@ class Comparison:
         return {
             **{
                 of: {"name": each.name, "bytes": each.n_bytes, "row_seconds": each.row_seconds}
-                for of, each in (("model", self.model), ("rival", self.rival))
+                for of, each in zip(_SIDES, (self.model, self.rival), strict=True)
             },
             "tracks": self.n_tracks,
             "groups": self.n_groups,
@@ -138,24 +109,9 @@ def compare_pair(
     confidence: float,
     genre_tracks: int,
 ) -> Comparison:
-    """Compare a model with its rival.
+    """Compare a model with its rival on clean tracks that neither was fitted on.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What both predict.
-    tracks : DataFrame
-        Clean tracks that neither was fitted on.
-    groups : ndarray of int, shape (n_tracks,)
-        Their groups, which are resampled as a whole.
-    model, rival : Contender
-        What they say of the tracks.
-    seed : int
-        Of the resamples.
-    confidence : float
-        Of the intervals.
-    genre_tracks : int
-        Genres with fewer tracks are left out.
+    Groups, shape (n_tracks,), are resampled as a whole, by the seed. Genres of fewer than `genre_tracks` are left out.
     """
     popularity = tracks["popularity"].to_numpy(dtype=np.float64)
     options: dict[str, Any] = {"seed": seed, "confidence": confidence}
@@ -181,11 +137,3 @@ def compare_pair(
         error,
         genres.sort_values("difference", ascending=False, kind="stable").rename_axis("genre"),
     )
-
-
-def _size(contender: Contender) -> str:
-    return "" if contender.n_bytes is None else f"{contender.n_bytes / _MEGABYTE:.2f} MB"
-
-
-def _time(contender: Contender) -> str:
-    return "" if contender.row_seconds is None else f"{contender.row_seconds / _MILLISECOND:.4f} ms"

@@ -26,24 +26,9 @@ def scored_rows(
 ) -> pd.DataFrame:
     """Return the test rows of a run with what its model says of them.
 
-    Parameters
-    ----------
-    tracks, split, kind
-        As of `spotify_ml.data.unseen_rows.novelty`.
-    predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
-        Popularity, or the probability of each class.
-    classes : tuple of str
-        The classes of a classification; none for a regression.
-    bounds : tuple of ndarray of float, each of shape (n_test,), optional
-        The lower and upper ends of their intervals at `CONFIDENCE`.
-
-    Returns
-    -------
-    DataFrame
-        One row per test row: ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of
-        the split; ``novelty``, see `spotify_ml.data.unseen_rows.novelty`; ``popularity``; and
-        ``popularity_predicted``, or a ``probability_<class>`` for every class. With bounds also ``lower`` and
-        ``upper``, in points.
+    The columns are ``row``, its position in the clean tracks; ``track_id`` and ``track_genre``; ``group`` of the split;
+    ``novelty``, see `spotify_ml.data.unseen_rows.novelty`; ``popularity``; and ``popularity_predicted``, or a
+    ``probability_<class>`` for every class. With the bounds of intervals at `CONFIDENCE` also ``lower`` and ``upper``.
     """
     rows = tracks.iloc[split.test]
     values = {_PROBABILITY + name: predicted[:, code] for code, name in enumerate(classes)}
@@ -63,33 +48,12 @@ def scored_rows(
 
 
 def write_predictions(folder: Path, rows: pd.DataFrame) -> None:
-    """Write scored rows as the file named by `FILE`.
-
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    rows : DataFrame
-        As of `scored_rows`.
-    """
+    """Write scored rows as the `FILE` of a folder."""
     rows.to_parquet(folder / FILE, compression="zstd", index=False)
 
 
 def read_predictions(folder: Path, run: str) -> pd.DataFrame:
-    """Read what `write_predictions` wrote.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the file is.
-    run : str
-        What to call the run in an error.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read.
-    """
+    """Read what `write_predictions` wrote; `DataError`, which names the run, if it cannot be read."""
     try:
         return pd.read_parquet(folder / FILE)
     # What pyarrow raises of a damaged file are both.

@@ -13,28 +13,8 @@ from spotify_ml.config.run import RecordedConfig
 class RecordedRun:
     """What is recorded of a run; of one that failed, or was recorded by an earlier version, there is less.
 
-    Attributes
-    ----------
-    run_id, name : str
-        As in the store.
-    address : str or None
-        The version that it was asked for by, as ``models:/name/3``; None of a run.
-    status : str
-        ``FINISHED``, or what else the store says.
-    started : datetime
-        When.
-    params, tags : mapping of str to str
-        The settings under their dotted keys; and what else is said of the run.
-    metrics : mapping of str to float
-        Its figures.
-    config : RecordedConfig or None
-        Data, cleaning, split, task and seed.
-    predictions : DataFrame or None
-        Its test rows; see `spotify_ml.comparison.predictions.scored_rows`.
-    figures : dict of str to bytes
-        The pictures, as PNG, by name.
-    model_bytes : int or None
-        The size of its model's files.
+    ``address`` is the version that it was asked for by, as ``models:/name/3``; ``predictions`` are its test rows, as
+    `spotify_ml.comparison.predictions.scored_rows` returns them; ``figures`` its pictures, as PNG, by name.
     """
 
     run_id: str

@@ -28,22 +28,10 @@ _BY_ROW = ["row", "track_id"]
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Test rows of two runs, and what both predict.
+    """Test rows of two runs, and what both predict, shape (n_rows,) or (n_rows, n_classes).
 
-    Attributes
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    seed : int
-        Of the first run.
-    tracks : DataFrame
-        Their ``popularity`` and ``track_genre``.
-    groups : ndarray of int, shape (n_rows,)
-        The group of each, by the split with the larger groups.
-    first, second : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        What each run predicts.
-    said : str
-        Which rows those are.
+    ``tracks`` are their ``popularity`` and ``track_genre``, and ``groups`` those of the split with the larger ones. The
+    seed is that of the first run, and ``said`` says which rows those are.
     """
 
     task: Task
@@ -60,40 +48,32 @@ def shared_rows(first: RecordedRun, second: RecordedRun) -> SharedRows:
 
     Runs of the same file and cleaning are compared row by row, others track by track, by the mean of its rows. A row
     counts if it is a test row of both, if neither was fitted on anything of its group (by the larger groups of the two
-    splits, as `spotify_ml.data.unseen_rows.coarsest` explains), and if both know it under the same popularity.
-
-    Raises
-    ------
-    DataError
-        If there are too few, or what they predict cannot be compared; the message says why.
+    splits, as `spotify_ml.data.unseen_rows.coarsest` explains), and if both know it under the same popularity. If there
+    are too few, or what they predict cannot be compared, a `DataError` says why.
     """
-    configs = [_known_config(run) for run in (first, second)]
-    _check_same_task(*configs)
-    key = _BY_ROW if _same_rows(first, second, configs) else _BY_TRACK
+    runs = first, second
+    configs = [_known_config(run) for run in runs]
+    _check_same_task(configs)
+    same_file = len({run.tags.get("data.sha256") for run in runs}) == 1
+    key = _BY_ROW if same_file and configs[0].cleaning == configs[1].cleaning else _BY_TRACK
     kept_apart = coarsest([config.split.name for config in configs])
-    tables = [_table(run, key, kept_apart) for run in (first, second)]
+    tables = [_table(run, key, kept_apart) for run in runs]
     both = tables[0].merge(tables[1], on=key, suffixes=("", "_second"))
     new = both[both["new"] & both["new_second"]]
-    same = np.isclose(new[TARGET], new[f"{TARGET}_second"])
-    rows = new[same]
+    rows = new[np.isclose(new[TARGET], new[f"{TARGET}_second"])]
     said = _said(tables, both, new, len(rows), kept_apart, configs)
     if len(rows) < FEWEST_ROWS:
-        raise DataError(f"{said}: fewer than the {FEWEST_ROWS} that it takes to tell two runs apart{_hint(configs)}")
+        alike = (configs[0].split, configs[0].seed) == (configs[1].split, configs[1].seed)
+        hint = "" if alike else "; train both by one split and seed"
+        raise DataError(f"{said}: fewer than the {FEWEST_ROWS} that it takes to tell two runs apart{hint}")
     columns = predicted_columns(tables[0])
     # The groups of a split are as large as its run's rows let them be.
     group = "group" if configs[0].split.name == kept_apart else "group_second"
     predicted = [rows[[name + suffix for name in columns]].to_numpy() for suffix in ("", "_second")]
     if len(columns) == 1:
         predicted = [values[:, 0] for values in predicted]
-    tracks = rows[[TARGET, "track_genre"]].reset_index(drop=True)
-    return SharedRows(
-        configs[0].task, configs[0].seed, tracks, rows[group].to_numpy(), predicted[0], predicted[1], said
-    )
-
-
-def _hint(configs: list[RecordedConfig]) -> str:
-    known = [(config.split, config.seed) for config in configs]
-    return "" if known[0] == known[1] else "; train both by one split and seed"
+    tracks, groups = rows[[TARGET, "track_genre"]].reset_index(drop=True), rows[group].to_numpy()
+    return SharedRows(configs[0].task, configs[0].seed, tracks, groups, predicted[0], predicted[1], said)
 
 
 def _known_config(run: RecordedRun) -> RecordedConfig:
@@ -103,18 +83,13 @@ def _known_config(run: RecordedRun) -> RecordedConfig:
     return run.config
 
 
-def _check_same_task(first: RecordedConfig, second: RecordedConfig) -> None:
-    asked = [config.task.model_dump(exclude={"weights", "registered_model"}) for config in (first, second)]
+def _check_same_task(configs: list[RecordedConfig]) -> None:
+    asked = [config.task.model_dump(exclude={"weights", "registered_model"}) for config in configs]
     if asked[0] != asked[1]:
-        said = [
+        said = "; ".join(
             ", ".join(f"{'task' if key == 'name' else key}={value}" for key, value in each.items()) for each in asked
-        ]
-        raise DataError(f"they predict different things ({said[0]}; {said[1]}), whose figures cannot be compared")
-
-
-def _same_rows(first: RecordedRun, second: RecordedRun, configs: list[RecordedConfig]) -> bool:
-    digests = [run.tags.get("data.sha256") for run in (first, second)]
-    return digests[0] == digests[1] and configs[0].cleaning == configs[1].cleaning
+        )
+        raise DataError(f"they predict different things ({said}), whose figures cannot be compared")
 
 
 def _table(run: RecordedRun, key: list[str], kept_apart: str) -> pd.DataFrame:

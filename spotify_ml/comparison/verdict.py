@@ -4,28 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spotify_ml.comparison.gate import ERRORS
 from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
 from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.comparison.shared_rows import shared_rows
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
-from spotify_ml.evaluation.genres import FEWEST_TRACKS
-from spotify_ml.evaluation.metric_names import title
+from spotify_ml.evaluation.by_group import FEWEST_TRACKS
+from spotify_ml.evaluation.metric_names import ERRORS, title
 from spotify_ml.utils.errors import DataError
 
 
 @dataclass(frozen=True)
 class PairVerdict:
-    """What is said of two runs.
+    """Which of two runs is better, by how much, and whether that is real; or why that cannot be said.
 
-    Attributes
-    ----------
-    sentence : str
-        Which is better, by how much, and whether that is real; or why that cannot be said.
-    rows : str
-        Which rows they were compared on; empty where they could not be.
-    comparison : Comparison or None
-        The second run as ``model``, the first as its ``rival``.
+    Where they could be compared, ``rows`` says on which rows, with the second run as ``model`` and the first as its
+    ``rival``.
     """
 
     sentence: str
@@ -34,15 +27,7 @@ class PairVerdict:
 
 
 def judge_pair(first: RecordedRun, second: RecordedRun, names: tuple[str, str]) -> PairVerdict:
-    """Compare a run with another on the test rows that they share.
-
-    Parameters
-    ----------
-    first, second : RecordedRun
-        Both.
-    names : tuple of str
-        What to call them for short.
-    """
+    """Compare a run with another on the test rows that they share, by short names for both."""
     told = [f"{name} ({run.title})" for name, run in zip(names, (first, second), strict=True)]
     if first.run_id == second.run_id:
         return PairVerdict(f"{told[0]} and {told[1]} are the same run.")

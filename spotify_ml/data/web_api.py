@@ -22,8 +22,10 @@ _FEATURES = tuple(name for name in AUDIO if name not in _OF_TRACK)
 def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -> pd.DataFrame:
     """Turn objects of Spotify's Web API into raw rows, as the registered model takes them.
 
-    Spotify gives audio features to no application that was registered, or still in development mode, after 27 November
-    2024; they can then come from what was collected before, or stay unknown.
+    Returned is one row per track, in their order, with the columns of the raw dataset. ``popularity`` is NaN and
+    ``track_genre`` empty where they are not given. Spotify gives audio features to no application that was registered,
+    or still in development mode, after 27 November 2024; they can then come from what was collected before, or stay
+    unknown.
 
     Parameters
     ----------
@@ -37,12 +39,6 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset. Spotify's genres of
         artists are more than the dataset's; a model passes over those it does not know.
 
-    Returns
-    -------
-    DataFrame
-        One row per track, in their order, with the columns of the raw dataset. ``popularity`` is NaN and
-        ``track_genre`` empty where they are not given.
-
     Raises
     ------
     DataError
@@ -50,8 +46,6 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
 
     Examples
     --------
-    Objects have more keys than these, which are passed over:
-
     >>> tracks = {"tracks": [{
     ...     "id": "2x9RdAqNHVBKkCHDXg1HKe", "name": "A Title", "duration_ms": 201340, "explicit": False,
     ...     "popularity": 61, "album": {"name": "An Album"},
@@ -72,14 +66,7 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
     """
     found = list(_objects(tracks, "tracks"))
     _check("tracks", [_lacking_of_track(track) for track in found])
-    features = list(_objects(audio_features, "audio_features"))
-    _check("audio_features", [_lacking_of_features(each) for each in features])
-    known = {each["id"]: each for each in features}
-    own = [_own_features(track, known) for track in found]
-    if found and known and not any(own):
-        raise DataError(
-            f"audio_features: none of {len(known)} is of one of the {len(found)} tracks; ask for those of the same ids"
-        )
+    own = _features_of(found, audio_features)
     genres = None if artists is None else _genres(artists)
     columns = {
         "track_id": [track["id"] for track in found],
@@ -92,6 +79,19 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         "track_genre": [None if genres is None else _joined(track, genres) for track in found],
     }
     return pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES})
+
+
+def _features_of(tracks: list[Mapping[str, Any]], audio_features: Any) -> list[Mapping[str, Any]]:
+    """Return the audio features of each track, empty where there are none."""
+    features = list(_objects(audio_features, "audio_features"))
+    _check("audio_features", [_lacking_of_features(each) for each in features])
+    known = {each["id"]: each for each in features}
+    own = [_own_features(track, known) for track in tracks]
+    if tracks and known and not any(own):
+        raise DataError(
+            f"audio_features: none of {len(known)} is of one of the {len(tracks)} tracks; ask for those of the same ids"
+        )
+    return own
 
 
 def _objects(given: Any, kind: str) -> Iterator[Mapping[str, Any]]:

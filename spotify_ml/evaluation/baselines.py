@@ -10,11 +10,9 @@ import pandas as pd
 from spotify_ml.config.models import model_config
 from spotify_ml.config.run import FeatureSet, RunConfig
 from spotify_ml.data.splits import Split
-from spotify_ml.evaluation.metrics import task_metrics
+from spotify_ml.evaluation.cross_validation import fit_and_score
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.transformers.genres import GenreSet
-from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_part
 from spotify_ml.models.targets import Task, class_names, task_target
 from spotify_ml.utils.files import staged
 
@@ -31,16 +29,8 @@ def quick_baselines(
 ) -> dict[str, np.ndarray]:
     """Predict test rows by the mean of the rows that the model was fitted on, and by that of their genres.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What is predicted; of a classification, the mean is the share of each class.
-    tracks : DataFrame
-        The tracks that the model was fitted on.
-    popularity : ndarray of float, shape (n_tracks,)
-        Their popularity.
-    test : DataFrame
-        The tracks to predict.
+    Those rows are `tracks`, whose popularity has the shape (n_tracks,). Of a classification, the mean is the share of
+    each class.
     """
     target = task_target(task, popularity)
     classes = class_names(task)
@@ -57,41 +47,32 @@ def full_baselines(
 ) -> dict[str, float]:
     """Fit and score the baselines that are models: ridge, audio only, and the reference pipeline.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Says what is predicted.
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The same as the model's.
-    folder : Path, optional
-        Where the jobs of a sweep leave the figures for each other.
+    They see the same split of the clean tracks as the model. In a folder the jobs of a sweep leave figures for each
+    other.
     """
-    kept = (
-        None
-        if folder is None
-        else folder / f"baselines-{config.digest('seed', 'data', 'cleaning', 'split', 'task')}.json"
-    )
-    if kept is not None and kept.is_file():
-        figures: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
-        return figures
+    if folder is None:
+        return _fit_baselines(config, tracks, split)
+    kept = folder / f"baselines-{config.digest('seed', 'data', 'cleaning', 'split', 'task')}.json"
+    if kept.is_file():
+        known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return known
+    figures = _fit_baselines(config, tracks, split)
+    with staged(kept) as file:
+        file.write_text(json.dumps(figures), encoding="utf-8")
+    return figures
+
+
+def _fit_baselines(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dict[str, float]:
     matrices = {
         features: build_subsets(features, tracks, split, config.seed)
         for features in dict.fromkeys(features for features, _ in _FITTED.values())
     }
     task = config.task.model_copy(update={"weights": "none"})
-    figures = {}
-    for name, (features, model) in _FITTED.items():
-        test = matrices[features].test
-        fitted = fit_estimators(model_config(model), task, matrices[features], config.seed)
-        predicted = predict_part(fitted.refit, test, class_names(task))
-        scored = task_metrics(task, test.target, predicted, test.features.shape[1])
-        figures |= {f"{name}/{metric}": value for metric, value in scored.items()}
-    if kept is not None:
-        with staged(kept) as file:
-            file.write_text(json.dumps(figures), encoding="utf-8")
-    return figures
+    return {
+        f"{name}/{metric}": value
+        for name, (features, model) in _FITTED.items()
+        for metric, value in fit_and_score(model_config(model), task, matrices[features], config.seed).items()
+    }
 
 
 def predict_mean(target: np.ndarray, n_rows: int) -> np.ndarray:
@@ -100,16 +81,10 @@ def predict_mean(target: np.ndarray, n_rows: int) -> np.ndarray:
 
 
 def predict_genre_mean(trainval: pd.DataFrame, target: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
-    """Predict the mean target of a track's genres, each as found on the rows the model was fitted on.
+    """Predict the mean target of a track's genres, each as found on the rows that the model was fitted on.
 
-    Parameters
-    ----------
-    trainval : DataFrame
-        The tracks that the model was fitted on.
-    target : ndarray of float, shape (n_fitting,)
-        Their popularity, or whether they are of a class.
-    tracks : DataFrame
-        The tracks to predict; one without a known genre gets the overall mean.
+    The target of these, shape (n_trainval,), is their popularity, or whether they are of a class. A track without a
+    known genre gets the overall mean.
     """
     # A row per distinct set of genres, of which there are few, says as much as a row per track.
     totals = pd.Series(target, dtype=np.float64).groupby(trainval["track_genre"].to_numpy()).agg(["sum", "size"])

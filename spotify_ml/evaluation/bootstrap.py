@@ -17,15 +17,7 @@ _MOST_DRAWN = 50_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the interval that it is in with some confidence.
-
-    Attributes
-    ----------
-    value : float
-        As found on the rows themselves.
-    lower, upper : float
-        The ends of the interval.
-    """
+    """A figure, as found on the rows themselves, and the interval that it is in with some confidence."""
 
     value: float
     lower: float
@@ -48,29 +40,13 @@ def bootstrap_metrics(
     and each comes with all of its rows: the cluster bootstrap with percentile intervals (Davison and Hinkley 1997,
     sections 2.4 and 3.8). Drawn rows would pretend to know more than there is.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    popularity : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Popularity, or the probability of each class.
-    groups : ndarray, shape (n_rows,)
-        The group of every row; all different for the ordinary bootstrap of rows.
-    seed : int
-        Equal seeds draw equal groups.
-    n_resamples : int
-        How often to draw as many groups as there are.
-    confidence : float
-        How many of the resamples are within the interval, as a share.
+    Popularity is 0 to 100, and `predicted` the same or the probability of each class, shape (n_rows, n_classes). With
+    all groups different it is the ordinary bootstrap of rows. Equal seeds draw equal groups, and the interval holds the
+    share `confidence` of the resamples.
 
-    Returns
-    -------
-    dict of str to Interval
-        ``r2``, ``rmse`` and ``mae`` of a regression, ``log_loss`` and ``accuracy`` of a classification, equal to those
-        of `spotify_ml.evaluation.metrics.task_metrics`. One that is undefined for these rows is left out; of a single
-        group, all are.
+    The figures are ``r2``, ``rmse`` and ``mae`` of a regression, ``log_loss`` and ``accuracy`` of a classification,
+    equal to those of `spotify_ml.evaluation.metrics.task_metrics`. One that is undefined for these rows is left out; of
+    a single group, all are.
     """
     terms = _row_terms(task, popularity, predicted)
     found, resampled = _figures(terms[None], groups, seed, n_resamples)
@@ -90,20 +66,9 @@ def bootstrap_differences(
 ) -> dict[str, Interval]:
     """Return the figures of one model less those of another on the same rows, with their intervals.
 
-    Both are judged by the same resamples, so what makes rows hard for both cancels out.
-
-    Parameters
-    ----------
-    task, popularity, predicted, groups, seed, n_resamples, confidence
-        As of `bootstrap_metrics`.
-    baseline : ndarray of float, of the shape of `predicted`
-        What the other model predicts.
-
-    Returns
-    -------
-    dict of str to Interval
-        Under the names of `bootstrap_metrics`. A positive ``r2`` and a negative ``rmse`` mean that the model is better
-        than the other.
+    Both are judged by the same resamples, so what makes rows hard for both cancels out. Parameters and names are those
+    of `bootstrap_metrics`, and `baseline` is what the other model predicts. A positive ``r2`` and a negative ``rmse``
+    mean that the model is better than the other.
     """
     terms = np.stack([_row_terms(task, popularity, values) for values in (predicted, baseline)])
     found, resampled = _figures(terms, groups, seed, n_resamples)
@@ -130,20 +95,7 @@ def _row_terms(task: Task, popularity: np.ndarray, predicted: np.ndarray) -> np.
 def _figures(
     terms: np.ndarray, groups: np.ndarray, seed: int, n_resamples: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the figures of each model, on the rows themselves and on every resample of their groups.
-
-    Parameters
-    ----------
-    terms : ndarray of float, shape (n_models, n_rows, n_terms)
-        See `_row_terms`.
-    groups : ndarray, shape (n_rows,)
-    seed, n_resamples : int
-
-    Returns
-    -------
-    dict of str to ndarray of float, shape (n_models,)
-    dict of str to ndarray of float, shape (n_models, n_resamples)
-    """
+    """Return figures of terms (n_models, n_rows, n_terms): (n_models,) of all rows, and (n_models, n_resamples)."""
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < _FEWEST_GROUPS:
         return {}, {}

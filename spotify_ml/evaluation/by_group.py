@@ -7,6 +7,8 @@ from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.models.targets import Task, class_names, task_target
 
 BAND_LABELS = ("popularity 0", "above 0 to 33", "above 33 to 66", "above 66")
+# Below this a genre's error says more about its few tracks than about the genre.
+FEWEST_TRACKS = 30
 # Half the width of a 95 % interval, in standard errors.
 _STANDARD_ERRORS = 1.96
 # The first artist's number of tracks among the rows that the model was fitted on, by their upper ends.
@@ -15,22 +17,10 @@ KNOWN_LABELS = ("0", "1", "2–5", "6–20", "21–50", "over 50")
 
 
 def row_errors(task: Task, popularity: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the errors of every row, the one that tracks are ranked by first.
+    """Return the errors of every row by name, each of shape (n_rows,), the one that tracks are ranked by first.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    popularity : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Popularity, or the probability of each class.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_rows,)
-        ``rmse`` (squared; the root is for means), ``mae`` and ``bias`` (predicted less actual) of a regression;
-        ``log_loss`` and ``accuracy`` of a classification.
+    They are ``rmse`` (squared; the root is for means), ``mae`` and ``bias`` (predicted less actual) of popularity, 0 to
+    100; ``log_loss`` and ``accuracy`` of probabilities, shape (n_rows, n_classes).
     """
     target = task_target(task, popularity)
     if class_names(task):
@@ -43,20 +33,9 @@ def row_errors(task: Task, popularity: np.ndarray, predicted: np.ndarray) -> dic
 def errors_by(kinds: np.ndarray, errors: dict[str, np.ndarray], groups: np.ndarray) -> pd.DataFrame:
     """Return the error of every kind of rows with its 95 % interval.
 
-    Parameters
-    ----------
-    kinds : ndarray, shape (n_rows,)
-        The kind of every row; a row with the code -1 is of none.
-    errors : dict of str to ndarray, shape (n_rows,)
-        As of `row_errors`.
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row; rows of a group err alike.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by kind, ascending: ``tracks``; every error by its name, ``rmse`` in points; and ``lower`` and
-        ``upper``, the ends of the interval of the first, NaN for a kind of a single group.
+    Kinds, errors (as of `row_errors`) and groups have the shape (n_rows,). A row of kind -1 is of none; rows of a group
+    err alike. The table is indexed by kind, ascending: ``tracks``; every error by its name, ``rmse`` in points; and
+    ``lower`` and ``upper``, the ends of the interval of the first, NaN for a kind of a single group.
     """
     found = np.flatnonzero(kinds != -1)
     names, codes = np.unique(kinds[found], return_inverse=True)
@@ -76,17 +55,25 @@ def errors_by(kinds: np.ndarray, errors: dict[str, np.ndarray], groups: np.ndarr
     return table
 
 
+def errors_by_genre(
+    genres: pd.Series, errors: dict[str, np.ndarray], groups: np.ndarray, fewest_tracks: int = FEWEST_TRACKS
+) -> pd.DataFrame:
+    """Return the `errors_by` of every genre with enough tracks, worst first.
+
+    A row counts for each of its genres, which `genres` has joined by ``;``.
+    """
+    apart = pd.Series(genres.str.split(LIST_SEPARATOR).to_numpy()).explode().dropna()
+    rows = apart.index.to_numpy()
+    repeated = {name: values[rows] for name, values in errors.items()}
+    table = errors_by(apart.to_numpy(dtype=object), repeated, groups[rows]).rename_axis("genre")
+    worst = next(iter(errors))
+    return table[table["tracks"] >= fewest_tracks].sort_values(worst, ascending=False, kind="stable")
+
+
 def known_tracks(tracks: pd.DataFrame, known: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return how many known tracks the first artist of each row has, shape (n_rows,); none of an empty name.
 
-    Parameters
-    ----------
-    tracks : DataFrame
-        Clean tracks.
-    known : ndarray of int
-        Positions of the rows that the model was fitted on.
-    rows : ndarray of int, shape (n_rows,)
-        Positions of the rows to ask for.
+    `known` are the positions in the clean tracks of what the model was fitted on, `rows` of those to ask for.
     """
     artists, _ = pd.factorize(tracks["artists"].str.partition(LIST_SEPARATOR)[0])
     # As raw rows come, a track stands once a genre.
@@ -107,14 +94,8 @@ def grouped_means(
     """Return the number of rows, the mean and half of its 95 % interval's width, of every code.
 
     Rows of a group are alike, so the standard error is of sums over groups: the cluster-robust one (Cameron and Miller
-    2015, section II). NaN where a code has a single group.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_rows,)
-    codes : ndarray of int, shape (n_rows,)
-        From 0, each of which occurs.
-    groups : ndarray of int, shape (n_rows,)
+    2015, section II). NaN where a code has a single group. All arguments have the shape (n_rows,); codes are from 0,
+    and each occurs.
     """
     counts = np.bincount(codes)
     means = np.bincount(codes, weights=values) / counts

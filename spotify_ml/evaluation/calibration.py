@@ -13,18 +13,9 @@ _SPREAD = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
 def equal_parts(values: np.ndarray) -> np.ndarray:
-    """Return which part of the values each is in, lowest first.
+    """Return which part of the values each is in, lowest first: from 0, each of which occurs, shape (n_rows,).
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_rows,)
-        They are divided into ten parts, or as many as have 20 rows each. Equal values are in the same, so parts may
-        differ in size.
-
-    Returns
-    -------
-    ndarray of int, shape (n_rows,)
-        From 0, each of which occurs.
+    There are ten parts, or as many as have 20 rows each. Equal values are in the same, so parts may differ in size.
     """
     n_parts = max(min(len(values) // _FEWEST_ROWS, _MOST_PARTS), 1)
     edges = np.quantile(values, np.arange(1, n_parts) / n_parts)
@@ -33,21 +24,11 @@ def equal_parts(values: np.ndarray) -> np.ndarray:
 
 
 def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Return what equal parts of the predictions come to.
+    """Return what equal parts of the predictions come to; all arguments have the shape (n_rows,).
 
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row; rows of a group err alike.
-
-    Returns
-    -------
-    DataFrame
-        One row per part, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width
-        of the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and
-        about which the middle 80 % of the errors lie (predicted less actual).
+    Each part is a row, lowest first: ``tracks``, the means ``predicted`` and ``actual``, ``margin``, half the width of
+    the 95 % interval of the latter (NaN for a single group), and ``low``, ``middle`` and ``high``, between and about
+    which the middle 80 % of the errors lie (predicted less actual).
     """
     codes = equal_parts(predicted)
     counts, means, margins = grouped_means(actual, codes, groups)
@@ -60,20 +41,9 @@ def calibration_table(actual: np.ndarray, predicted: np.ndarray, groups: np.ndar
 def class_calibration_table(codes: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return how often classes come true, by their probability in steps of a tenth.
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        The class of every row.
-    probabilities : ndarray of float, shape (n_rows, n_classes)
-        Summing to 1 over the classes.
-    classes : tuple of str
-        Their names.
-
-    Returns
-    -------
-    DataFrame
-        One row per class and step that occurs: ``class``, ``tracks``, the mean ``predicted`` probability, and
-        ``actual``, how often it came true.
+    `codes` are the classes of the rows, and the probabilities have the shape (n_rows, n_classes). Each class and step
+    that occurs is a row: ``class``, ``tracks``, the mean ``predicted`` probability, and ``actual``, how often it came
+    true.
     """
     tables = []
     for code, name in enumerate(classes):

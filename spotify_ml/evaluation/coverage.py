@@ -8,7 +8,7 @@ from xgboost import XGBRegressor
 
 from spotify_ml.data.csv_text import write_csv
 from spotify_ml.data.schema import LIST_SEPARATOR
-from spotify_ml.evaluation.genres import FEWEST_TRACKS
+from spotify_ml.evaluation.by_group import FEWEST_TRACKS
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals
@@ -48,16 +48,7 @@ def calibrate_intervals(
     has more rows. Of models that are not one XGBoost, and of fewer than 20,000 or more than 500,000 rows, it is the
     first fit's errors of the validation rows, of which 200,000 are drawn where there are more.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What is predicted; of a classification there are no intervals.
-    fitted : FittedEstimators
-        The two fits; the first never saw the validation rows.
-    matrices : Subsets
-        Features and popularity of each part.
-    groups : ndarray of int, shape (n_tracks,)
-        The group of every clean track.
+    `groups` are those of all clean tracks. A classification has no intervals.
     """
     if class_names(task):
         return None
@@ -103,24 +94,11 @@ def _as_final(part: Subset, columns: pd.Index) -> np.ndarray:
 def interval_coverage(
     intervals: PredictionIntervals | None, part: Subset, predicted: np.ndarray, tracks: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the share of rows within their interval, and the mean width, of all rows and by genre.
+    """Return the share of rows of a part within their interval, and the mean width, of all rows and by genre.
 
-    Parameters
-    ----------
-    intervals : PredictionIntervals or None
-        None gives a table without rows.
-    part : Subset
-        Features and popularity of the rows.
-    predicted : ndarray of float, shape (n_rows,)
-        Their predicted popularity.
-    tracks : DataFrame
-        The clean tracks that the part is indexed by. One of several genres counts for each of them; genres of few rows
-        are left out.
-
-    Returns
-    -------
-    DataFrame
-        ``level``, ``genre`` (``all`` for all rows, which stand first), ``n_rows``, ``coverage``, ``width`` in points.
+    A track of several genres counts for each of them; genres of few rows are left out. The columns are ``level``,
+    ``genre`` (``all`` for all rows, which stand first), ``n_rows``, ``coverage`` and ``width`` in points. Without
+    intervals there are no rows.
     """
     if intervals is None:
         return pd.DataFrame(columns=_COLUMNS)
@@ -149,19 +127,7 @@ def interval_coverage(
 def part_bounds(
     intervals: PredictionIntervals, part: Subset, predicted: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds of the intervals of all rows of a part, each of shape (n_rows,), a batch at a time.
-
-    Parameters
-    ----------
-    intervals : PredictionIntervals
-        Of the model.
-    part : Subset
-        The features.
-    predicted : ndarray of float, shape (n_rows,)
-        What it predicts.
-    confidence : float
-        As of `spotify_ml.models.intervals.PredictionIntervals.bounds`.
-    """
+    """Return the bounds of the intervals of all rows of a part, each of shape (n_rows,), a batch at a time."""
     bounds, start = [], 0
     for batch in part.batches():
         bounds.append(intervals.bounds(batch, predicted[start : start + len(batch)], confidence))

@@ -17,16 +17,11 @@ from spotify_ml.models.targets import Task, class_names
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a run.
+    """The figures of a run, and what they are of.
 
-    Attributes
-    ----------
-    metrics : dict of str to float
-        ``<part>/<metric>`` for train, val and test, for the popularity bands of test and for the baselines on test.
-    actual : ndarray of float, shape (n_test,)
-        Popularity of the test rows.
-    predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
-        Their predicted popularity, or the probability of each class.
+    ``metrics`` has ``<part>/<metric>`` for train, val and test, for the popularity bands of test and for the baselines
+    on test. ``actual`` is the popularity of the test rows, and ``predicted`` that which is predicted, or the
+    probability of each class, shape (n_test, n_classes).
     """
 
     metrics: dict[str, float]
@@ -36,15 +31,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What an estimator says of some rows.
-
-    Attributes
-    ----------
-    rows : ndarray of int, shape (n_rows,)
-        Their positions in the clean tracks.
-    values : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Their predicted popularity, or the probability of each class.
-    """
+    """What an estimator says of rows, by their positions in the clean tracks: popularity, or (n_rows, n_classes)."""
 
     rows: np.ndarray
     values: np.ndarray
@@ -54,18 +41,7 @@ def evaluate(fitted: FittedEstimators, matrices: Subsets, tracks: pd.DataFrame, 
     """Score every part of a run.
 
     ``val`` is scored by the fit that never saw the validation rows; ``train`` (train and validation rows) and
-    ``test`` by the final one.
-
-    Parameters
-    ----------
-    fitted : FittedEstimators
-        The two fits.
-    matrices : Subsets
-        Features and popularity of each part.
-    tracks : DataFrame
-        The clean tracks that the parts are indexed by.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
+    ``test`` by the final one. The parts are indexed by the clean tracks.
     """
     scored = (
         _predicted(fitted.refit, matrices.trainval, task),
@@ -78,19 +54,7 @@ def evaluate(fitted: FittedEstimators, matrices: Subsets, tracks: pd.DataFrame, 
 def evaluate_predictions(
     train: Predicted, validation: Predicted, test: Predicted, n_features: int, tracks: pd.DataFrame, task: Task
 ) -> Evaluation:
-    """Score predictions of every part of a run, and the baselines on its test rows.
-
-    Parameters
-    ----------
-    train, validation, test : Predicted
-        The rows of each part, as `evaluate` has them predicted.
-    n_features : int
-        How many the predictions were made of.
-    tracks : DataFrame
-        The clean tracks that the rows are positions in.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    """
+    """Score predictions of every part of a run, made as `evaluate` does, and the baselines on its test rows."""
     popularity = tracks[TARGET].to_numpy(dtype=np.float64)
     baselines = quick_baselines(task, tracks.iloc[train.rows], popularity[train.rows], tracks.iloc[test.rows])
     scored = {

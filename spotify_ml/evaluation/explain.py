@@ -8,7 +8,7 @@ import pandas as pd
 from xgboost import XGBModel
 
 from spotify_ml.evaluation.importance import family_importance, feature_importance
-from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.explanation import contributions, is_explainable
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, class_names
@@ -22,19 +22,11 @@ _DEEP = 16
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the predictions of a run come from.
+    """What the predictions of a run come from, by feature and by family.
 
-    Attributes
-    ----------
-    importance : DataFrame
-        One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
-        also ``gain``, ``weight`` and ``cover``; with contributions also ``contribution``, the mean size of what the
-        feature adds to a prediction, in points.
-    families : DataFrame
-        As of `spotify_ml.evaluation.importance.family_importance`.
-    contributions : DataFrame or None
-        What every feature added to the prediction of some test rows, in points; indexed and named as the features.
-        None where the model does not know, and of a classification, whose classes have log-odds each, and no points.
+    Both tables are as of `spotify_ml.evaluation.importance`. ``contributions`` is what every feature added to the
+    prediction of some test rows, in points; None where the model does not know, and of a classification, whose classes
+    have log-odds each, and no points. With it ``importance`` has its mean size as ``contribution``.
     """
 
     importance: pd.DataFrame
@@ -51,33 +43,18 @@ class Explanation:
 
 
 def explain(fitted: FittedEstimators, matrices: Subsets, task: Task, seed: int) -> Explanation:
-    """Say what the predictions of a run's test rows come from.
-
-    Parameters
-    ----------
-    fitted : FittedEstimators
-        The two fits.
-    matrices : Subsets
-        Features and popularity of each part.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    seed : int
-        Decides which test rows are looked at.
-    """
+    """Say what the predictions of a run's test rows come from; the seed decides which rows are looked at."""
     importance = feature_importance(fitted, matrices.validation, task)
     families = family_importance(fitted.refit, matrices.test, task, seed)
     if class_names(task) or not is_explainable(fitted.refit):
         return Explanation(importance, families, None)
-    added = _contributions(fitted.refit, matrices.test, _n_rows(fitted.refit, importance), seed)
+    test = matrices.test
+    rows = np.random.default_rng(seed).permutation(len(test.target))[: _n_rows(fitted.refit, importance)]
+    values = contributions(fitted.refit, test.take(rows))[:, :-1]
+    added = pd.DataFrame(values, index=test.features.index[rows], columns=test.features.columns)
     sizes = added.abs().mean()
     importance = importance.assign(contribution=sizes[importance["feature"]].to_numpy())
     return Explanation(importance, families, added)
-
-
-def _contributions(estimator: Any, test: Subset, n_rows: int, seed: int) -> pd.DataFrame:
-    rows = np.random.default_rng(seed).permutation(len(test.target))[:n_rows]
-    added = contributions(estimator, test.take(rows))[:, :-1]
-    return pd.DataFrame(added, index=test.features.index[rows], columns=test.features.columns)
 
 
 def _n_rows(estimator: Any, importance: pd.DataFrame) -> int:

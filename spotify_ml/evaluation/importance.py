@@ -21,22 +21,10 @@ _SHUFFLED_ROWS = 2000
 
 
 def feature_importance(fitted: FittedEstimators, validation: Subset, task: Task) -> pd.DataFrame:
-    """Return what each feature is worth to the estimator.
+    """Return what each feature is worth to the estimator; of one that does not know, as the validation rows show.
 
-    Parameters
-    ----------
-    fitted : FittedEstimators
-        The two fits.
-    validation : Subset
-        The rows by which features of an estimator that knows nothing of their importance are judged.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-
-    Returns
-    -------
-    DataFrame
-        One row per feature, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost
-        also ``gain``, ``weight`` and ``cover``.
+    Each feature is a row, most important first: ``feature`` and ``importance`` (a share of the whole); of XGBoost also
+    ``gain``, ``weight`` and ``cover``.
     """
     final = fitted.refit
     if isinstance(final, XGBModel):
@@ -54,25 +42,12 @@ def family_importance(estimator: Any, test: Subset, task: Task, seed: int) -> pd
     """Return how much worse rows are predicted when the columns of a family are those of other rows.
 
     All columns of a family change places together, so that what they say of each other stays true, and none of them
-    stands in for another; the estimator is not fitted again (Breiman 2001, section 10, by families).
+    stands in for another; the estimator, which was never fitted on these rows, is not fitted again (Breiman 2001,
+    section 10, by families). Of more than 2,000 rows so many are drawn, by the seed.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Never fitted on `test`.
-    test : Subset
-        The rows; of more than 2,000, so many are drawn.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    seed : int
-        Decides which rows are drawn and change places.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``family``, in the order of `FAMILIES`, those without a column left out: ``importance``, the loss of
-        R² or the rise of the log loss, as the mean of five permutations, and ``std``, their standard deviation. Empty
-        where the rows have no R².
+    The table is indexed by ``family``, in the order of `FAMILIES`, those without a column left out: ``importance``, the
+    loss of R² or the rise of the log loss, as the mean of five permutations, and ``std``, their standard deviation. It
+    is empty where the rows have no R².
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(test.target))[:_SHUFFLED_ROWS]

@@ -1,15 +1,23 @@
-"""The metrics that stand in tables, by task, and how they are written there."""
+"""The metrics that stand in tables, by task, and how these and the baselines are written there."""
 
-BASELINES = ("baseline_mean", "baseline_genre", "baseline_ridge", "baseline_audio", "baseline_reference")
-
-# By task, the error that a run is chosen by, and the figures of the table.
-OBJECTIVES = {"regression": "val/rmse", "classification": "val/log_loss"}
+# What a model is set beside on the test rows, by the prefix of its metrics.
+BASELINES = {
+    "baseline_mean": "mean of all tracks",
+    "baseline_genre": "mean of the genres",
+    "baseline_ridge": "ridge regression",
+    "baseline_audio": "audio alone",
+    "baseline_reference": "reference pipeline",
+}
+# By task, the error that estimators are fitted and chosen by, as a metric and as the figure of a run.
+LOSSES = {"regression": "rmse", "classification": "log_loss"}
+OBJECTIVES = {task: f"val/{loss}" for task, loss in LOSSES.items()}
+# By task, the figures of tables; by the first a run is set beside its baselines.
 COLUMNS = {
     "regression": ("r2", "rmse", "mae"),
     "classification": ("log_loss", "macro_f1", "roc_auc", "average_precision"),
 }
-# By task, the figure that a run is set beside its baselines by, and whether more of it is better.
-MERITS = {"regression": ("r2", True), "classification": ("log_loss", False)}
+# Of these, less is better.
+ERRORS = ("rmse", "mae", "log_loss")
 
 
 def title(metric: str) -> str:
@@ -17,12 +25,16 @@ def title(metric: str) -> str:
     return metric.replace("_", " ").upper().replace("R2", "R²").replace("AVERAGE PRECISION", "AVG PRECISION")
 
 
+def better_of(metric: str, values: dict[str, float]) -> str:
+    """Return the name with the better value of a metric."""
+    return (min if metric in ERRORS else max)(values, key=lambda name: values[name])
+
+
 def unbeaten_baseline(task: str, metrics: dict[str, float]) -> str:
     """Return the best of the baselines that a model is no better than on the test rows, or an empty string."""
-    metric, more_is_better = MERITS[task]
-    sign = 1 if more_is_better else -1
-    own = sign * metrics.get(f"test/{metric}", float("nan"))
-    scores = {name: sign * metrics[f"{name}/{metric}"] for name in BASELINES if f"{name}/{metric}" in metrics}
+    metric = COLUMNS[task][0]
+    own = metrics.get(f"test/{metric}", float("nan"))
+    scores = {name: metrics[f"{name}/{metric}"] for name in BASELINES if f"{name}/{metric}" in metrics}
     # What is not defined for these rows is no worse than anything.
-    ahead = [name for name, score in scores.items() if own <= score]
-    return max(ahead, key=lambda name: scores[name], default="")
+    ahead = {name: score for name, score in scores.items() if (own >= score if metric in ERRORS else own <= score)}
+    return better_of(metric, ahead) if ahead else ""

@@ -2,16 +2,7 @@
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    roc_auc_score,
-    root_mean_squared_error,
-)
+from sklearn import metrics as sk
 
 from spotify_ml.models.targets import BANDS, Task, band_codes, class_names, task_target
 
@@ -21,16 +12,8 @@ _CALIBRATION_BINS = 10
 def task_metrics(task: Task, popularity: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
     """Return the figures of one part by the task: `regression_metrics` or `classification_metrics`.
 
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    popularity : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    predicted : ndarray of float, shape (n_rows,) or (n_rows, n_classes)
-        Popularity, or the probability of each class.
-    n_features : int
-        Number of columns the predictor used.
+    `popularity` is 0 to 100, shape (n_rows,), also where classes are predicted; `predicted` is popularity or the
+    probability of each class, shape (n_rows, n_classes).
     """
     if classes := class_names(task):
         return classification_metrics(task_target(task, popularity), predicted, len(classes))
@@ -38,27 +21,17 @@ def task_metrics(task: Task, popularity: np.ndarray, predicted: np.ndarray, n_fe
 
 
 def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
-    """Return the figures of one part; one that is undefined for these rows is left out.
+    """Return the figures of popularity, 0 to 100, as predicted from so many features.
 
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100.
-    n_features : int
-        Number of columns the predictor used, for adjusted R².
-
-    Returns
-    -------
-    dict of str to float
-        ``rmse``, ``mae`` (points of popularity), and where they are defined ``r2``, ``adj_r2``
-        (1 - (1 - R²)(n - 1)/(n - p - 1), Wherry 1931) and ``spearman``.
+    They are ``rmse``, ``mae`` (points of popularity), and where they are defined for these rows ``r2``, ``adj_r2``
+    (1 - (1 - R²)(n - 1)/(n - p - 1), Wherry 1931) and ``spearman``.
     """
     metrics = {
-        "rmse": float(root_mean_squared_error(actual, predicted)),
-        "mae": float(mean_absolute_error(actual, predicted)),
+        "rmse": float(sk.root_mean_squared_error(actual, predicted)),
+        "mae": float(sk.mean_absolute_error(actual, predicted)),
     }
     if np.ptp(actual) > 0:
-        r2 = float(r2_score(actual, predicted))
+        r2 = float(sk.r2_score(actual, predicted))
         metrics["r2"] = r2
         if len(actual) > n_features + 1:
             metrics["adj_r2"] = 1 - (1 - r2) * (len(actual) - 1) / (len(actual) - n_features - 1)
@@ -68,13 +41,7 @@ def regression_metrics(actual: np.ndarray, predicted: np.ndarray, n_features: in
 
 
 def band_metrics(actual: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return ``<band>/rmse``, ``<band>/mae`` and ``<band>/bias`` (predicted less actual) of each popularity band.
-
-    Parameters
-    ----------
-    actual, predicted : ndarray of float, shape (n_rows,)
-        Popularity, 0 to 100. A band without a row is left out.
-    """
+    """Return ``<band>/rmse``, ``<band>/mae`` and ``<band>/bias`` (predicted less actual) of each band with rows."""
     codes = band_codes(actual)
     metrics = {}
     for code, band in enumerate(BANDS):
@@ -87,41 +54,26 @@ def band_metrics(actual: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def classification_metrics(codes: np.ndarray, probabilities: np.ndarray, n_classes: int) -> dict[str, float]:
-    """Return the figures of one part; one that is undefined for these rows is left out.
+    """Return the figures of the probabilities of classes, shape (n_rows, n_classes), and the codes of the true ones.
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        The class of every row.
-    probabilities : ndarray of float, shape (n_rows, n_classes)
-        Summing to 1 over the classes.
-    n_classes : int
-        Number of classes, whether they occur or not.
-
-    Returns
-    -------
-    dict of str to float
-        ``log_loss``, ``accuracy``, ``macro_f1``, ``calibration_error`` (expected calibration error of the likeliest
-        class in ten bins, Guo et al. 2017), and where every class occurs ``roc_auc`` and ``average_precision``, both
-        the mean over the classes, each against the rest.
+    They are ``log_loss``, ``accuracy``, ``macro_f1``, ``calibration_error`` (the expected one, of the likeliest class
+    in ten bins, Guo et al. 2017), and where every class occurs ``roc_auc`` and ``average_precision``, both the mean
+    over the classes, each against the rest.
     """
     labels = np.arange(n_classes)
     likeliest = probabilities.argmax(axis=1)
     metrics = {
-        "log_loss": float(log_loss(codes, probabilities, labels=labels)),
-        "accuracy": float(accuracy_score(codes, likeliest)),
-        "macro_f1": float(f1_score(codes, likeliest, labels=labels, average="macro", zero_division=0)),
+        "log_loss": float(sk.log_loss(codes, probabilities, labels=labels)),
+        "accuracy": float(sk.accuracy_score(codes, likeliest)),
+        "macro_f1": float(sk.f1_score(codes, likeliest, labels=labels, average="macro", zero_division=0)),
         "calibration_error": _calibration_error(codes == likeliest, probabilities.max(axis=1)),
     }
     if len(np.unique(codes)) == n_classes:
         # For two classes only the second is of interest.
-        columns = labels[1:] if n_classes == 2 else labels
-        flags = [codes == column for column in columns]
-        scores = [probabilities[:, column] for column in columns]
-        metrics["roc_auc"] = float(np.mean([roc_auc_score(*pair) for pair in zip(flags, scores, strict=True)]))
-        metrics["average_precision"] = float(
-            np.mean([average_precision_score(*pair) for pair in zip(flags, scores, strict=True)])
-        )
+        kept = labels[1:] if n_classes == 2 else labels
+        scored = codes[:, None] == kept, probabilities[:, kept]
+        metrics["roc_auc"] = float(sk.roc_auc_score(*scored))
+        metrics["average_precision"] = float(sk.average_precision_score(*scored))
     return metrics
 
 

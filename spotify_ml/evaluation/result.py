@@ -23,23 +23,9 @@ from spotify_ml.models.intervals import PredictionIntervals
 class Result:
     """What the stages of a run gave, in their order.
 
-    Attributes
-    ----------
-    folds : list of dict of str to float
-        The figures of each fold of the cross-validation; empty without one.
-    baselines : dict of str to float
-        The figures of the baselines that are models; empty where they were not asked for.
-    intervals : dict of str to Interval
-        Of figures of the test rows, by metric, how sure they are.
-    prediction_intervals : PredictionIntervals or None
-        How far the predictions of a regression may be off.
-    coverage : DataFrame
-        How often they hold the popularity of test rows, as `spotify_ml.evaluation.coverage.interval_coverage` returns
-        it; without rows of a classification.
-    explanation : Explanation
-        What the predictions come from.
-    threads : sequence of sequences of int or None
-        Those of each worker that took part in each fit, on a cluster.
+    ``folds`` and ``baselines`` are empty where they were not asked for. ``intervals`` says how sure figures of the test
+    rows are; ``prediction_intervals`` how far a predicted popularity may be off, and ``coverage`` how often these hold
+    the truth. ``threads`` are those of each worker that took part in each fit, on a cluster.
     """
 
     raw: RawFile
@@ -68,12 +54,11 @@ class Result:
             for metric, interval in self.intervals.items()
             for end in ("lower", "upper")
         }
-        covered = coverage_metrics(self.coverage)
         return {
             **self.sizes(),
             **self.evaluation.metrics,
             **ends,
-            **covered,
+            **coverage_metrics(self.coverage),
             **self.explanation.metrics(),
             **self.baselines,
             **dict(sorted(folds.items())),

@@ -149,14 +149,7 @@ class PopularityModel:
             raise ConfigError(f"out_of_range={shown(repr(out_of_range))}: there are {', '.join(get_args(OutOfRange))}")
         self._check_asked(interval, explain)
         rows = as_frame(rows)
-        few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
-        estimator = self._single_thread if few else self.estimator
-        if len(rows) == 0:
-            matrix = np.empty((0, len(self._feature_names)))
-            predicted = np.empty((0, len(self.classes)) if self.classes else 0)
-        else:
-            matrix = self._matrix(scoring_rows(rows, out_of_range))
-            predicted = predict_matrix(estimator, matrix, self.classes)
+        matrix, predicted = self._predict(rows, out_of_range)
         if self.classes:
             return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes))
         if interval is None and explain is None:
@@ -167,6 +160,14 @@ class PopularityModel:
         if explain is not None:
             columns |= reasons(self._contributions(matrix), matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)
+
+    def _predict(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features of raw rows, and what the estimator says of them."""
+        if len(rows) == 0:
+            return np.empty((0, len(self._feature_names))), np.empty((0, len(self.classes)) if self.classes else 0)
+        few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
+        matrix = self._matrix(scoring_rows(rows, out_of_range))
+        return matrix, predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
 
     def _check_asked(self, interval: float | None, explain: int | None) -> None:
         asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}

@@ -1,11 +1,12 @@
 """What a run tells its user: a short table on the screen, and summary.json for scripts."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, MERITS, OBJECTIVES, title
+from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, OBJECTIVES, title
 from spotify_ml.utils.errors import without_passwords
 from spotify_ml.utils.files import staged
 
@@ -83,64 +84,54 @@ class Summary:
 
 def summary_table(summary: Summary) -> str:
     """Return the summary as a short text: figures, times, and where to find the run and its model."""
-    metrics = summary.metrics
+    metrics, columns = summary.metrics, COLUMNS[summary.task]
     rows = {part: int(metrics[f"rows/{part}"]) for part in ("clean", "train", "val", "test")}
-    columns = COLUMNS[summary.task]
-    baselines = [name for name in BASELINES if f"{name}/{columns[0]}" in metrics]
-    lines = [
-        "",
-        f"{summary.run_name}   {rows['clean']:,} rows, split={summary.split}: {rows['train'] - rows['val']:,} train, "
-        f"{rows['val']:,} validation, {rows['test']:,} test",
-        "",
-        f"{'':18}" + "".join(f"{title(name):>{_WIDTH}}" for name in columns),
-        *(_line(part, label, metrics, columns) for part, label in _PARTS.items()),
-        *_intervals(metrics, columns),
-        *(_line(part, part, metrics, columns) for part in baselines),
-        *_folds(metrics, columns),
-        "",
-        "time     " + "  ".join(_times(metrics)),
-        f"run      {summary.run_id}  ({summary.folder})",
-        f"model    {_registration(summary)}",
-    ]
-    return "\n".join(lines)
-
-
-def _line(part: str, label: str, metrics: dict[str, float], columns: tuple[str, ...]) -> str:
-    cells = (metrics.get(f"{part}/{name}") for name in columns)
-    return f"{label:18}" + "".join(f"{'–' if cell is None else f'{cell:.3f}':>{_WIDTH}}" for cell in cells)
-
-
-def _intervals(metrics: dict[str, float], columns: tuple[str, ...]) -> list[str]:
-    """Return how sure the figures of the test rows are, below these."""
-    cells = [[metrics.get(f"test/{name}_{end}") for end in ("lower", "upper")] for name in columns]
-    if not any(lower is not None for lower, _ in cells):
-        return []
-    shown = ["" if lower is None else f"{lower:.3f} to {upper:.3f}" for lower, upper in cells]
-    return [f"{'test, 95 %':18}" + "".join(f"{cell:>{_WIDTH}}" for cell in shown)]
-
-
-def _folds(metrics: dict[str, float], columns: tuple[str, ...]) -> list[str]:
-    if not any(name.startswith("cv/") for name in metrics):
-        return []
-    cells = ((metrics.get(f"cv/{name}_mean"), metrics.get(f"cv/{name}_std")) for name in columns)
-    return [
-        f"{'folds':18}"
-        + "".join(f"{'–' if mean is None else f'{mean:.3f} ± {std:.3f}':>{_WIDTH}}" for mean, std in cells)
-    ]
-
-
-def _times(metrics: dict[str, float]) -> list[str]:
-    stages = {
-        name.removeprefix("time/").removesuffix("_s"): value for name, value in metrics.items() if "time/" in name
+    shown = _PARTS | {name: name for name in BASELINES if f"{name}/{columns[0]}" in metrics}
+    lines = {
+        part: _line(label, (_cell(metrics, f"{part}/{name}") for name in columns)) for part, label in shown.items()
     }
-    return [f"{stage} {seconds:.2f} s" for stage, seconds in stages.items()]
+    # How sure the figures of the test rows are stands below these.
+    ends = [_cell(metrics, f"test/{name}_lower", f"test/{name}_upper", by=" to ", none="") for name in columns]
+    if any(ends):
+        lines["test"] += "\n" + _line("test, 95 %", ends)
+    if any(name.startswith("cv/") for name in metrics):
+        folds = (_cell(metrics, f"cv/{name}_mean", f"cv/{name}_std", by=" ± ") for name in columns)
+        lines["cv"] = _line("folds", folds)
+    times = [
+        f"{name.removeprefix('time/').removesuffix('_s')} {seconds:.2f} s"
+        for name, seconds in metrics.items()
+        if "time/" in name
+    ]
+    return "\n".join(
+        [
+            "",
+            f"{summary.run_name}   {rows['clean']:,} rows, split={summary.split}: {rows['train'] - rows['val']:,} "
+            f"train, {rows['val']:,} validation, {rows['test']:,} test",
+            "",
+            _line("", map(title, columns)),
+            *lines.values(),
+            "",
+            "time     " + "  ".join(times),
+            f"run      {summary.run_id}  ({summary.folder})",
+            f"model    {_registration(summary)}",
+        ]
+    )
+
+
+def _line(label: str, cells: Iterable[str]) -> str:
+    return f"{label:18}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+
+
+def _cell(metrics: dict[str, float], *names: str, by: str = "", none: str = "–") -> str:
+    values = [metrics.get(name) for name in names]
+    return none if values[0] is None else by.join(f"{value:.3f}" for value in values)
 
 
 def _registration(summary: Summary) -> str:
     if summary.version is None:
         return f"{summary.model_uri} (not registered)"
     if summary.unbeaten:
-        metric, _ = MERITS[summary.task]
+        metric = COLUMNS[summary.task][0]
         own, other = (summary.metrics[f"{part}/{metric}"] for part in ("test", summary.unbeaten))
         return (
             f"models:/{summary.registered_model}/{summary.version}, not the challenger: no better than "

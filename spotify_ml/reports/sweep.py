@@ -8,7 +8,7 @@ import pandas as pd
 
 from spotify_ml.data.csv_text import write_csv
 from spotify_ml.evaluation.metric_names import COLUMNS, title
-from spotify_ml.reports.ranking import rank_jobs, rank_table, settings_of, swept_keys
+from spotify_ml.reports.ranking import mean_and_spread, rank_jobs, rank_table, swept_settings
 from spotify_ml.reports.summary import Summary
 from spotify_ml.utils.files import staged
 
@@ -27,33 +27,20 @@ _LABELS = {
 
 
 def compare(summaries: list[Summary]) -> pd.DataFrame:
-    """Return the test figures of the model and its baselines for every combination that was swept.
+    """Return the test figures of the model and its baselines for every combination that was swept, of one task.
 
-    Parameters
-    ----------
-    summaries : list of Summary
-        The jobs, in their order, all of one task. Jobs that differ in nothing but the seed are one row.
-
-    Returns
-    -------
-    DataFrame
-        One row per combination and predictor: a column for each swept key (the split where there is none),
-        ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the standard deviation over
-        the seeds (NaN for a single one).
+    Jobs that differ in nothing but the seed are one. Each combination and predictor is a row: the swept keys (the split
+    where there is none), ``predictor``, ``seeds``, and of each metric the mean and, under ``<metric>_std``, the
+    standard deviation over the seeds (NaN for a single one).
     """
-    metrics, settings = COLUMNS[summaries[0].task], settings_of(summaries)
-    keys = swept_keys(settings)
+    metrics, (keys, settings) = COLUMNS[summaries[0].task], swept_settings(summaries)
     rows = [
-        {
-            **({key: own.get(key, "") for key in keys} or {"split": summary.split}),
-            "predictor": label,
-            **{metric: summary.metrics.get(f"{part}/{metric}") for metric in metrics},
-        }
+        {**own, "predictor": label, **{metric: summary.metrics.get(f"{part}/{metric}") for metric in metrics}}
         for summary, own in zip(summaries, settings, strict=True)
         for part, label in _LABELS.items()
         if any(f"{part}/{metric}" in summary.metrics for metric in metrics)
     ]
-    groups = pd.DataFrame(rows).groupby([*(keys or ["split"]), "predictor"], sort=False)
+    groups = pd.DataFrame(rows).groupby([*keys, "predictor"], sort=False)
     table = groups.size().to_frame("seeds")
     for metric in metrics:
         table[metric], table[f"{metric}_std"] = groups[metric].mean(), groups[metric].std()
@@ -63,28 +50,21 @@ def compare(summaries: list[Summary]) -> pd.DataFrame:
 def write_comparison(
     folder: Path, summaries: list[Summary], link: Callable[[str, str], str] | None = None
 ) -> list[pd.DataFrame]:
-    """Write the comparison as CSV, Markdown and a figure, and return the ranked jobs of each task.
+    """Write the comparison of jobs as CSV, Markdown and a figure, and return the ranked jobs of each task.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to.
-    summaries : list of Summary
-        The jobs, in their order; of several tasks, each is compared for itself.
-    link : callable, optional
-        As of `spotify_ml.reports.ranking.rank_table`.
+    ``link`` is that of `spotify_ml.reports.ranking.rank_table`.
     """
     of_task = _by_task(summaries)
     tables = {COLUMNS[task][0]: compare(jobs) for task, jobs in of_task.items()}
-    ranked = {task: rank_jobs(jobs) for task, jobs in of_task.items()}
+    ranked = [rank_jobs(jobs) for jobs in of_task.values()]
     csv, text, figure = (folder / name for name in FILES)
     with staged(csv) as file:
-        write_csv(pd.concat(_with_ranks(*each) for each in zip(tables.values(), ranked.values(), strict=True)), file)
+        write_csv(pd.concat(map(_with_ranks, tables.values(), ranked)), file)
     with staged(text) as file:
         file.write_text(comparison_text(summaries, link), encoding="utf-8")
     with staged(figure) as file:
         _draw(file, tables)
-    return list(ranked.values())
+    return ranked
 
 
 def comparison_text(summaries: list[Summary], link: Callable[[str, str], str] | None = None) -> str:
@@ -103,13 +83,12 @@ def _by_task(summaries: list[Summary]) -> dict[str, list[Summary]]:
 
 def _baselines(ranked: pd.DataFrame, table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the cells of each baseline, a row per row of the ranked jobs."""
-    keys = _keys(table)
-    columns = {}
+    keys, columns = _keys(table), {}
     for label in _LABELS.values():
         own = table[table["predictor"] == label]
         if label != _LABELS["test"] and len(own):
             joined = ranked[keys].merge(own, on=keys, how="left")
-            columns[label] = [_cell(*pair) for pair in zip(joined[metric], joined[f"{metric}_std"], strict=True)]
+            columns[label] = list(map(mean_and_spread, joined[metric], joined[f"{metric}_std"]))
     return pd.DataFrame(columns, index=range(len(ranked)))
 
 
@@ -122,12 +101,6 @@ def _with_ranks(table: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
 
 def _keys(table: pd.DataFrame) -> list[str]:
     return table.columns[: table.columns.get_loc("predictor")].tolist()
-
-
-def _cell(mean: float, spread: float) -> str:
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.3f}" if pd.isna(spread) else f"{mean:.3f} ± {spread:.3f}"
 
 
 def _draw(path: Path, tables: dict[str, pd.DataFrame]) -> None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # process/<machine>/<process id>, with the time of its start: several may work on the run of a study.
 _PREFIX = "process/"
 FOLDER_TAG = "run.folder"
-_PARENT_TAG, _TRIAL_TAG, _STATE_TAG = "mlflow.parentRunId", "tune.trial", "tune.state"
+PARENT_TAG, TRIAL_TAG, _STATE_TAG = "mlflow.parentRunId", "tune.trial", "tune.state"
 _SEARCHED_RUNS = 1000
 
 
@@ -32,19 +32,12 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> None:
     """End every run of an experiment that processes of this machine worked on which are all gone, and say so.
 
     Runs of other machines, and those from before runs named their processes, stay as they are.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    experiment_id : str
-        Of the experiment.
     """
     remove_abandoned(Path(tempfile.gettempdir()))
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=_SEARCHED_RUNS)
     gone = {run.info.run_id: run for run in running if _is_abandoned(run.data.tags)}
     # What was begun below a run without a process of its own.
-    below = [run for run in running if run.data.tags.get(_PARENT_TAG) in gone and not _owners(run.data.tags)]
+    below = [run for run in running if run.data.tags.get(PARENT_TAG) in gone and not _owners(run.data.tags)]
     for run in (*gone.values(), *below):
         close(client, run)
 
@@ -53,29 +46,17 @@ def close(client: MlflowClient, run: Run) -> None:
     """End a run whose process is gone, and what that had begun: files, the run's model, and a version of it."""
     run_id, tags = run.info.run_id, run.data.tags
     processes = ", ".join(owner.removeprefix(_PREFIX) for owner in _owners(tags)) or "of the run above"
-    if _TRIAL_TAG in tags:
+    if TRIAL_TAG in tags:
         client.set_tag(run_id, _STATE_TAG, "fail")
-    end_broken(
-        client, run_id, "FAILED", f"its process ({processes}) ended without closing it: killed, or out of memory"
-    )
+    reason = f"its process ({processes}) ended without closing it: killed, or out of memory"
+    end_broken(client, run_id, "FAILED", reason)
     log.warning("run %s (%s) was left RUNNING by a process that is gone; it is FAILED now", run.info.run_name, run_id)
 
 
 def end_broken(client: MlflowClient, run_id: str, status: str, error: str) -> None:
-    """End a run that did not come to its end, and what it had begun: files, its model, and a version of that.
+    """End a run as ``FAILED`` or ``KILLED``, and what it had begun: files, its model, and a version of that.
 
-    A version that has an alias was whole when it got that, and stays.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    run_id : str
-        The run.
-    status : {"FAILED", "KILLED"}
-        How it ends.
-    error : str
-        Why; the tag ``error``.
+    The error becomes the tag ``error``. A version that has an alias was whole when it got that, and stays.
     """
     client.set_tag(run_id, "error", error[:TAG_LENGTH])
     client.set_terminated(run_id, status)
@@ -97,10 +78,7 @@ def _owners(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_abandoned(tags: Mapping[str, str]) -> bool:
-    owners = _owners(tags)
-    return bool(owners) and all(_is_gone(name, since) for name, since in owners.items())
-
-
-def _is_gone(owner: str, since: str) -> bool:
-    host, _, process_id = owner.removeprefix(_PREFIX).rpartition("/")
-    return host == machine() and started(int(process_id)) != since
+    owners = {tuple(name.removeprefix(_PREFIX).rsplit("/", 1)): since for name, since in _owners(tags).items()}
+    return bool(owners) and all(
+        host == machine() and started(int(process_id)) != since for (host, process_id), since in owners.items()
+    )

@@ -1,5 +1,7 @@
 """The one place where a library is changed at run time: each change with its reason, and when it can go."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -29,3 +31,37 @@ def forget_loaded_model() -> None:
     from mlflow.models import model
 
     model.__mlflow_model__ = None
+
+
+@contextmanager
+def without_looking_at_installed_files() -> Iterator[None]:
+    """Let MLflow not compare a model's requirements with what is installed, which they are taken from.
+
+    MLflow 3.17 reads 20,000 paths for that. Can go when saving a model has an option for it.
+    """
+    from mlflow.utils import environment
+
+    warn = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda requirements: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = warn
+
+
+def let_servers_read_csv() -> None:
+    """Let MLflow's server read CSV for a model whose columns may be of any type.
+
+    MLflow 3.17 asks the signature for the types of pandas to read CSV with, and for nothing else; for a column of any
+    type there is none, and CSV is refused. Without types pandas infers them. Can go when it does so itself.
+    """
+    from mlflow.types.schema import AnyType, Schema
+
+    types = Schema.pandas_types
+
+    def types_of_csv(schema: Schema) -> list[Any]:
+        return [] if any(isinstance(column.type, AnyType) for column in schema.inputs) else types(schema)
+
+    # Every version that a process loads asks for this.
+    if types.__name__ != types_of_csv.__name__:
+        Schema.pandas_types = types_of_csv

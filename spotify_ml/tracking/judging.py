@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from timeit import timeit
 
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Contender, compare_pair
 from spotify_ml.config.commands import PromoteConfig
 from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.evaluation.baselines import quick_baselines
+from spotify_ml.evaluation.metric_names import better_of
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.models.targets import Task
 from spotify_ml.tracking.provenance import Provenance, fitted_on, read_provenance, schema_changes
@@ -27,23 +29,13 @@ _FEWEST_GROUPS = 2
 
 @dataclass(frozen=True)
 class _ComparedTracks:
-    """Test tracks that are new to all versions, as far as is known.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per track.
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row.
-    said : str
-        Which tracks those are.
-    condition : Condition
-        Whether they are known to be new to all, and enough; ``force=true`` compares on others, too.
-    """
+    """Test tracks that are new to all versions, as far as is known, their groups, and which tracks those are."""
 
     frame: pd.DataFrame
     groups: np.ndarray
+    seed: int
     said: str
+    # Whether they are known to be new to all, and enough; ``force=true`` compares on others, too.
     condition: Condition
 
 
@@ -54,23 +46,8 @@ class NoFairTracksError(DataError):
 def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, champion: Version | None) -> Verdict:
     """Compare a version with the champion, or with the better baseline where there is none.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    config : PromoteConfig
-        Which tracks to compare on, and by which gate.
-    version : Version
-        Which one.
-    champion : Version or None
-        Its rival.
-
-    Raises
-    ------
-    NoFairTracksError
-        If there are too few tracks that are new to both or that cannot be known, unless ``force=true``.
-    SpotifyMLError
-        If the two predict different things, or one of them cannot be loaded.
+    Raises `NoFairTracksError` if there are too few tracks that are new to both or that cannot be known, unless
+    ``force=true``; `SpotifyMLError` if the two predict different things, or one of them cannot be loaded.
     """
     uri = config.tracking.uri
     provenances = [read_provenance(client, version, uri)]
@@ -92,7 +69,7 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
         tracks.frame,
         tracks.groups,
         *contenders,
-        seed=_seed(config, provenances[0]),
+        seed=tracks.seed,
         confidence=config.gate.confidence,
         genre_tracks=config.gate.genre_tracks,
     )
@@ -132,16 +109,12 @@ def _predicts(task: Task) -> dict[str, object]:
     return task.model_dump(exclude={"weights", "registered_model"})
 
 
-def _seed(config: PromoteConfig, provenance: Provenance) -> int:
-    return provenance.config.seed if config.seed is None else config.seed
-
-
 def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> _ComparedTracks:
     recorded = provenances[0].config
     fitted, unknown = _fitted(config, provenances)
     data = config.data or same_data(recorded.data, provenances[0].sha256)
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
-    seed = _seed(config, provenances[0])
+    seed = recorded.seed if config.seed is None else config.seed
     test = read_split(data, cleaning, split, seed).test
     kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
     rows, groups = unseen_rows(test, fitted, kept_apart)
@@ -162,7 +135,7 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     seen = f", new to both only as far as is known: {'; '.join(unknown)}" if unknown else " that no fit has seen"
     found = f"{len(rows):,} are new to all{', as far as is known' if unknown else ''}"
     condition = Condition("tracks", enough and not unknown, f"{found}; {config.gate.fewest_tracks:,} are asked for")
-    return _ComparedTracks(test.iloc[rows], groups, said + seen, condition)
+    return _ComparedTracks(test.iloc[rows], groups, seed, said + seen, condition)
 
 
 def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:
@@ -184,19 +157,12 @@ def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame) -> list[Contend
     rows = tracks[[name for name in NAMES if name != TARGET]]
     predicted = [np.asarray(model.predict(rows)) for model in models]
     timed = rows.head(_TIMED_ROWS)
-    seconds = [[_seconds(model, timed) for model in models] for _ in range(_TIMED_ROUNDS)]
+    seconds = [[timeit(partial(model.predict, timed), number=1) for model in models] for _ in range(_TIMED_ROUNDS)]
+    sizes = [model.model.metadata.model_size_bytes for model in models]
     return [
-        Contender(
-            f"version {model.version.number}", values, model.model.metadata.model_size_bytes, min(times) / len(timed)
-        )
-        for model, values, times in zip(models, predicted, zip(*seconds, strict=True), strict=True)
+        Contender(f"version {model.version.number}", values, size, min(times) / len(timed))
+        for model, values, size, times in zip(models, predicted, sizes, zip(*seconds, strict=True), strict=True)
     ]
-
-
-def _seconds(model: ScoringModel, rows: pd.DataFrame) -> float:
-    started = perf_counter()
-    model.predict(rows)
-    return perf_counter() - started
 
 
 def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:

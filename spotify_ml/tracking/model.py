@@ -2,18 +2,15 @@
 
 import contextlib
 import errno
-import inspect
 import io
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mlflow
-import mlflow.utils.environment
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
@@ -24,32 +21,35 @@ from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from spotify_ml.config.models import EnsembleConfig
+from spotify_ml.config.models import EnsembleConfig, ModelConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import COLUMNS, TARGET, Kind
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
-from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names
-from spotify_ml.tracking.versions import SUMS_TAG, model_requirements
+from spotify_ml.tracking.compat import without_looking_at_installed_files
+from spotify_ml.tracking.versions import SCORING, SUMS_TAG
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import reason_of, temporary_folder
 from spotify_ml.utils.paths import PACKAGE
+from spotify_ml.utils.version import distribution, library_version
 
 _EXAMPLE_ROWS = 3
+# The libraries that a model may need beside those of every model, under the names of both.
+_EXTRAS = {"lightgbm", "catboost"}
+# The keywords of `PopularityModel.predict`: what a caller, or a request, may set. A None is a default of any type.
+_PARAMS = ParamSchema(
+    [
+        ParamSpec("out_of_range", DataType.string, "refuse"),
+        ParamSpec("interval", DataType.double, None),
+        ParamSpec("explain", DataType.long, None),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model in the store.
-
-    Attributes
-    ----------
-    uri : str
-        ``models:/<id>``.
-    sums_sha256 : str
-        The sha256 of the list of its files' sha256; see `spotify_ml.models.integrity`.
-    """
+    """A model in the store, ``models:/<id>``, and the sha256 of the list of its files' sha256."""
 
     uri: str
     sums_sha256: str
@@ -58,23 +58,11 @@ class SavedModel:
 def log_model(
     client: MlflowClient, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame
 ) -> SavedModel:
-    """Save the model that scores raw rows under a logged model of a run.
+    """Save the model that scores raw rows, from a folder of its files, under a pending model of a run.
 
     It is what ``mlflow.pyfunc.log_model`` does, less the time that this spends on reading the run's metrics one by one,
-    on what the caller knows (git, requirements), and on loading the model.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    logged : LoggedModel
-        Created by the run, and still pending.
-    config : RunConfig
-        Says which family and classes the model has.
-    models : Path
-        The folder with the model's files.
-    example : DataFrame
-        Raw rows; the first few become the input example.
+    on what the caller knows (git, requirements), and on loading the model. The first raw rows of `example` become the
+    input example.
     """
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
@@ -93,7 +81,7 @@ def log_model(
 def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame) -> Path:
     """Write what MLflow loads to a temporary folder, and return where."""
     model_id, folder = str(logged.model_id), scratch / "model"
-    with _full_disk_named(scratch), _without_looking_at_installed_files():
+    with _full_disk_named(scratch), without_looking_at_installed_files():
         # The sample would travel with every version.
         code = shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=_not_code)
         mlflow.pyfunc.save_model(
@@ -104,7 +92,7 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
             code_paths=[str(code)],
             signature=_signature(class_names(config.task)),
             input_example=example.head(_EXAMPLE_ROWS),
-            pip_requirements=model_requirements(_families(config)),
+            pip_requirements=_requirements(config.model),
         )
         _forget_places(folder / MLMODEL_FILE_NAME)
     return folder
@@ -134,17 +122,6 @@ def _full_disk_named(scratch: Path) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _without_looking_at_installed_files() -> Iterator[None]:
-    """Let MLflow not compare requirements with what is installed, which they are taken from: it reads 20,000 paths."""
-    warn = mlflow.utils.environment.warn_dependency_requirement_mismatches
-    mlflow.utils.environment.warn_dependency_requirement_mismatches = lambda requirements: None
-    try:
-        yield
-    finally:
-        mlflow.utils.environment.warn_dependency_requirement_mismatches = warn
-
-
 def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
     """Load a saved model from the store, and predict raw rows by it.
 
@@ -152,10 +129,20 @@ def predict_as_stored(model: SavedModel, rows: pd.DataFrame) -> np.ndarray:
     """
     checked, others = rows.head(_EXAMPLE_ROWS), rows.iloc[_EXAMPLE_ROWS:]
     # From a server, MLflow fetches the files to a temporary folder, and leaves them there.
-    with temporary_folder():
+    with temporary_folder(), _nothing_compiled():
         loaded = mlflow.pyfunc.load_model(model.uri, suppress_warnings=True)
         predicted = loaded.predict(checked), loaded.unwrap_python_model().predict(None, others)
     return np.concatenate([np.asarray(part) for part in predicted])
+
+
+@contextlib.contextmanager
+def _nothing_compiled() -> Iterator[None]:
+    """Let Python leave no compiled code beside a model: it is in no list of files and names folders from here."""
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes
 
 
 def register(
@@ -167,22 +154,9 @@ def register(
     *,
     challenger: bool,
 ) -> int:
-    """Register a logged model, and return its version.
+    """Register a logged model, and return its version, which gets the alias if it is a challenger.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    model : SavedModel
-        What to register.
-    config : RunConfig
-        What it was made with: the tags by which the UI finds it.
-    facts : dict of str to str
-        More tags.
-    description : str
-        What the UI shows of the version, as Markdown.
-    challenger : bool
-        Whether it gets that alias.
+    The UI finds it by tags of its choices and further `facts`, and shows the description, which is Markdown.
     """
     name = config.tracking.registered_model
     choices = ("split", "features", "cleaning", "task", "model")
@@ -209,10 +183,11 @@ def _not_code(folder: str, names: list[str]) -> list[str]:
     ]
 
 
-def _families(config: RunConfig) -> set[str]:
-    model = config.model
+def _requirements(model: ModelConfig) -> list[str]:
+    """Return what must be installed to load and score with a model, pinned; of MLflow, the part that does that."""
     members = model.members.values() if isinstance(model, EnsembleConfig) else [model]
-    return {member.name for member in members}
+    extras = sorted(_EXTRAS & {member.name for member in members})
+    return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *SCORING, *extras)]
 
 
 def _signature(classes: tuple[str, ...]) -> ModelSignature:
@@ -223,25 +198,4 @@ def _signature(classes: tuple[str, ...]) -> ModelSignature:
         if column.name != TARGET
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_params())
-
-
-def _params() -> ParamSchema:
-    """Return every keyword of the prediction that has a default: what a caller, or a request, may set."""
-    types = get_type_hints(PopularityModel.predict)
-    keywords = inspect.signature(PopularityModel.predict).parameters.values()
-    # MLflow cannot infer the type of a None, but takes it as a default of any.
-    return ParamSchema(
-        [
-            ParamSpec(keyword.name, _mlflow_type(types[keyword.name]), keyword.default)
-            for keyword in keywords
-            if keyword.default is not keyword.empty
-        ]
-    )
-
-
-def _mlflow_type(hint: Any) -> DataType:
-    """Return the type of a keyword's values: of a choice, that of its members; of an optional one, that of any."""
-    kinds = {type(value) if get_origin(hint) is Literal else value for value in get_args(hint) or (hint,)}
-    (kind,) = kinds - {NoneType}
-    return {str: DataType.string, int: DataType.long, float: DataType.double}[kind]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_PARAMS)

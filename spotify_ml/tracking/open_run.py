@@ -23,28 +23,9 @@ def open_run(
 ) -> Iterator[str]:
     """Open a run that is closed as ``FINISHED``, or as ``FAILED`` or ``KILLED`` with the reason as the tag ``error``.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    uri : str
-        The store.
-    create : callable
-        Creates the run and returns its id.
-    logs : Path, optional
-        A log file to attach at the end.
-    paths : sequence of str
-        Folders and files that may stand in it, or in an error; a store is told their names only.
-
-    Yields
-    ------
-    str
-        The run's id.
-
-    Raises
-    ------
-    TrackingError
-        If the store does not answer or cannot be written.
+    `create` makes the run and returns its id, which is yielded; a log file is attached at the end. Of `paths` that
+    stand in it, or in an error, the store is told the names only. Raises `TrackingError` if the store does not answer
+    or cannot be written.
     """
     run_id, is_finished = "", False
     try:

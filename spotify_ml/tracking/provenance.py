@@ -32,18 +32,8 @@ CONFIG = "config.json"
 class Provenance:
     """How a version came to be, as its run recorded it.
 
-    Attributes
-    ----------
-    version : Version
-        Which one.
-    config : RecordedConfig
-        Which rows it was fitted on.
-    sha256 : str
-        Digest of the file that they come from.
-    digests : dict of str to str
-        By part, what `rows_digest` gave.
-    format_difference : float or None
-        The largest difference between the formats of the model.
+    The config, the digest of the data's file and the `rows_digest` of each part say which rows it was fitted on;
+    ``format_difference`` is the largest one between the formats of the model.
     """
 
     version: Version
@@ -54,38 +44,13 @@ class Provenance:
 
 
 def rows_digest(sha256: str, cleaning: str, rows: np.ndarray) -> str:
-    """Return a short digest that says which rows a part consists of.
-
-    Parameters
-    ----------
-    sha256 : str
-        Digest of the file that they come from.
-    cleaning : str
-        How it was cleaned.
-    rows : ndarray of int
-        Their positions in the clean tracks.
-    """
+    """Return a short digest that says which rows, by their positions in the clean tracks of a file, a part has."""
     content = f"{sha256} {cleaning} ".encode() + rows.astype(np.int64).tobytes()
     return hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]
 
 
 def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provenance:
-    """Return what a version's run recorded.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    version : Version
-        Which one.
-    uri : str
-        The store.
-
-    Raises
-    ------
-    TrackingError
-        If the run is gone, or is none of `spotify_ml.train`.
-    """
+    """Return what a version's run recorded; `TrackingError` if that is gone, or is none of `spotify_ml.train`."""
     try:
         run = client.get_run(version.run_id)
         # MLflow leaves its copy where it has no other folder for it.
@@ -98,7 +63,8 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
             f"what {version.uri} was fitted on is not known: its run {version.run_id} has no config.json and "
             "data.sha256 that can be read; train it again with `python -m spotify_ml.train`"
         ) from error
-    digests = {_context(each): each.dataset.digest for each in run.inputs.dataset_inputs}
+    inputs = run.inputs.dataset_inputs
+    digests = {tag.value: each.dataset.digest for each in inputs for tag in each.tags if tag.key == _CONTEXT_TAG}
     config = _as_known_here(config, run.data.tags)
     return Provenance(version, config, sha256, digests, run.data.metrics.get("formats/largest_difference"))
 
@@ -114,24 +80,10 @@ def _as_known_here(config: RecordedConfig, tags: Mapping[str, str]) -> RecordedC
     return here if here.model_copy(update={"data": config.data}) == config else config
 
 
-def _context(dataset_input: Any) -> str:
-    return next((tag.value for tag in dataset_input.tags if tag.key == _CONTEXT_TAG), "")
-
-
 def fitted_on(provenance: Provenance, elsewhere: DataConfig | None = None) -> SplitTracks:
-    """Return the tracks that a version was fitted on, found again.
+    """Return the tracks that a version was fitted on, found again in its data, which may be elsewhere now.
 
-    Parameters
-    ----------
-    provenance : Provenance
-        Of the version.
-    elsewhere : DataConfig, optional
-        Where its data may be now.
-
-    Raises
-    ------
-    DataError
-        If the file is gone or was changed, or is now cleaned or split in another way.
+    Raises `DataError` if the file is gone or was changed, or is now cleaned or split in another way.
     """
     config, unknown = provenance.config, f"which tracks {provenance.version.uri} was fitted on cannot be known"
     try:

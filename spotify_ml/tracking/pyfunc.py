@@ -8,10 +8,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from mlflow.types.schema import AnyType, Schema
 
 from spotify_ml.models.integrity import SUMS_FILE, check_files
 from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.tracking.compat import let_servers_read_csv
 from spotify_ml.utils.errors import SpotifyMLError
 
 
@@ -43,14 +43,5 @@ class PopularityPyfunc(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-def _types_of_csv(schema: Schema) -> list[Any]:
-    """Return the types of a signature's columns, or none where any will do: pandas infers them then."""
-    return [] if any(isinstance(column.type, AnyType) for column in schema.inputs) else _types(schema)
-
-
-# MLflow's server asks for these types to read CSV, and for nothing else; it would refuse CSV for a column of any type.
-_types = Schema.pandas_types
-if _types.__name__ != _types_of_csv.__name__:
-    Schema.pandas_types = _types_of_csv
-
+let_servers_read_csv()
 set_model(PopularityPyfunc())

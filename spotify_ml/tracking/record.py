@@ -4,22 +4,19 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.utils.time import get_current_time_millis
 
-from spotify_ml.comparison.predictions import FILE as PREDICTIONS
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
-from spotify_ml.data.sources import RawFile
-from spotify_ml.evaluation.metric_names import unbeaten_baseline
+from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
@@ -27,7 +24,7 @@ from spotify_ml.reports.figures.figure_process import FigureProcess
 from spotify_ml.reports.model_card import Origin, model_card, write_model_card
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_tags
-from spotify_ml.tracking.limits import METRICS_PER_CALL, PARAM_LENGTH, PARAMS_PER_CALL, shortened, thinned
+from spotify_ml.tracking.limits import PARAM_LENGTH, curve_points, log_entries, points, shortened
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
 from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.provenance import CONFIG, rows_digest
@@ -41,7 +38,7 @@ log = logging.getLogger(__name__)
 
 # By so many test rows the files of a model are compared.
 _CHECKED_ROWS = 100_000
-
+_DIFFERENCE = "formats/largest_difference"
 # The figures that a version is searched by; of a regression the first two.
 _HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
 _MLFLOW_TYPES = {
@@ -52,171 +49,99 @@ _MLFLOW_TYPES = {
 }
 
 
+@dataclass(frozen=True)
 class RunRecord:
-    """An open MLflow run.
+    """An open MLflow run; its ``name`` is ``<experiment or model>-<split>-<short id>``."""
 
-    Attributes
-    ----------
-    run_id : str
-        Its id.
-    name : str
-        Its name, ``<experiment or model>-<split>-<short id>``.
-    """
-
-    def __init__(
-        self,
-        client: MlflowClient,
-        experiment_id: str,
-        run_id: str,
-        name: str,
-        config: RunConfig,
-        overrides: list[str],
-        tags: dict[str, str],
-        undisturbed: ExitStack,
-    ) -> None:
-        self._client = client
-        self._undisturbed = undisturbed
-        self._experiment_id = experiment_id
-        self._config = config
-        self._overrides = overrides
-        self._tags = tags
-        self.run_id = run_id
-        self.name = name
-
-    def log_params(self, settings: dict[str, Any]) -> None:
-        """Log settings under their dotted keys."""
-        params = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items()]
-        for start in range(0, len(params), PARAMS_PER_CALL):
-            self._client.log_batch(self.run_id, params=params[start : start + PARAMS_PER_CALL])
+    run_id: str
+    name: str
+    config: RunConfig
+    overrides: list[str]
+    tags: dict[str, str]
+    client: MlflowClient
+    experiment_id: str
+    # What is entered here lasts to the end of the run.
+    opened: ExitStack
 
     def log_metrics(self, metrics: dict[str, float], model: LoggedModel | None = None) -> None:
         """Log figures under their own names, of the run and, where there is one, of its model."""
-        now, model_id = get_current_time_millis(), None if model is None else model.model_id
-        self._log_points([Metric(name, value, now, 0, model_id) for name, value in metrics.items()])
+        log_entries(self.client, self.run_id, metrics=points(metrics, None if model is None else model.model_id))
 
     def log_learning_curve(self, curve: dict[str, list[float]]) -> None:
         """Log the error after every tree (thinned) as the metric history ``learning_curve/<part>_<error>``."""
-        now = get_current_time_millis()
-        self._log_points(
-            [
-                Metric(f"learning_curve/{part}_{self._error()}", error, now, n_trees)
-                for part, values in curve.items()
-                for n_trees, error in thinned(values)
-            ]
-        )
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of a classification; none for a regression."""
-        return class_names(self._config.task)
-
-    @property
-    def task(self) -> str:
-        """What is predicted, by its name in the group ``task``."""
-        return self._config.task.name
-
-    def _error(self) -> str:
-        return "log_loss" if self.classes else "rmse"
+        histories = [curve_points(self._history(part), errors) for part, errors in curve.items()]
+        log_entries(self.client, self.run_id, metrics=[point for history in histories for point in history])
 
     def last_of_curve(self, curve: dict[str, list[float]]) -> dict[str, float]:
         """Return the last point of each history, which is what the store has as the metric."""
-        return {f"learning_curve/{part}_{self._error()}": values[-1] for part, values in curve.items()}
+        return {self._history(part): errors[-1] for part, errors in curve.items()}
+
+    def _history(self, part: str) -> str:
+        return f"learning_curve/{part}_{LOSSES[self.config.task.name]}"
 
     def log_folds(self, folds: list[dict[str, float]]) -> None:
         """Log each fold of a cross-validation as a run below this one."""
-        now = get_current_time_millis()
         for number, figures in enumerate(folds):
             tags = {"mlflow.parentRunId": self.run_id, "fold": str(number)}
-            metrics = [Metric(f"fold/{name}", value, now, 0) for name, value in figures.items()]
             with deferred():
-                fold = self._client.create_run(self._experiment_id, tags=tags, run_name=f"{self.name}-fold-{number}")
-                self._client.log_batch(fold.info.run_id, metrics=metrics)
-                self._client.set_terminated(fold.info.run_id)
+                fold = self.client.create_run(self.experiment_id, tags=tags, run_name=f"{self.name}-fold-{number}")
+                metrics = points({f"fold/{name}": value for name, value in figures.items()})
+                log_entries(self.client, fold.info.run_id, metrics=metrics)
+                self.client.set_terminated(fold.info.run_id)
 
-    def _log_points(self, points: list[Metric]) -> None:
-        for start in range(0, len(points), METRICS_PER_CALL):
-            self._client.log_batch(self.run_id, metrics=points[start : start + METRICS_PER_CALL])
+    def log_origin(self, sha256: str, threads: Sequence[Sequence[int]] | None) -> None:
+        """Log the digest of the data, and of a cluster which workers took part, which ``config.sha256`` then knows.
 
-    def log_tags(self, tags: dict[str, str]) -> None:
-        """Set tags of the run."""
-        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in _cut(tags).items()])
-
-    def log_cluster(self, threads: Sequence[Sequence[int]]) -> None:
-        """Note which workers took part, and put them into ``config.sha256``.
-
-        Parameters
-        ----------
-        threads : sequence of sequences of int
-            Those of each worker of each fit.
+        ``threads`` are those of each worker of each fit.
         """
-        numbers = {"cluster.n_workers": ", ".join(str(len(fit)) for fit in threads)}
-        self.log_tags({**numbers, "config.sha256": self._config.digest(cluster=threads)})
+        tags = {"data.sha256": sha256}
+        if threads is not None:
+            tags["cluster.n_workers"] = ", ".join(str(len(fit)) for fit in threads)
+            tags["config.sha256"] = self.config.digest(cluster=threads)
+        log_entries(self.client, self.run_id, tags=tags)
 
-    def log_datasets(self, raw: RawFile, parts: dict[str, np.ndarray]) -> None:
+    def log_datasets(self, result: Result) -> None:
         """Log each part as an input of the run.
 
-        Parameters
-        ----------
-        raw : RawFile
-            Where the rows come from.
-        parts : dict of str to ndarray of int
-            Positions of each part's rows in the clean tracks. With the file's digest and the kind of cleaning they
-            say which rows those are; hashing them in full, as MLflow would, costs more than fitting them.
+        With the file's digest and the kind of cleaning, the positions of a part's rows in the clean tracks say which
+        rows those are; hashing them in full, as MLflow would, costs more than fitting them.
         """
+        split, raw = result.split, result.raw
         columns: list[ColSpec | TensorSpec] = [ColSpec(_MLFLOW_TYPES[column.kind], column.name) for column in COLUMNS]
         schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-        source = json.dumps({"uri": shared_path(raw.path)})
         inputs = []
-        for part, rows in parts.items():
+        for part, rows in {"train": split.train, "validation": split.validation, "test": split.test}.items():
             dataset = Dataset(
-                name=f"{self._config.data.name}-{part}",
-                digest=rows_digest(raw.sha256, self._config.cleaning.name, rows),
+                name=f"{self.config.data.name}-{part}",
+                digest=rows_digest(raw.sha256, self.config.cleaning.name, rows),
                 source_type="local",
-                source=source,
+                source=json.dumps({"uri": shared_path(raw.path)}),
                 schema=schema,
                 profile=json.dumps({"num_rows": len(rows)}),
             )
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", part)]))
-        self._client.log_inputs(self.run_id, inputs)
+        self.client.log_inputs(self.run_id, inputs)
 
-    def log_files(self, folder: Path, names: list[str], artifact_folder: str | None = None) -> None:
-        """Log files of a folder as artifacts."""
-        for name in names:
-            self._client.log_artifact(self.run_id, str(folder / name), artifact_folder)
-
-    def log_config(self) -> None:
-        """Log the settings as ``config.json``; that of the run folder also knows where the data is on this machine."""
-        self._client.log_text(self.run_id, json.dumps(self._config.shared(), indent=2), CONFIG)
+    def log_files(self, folder: Path, names: Sequence[str] | None = None) -> None:
+        """Log files of a folder, or all of them, as artifacts below its name."""
+        for name in sorted(path.name for path in folder.iterdir()) if names is None else names:
+            self.client.log_artifact(self.run_id, str(folder / name), folder.name)
 
     def create_model(self) -> LoggedModel:
         """Create the run's model in the store, with the settings it is made with and no files yet."""
-        params = {key: str(value)[:PARAM_LENGTH] for key, value in self._config.shared_flat().items()}
-        source = {name: value for name, value in self._tags.items() if name.startswith("mlflow.source.")}
-        return self._client.create_logged_model(self._experiment_id, "model", self.run_id, source, params)
-
-    def log_model(self, model: LoggedModel, models: Path, example: pd.DataFrame) -> SavedModel:
-        """Save the model that scores raw rows.
-
-        Parameters
-        ----------
-        model : LoggedModel
-            As created before.
-        models : Path
-            The folder with the model's files.
-        example : DataFrame
-            Raw rows; the first few become the input example.
-        """
-        return log_model(self._client, model, self._config, models, example)
+        params = {key: str(value)[:PARAM_LENGTH] for key, value in self.config.shared_flat().items()}
+        source = {name: value for name, value in self.tags.items() if name.startswith("mlflow.source.")}
+        return self.client.create_logged_model(self.experiment_id, "model", self.run_id, source, params)
 
     def log_model_card(self, folder: Path, result: Result, model: SavedModel) -> str:
         """Write the model card as ``model_card/`` below a folder, log it as an artifact, and return its Markdown."""
-        versions = {name.removeprefix("version."): number for name, number in self._tags.items() if "version." in name}
-        changed = self._tags.get("git.dirty") == "true"
-        overrides = shared_overrides(self._overrides)
-        origin = Origin(self.name, model.uri, overrides, self._tags.get("git.commit"), changed, versions)
-        card = model_card(self._config, result, origin)
+        versions = {name.removeprefix("version."): number for name, number in self.tags.items() if "version." in name}
+        changed = self.tags.get("git.dirty") == "true"
+        overrides = shared_overrides(self.overrides)
+        origin = Origin(self.name, model.uri, overrides, self.tags.get("git.commit"), changed, versions)
+        card = model_card(self.config, result, origin)
         write_model_card(folder / "model_card", card)
-        self._client.log_artifacts(self.run_id, str(folder / "model_card"), "model_card")
+        self.log_files(folder / "model_card")
         return card
 
     def register(self, model: SavedModel, facts: dict[str, str], card: str, *, challenger: bool) -> int:
@@ -224,117 +149,81 @@ class RunRecord:
 
         From now on the run comes to its end: a version is of a finished run.
         """
-        self._undisturbed.enter_context(deferred())
-        code = {name: value for name, value in self._tags.items() if name.startswith(("git.", "code."))}
+        self.opened.enter_context(deferred())
+        code = {name: value for name, value in self.tags.items() if name.startswith(("git.", "code."))}
         description = shortened(card, "the artifact `model_card/model_card.md` of the version's run")
-        return register(self._client, model, self._config, {**code, **facts}, description, challenger=challenger)
-
-    def summary(
-        self, model_uri: str, version: int | None, unbeaten: str, folder: Path, metrics: dict[str, float]
-    ) -> Summary:
-        """Return what a finished run tells its user."""
-        tracking = self._config.tracking
-        return Summary(
-            run_id=self.run_id,
-            run_name=self.name,
-            tracking_uri=tracking.uri,
-            model_uri=model_uri,
-            registered_model=tracking.registered_model,
-            version=version,
-            folder=str(folder),
-            task=self._config.task.name,
-            split=self._config.split.name,
-            overrides=self._overrides,
-            metrics=metrics,
-            unbeaten=unbeaten,
-        )
+        return register(self.client, model, self.config, {**code, **facts}, description, challenger=challenger)
 
 
 def record_result(
     run: RunRecord, result: Result, folder: Path, figures: FigureProcess, clock: Stopwatch, *, register: bool
 ) -> Summary:
-    """Record what a run came to, register the model if asked, and write ``summary.json``.
+    """Record what a run came to, register the model if asked, and write ``summary.json`` into the run folder.
 
-    Parameters
-    ----------
-    run : RunRecord
-        The open run.
-    result : Result
-        What the stages gave.
-    folder : Path
-        The run folder, with the run's files.
-    figures : FigureProcess
-        What draws the figures there.
-    clock : Stopwatch
-        The times so far.
-    register : bool
-        Whether the model becomes a version in the registry.
-
-    Raises
-    ------
-    SpotifyMLError
-        If the model's formats disagree; nothing is registered then.
+    The folder holds the run's files, all but those that `figures` draws there. If the model's formats disagree, a
+    `SpotifyMLError` says so and nothing is registered.
     """
-    curve = result.fitted.learning_curve
-    metrics = result.metrics()
-    tracks, models = result.tracks.frame, folder / "models"
-    test = result.matrices.test
-    # All, but for very many: of those, rows from the first to the last.
-    checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
-    test_rows = tracks.loc[test.features.index[checked], [name for name in NAMES if name != TARGET]]
+    config, curve, metrics = run.config, result.fitted.learning_curve, result.metrics()
     with clock.stage("record"):
-        run.log_tags({"data.sha256": result.raw.sha256})
-        if result.threads is not None:
-            run.log_cluster(result.threads)
+        run.log_origin(result.raw.sha256, result.threads)
         logged = run.create_model()
         run.log_metrics(metrics, logged)
         run.log_learning_curve(curve)
         run.log_folds(result.folds)
-        parts = {"train": result.split.train, "validation": result.split.validation, "test": result.split.test}
-        run.log_datasets(result.raw, parts)
-        run.log_config()
-        run.log_files(folder / "data", list(REPORTS), "data")
-        run.log_files(folder / "predictions", [PREDICTIONS], "predictions")
-        run.log_files(models, sorted(path.name for path in models.iterdir()), "models")
-        model = run.log_model(logged, models, test_rows)
-        metrics["formats/largest_difference"] = check_agreement(
-            models, test.take(checked), predict_as_stored(model, test_rows), run.classes
-        )
+        run.log_datasets(result)
+        # The settings in the run folder also know where the data is on this machine.
+        run.client.log_text(run.run_id, json.dumps(config.shared(), indent=2), CONFIG)
+        run.log_files(folder / "data", REPORTS)
+        for name in ("predictions", "models"):
+            run.log_files(folder / name)
+        model, metrics[_DIFFERENCE] = _log_model(run, logged, result, folder / "models")
         card = run.log_model_card(folder, result, model)
         figures.wait()
-        run.log_files(folder / "figures", sorted(path.name for path in (folder / "figures").iterdir()), "figures")
-    version, unbeaten = None, unbeaten_baseline(run.task, metrics)
+        run.log_files(folder / "figures")
+    version, unbeaten = None, unbeaten_baseline(config.task.name, metrics)
     if register:
         with clock.stage("register"):
             scores = {name.replace("/", "."): f"{metrics[name]:.4f}" for name in _HEADLINES if name in metrics}
             facts = {"data.sha256": result.raw.sha256, **scores}
             version = run.register(model, facts, card, challenger=not unbeaten)
     times = clock.metrics()
-    run.log_metrics({"formats/largest_difference": metrics["formats/largest_difference"], **times})
-    summary = run.summary(model.uri, version, unbeaten, folder, {**metrics, **run.last_of_curve(curve), **times})
+    run.log_metrics({_DIFFERENCE: metrics[_DIFFERENCE], **times})
+    summary = Summary(
+        run_id=run.run_id,
+        run_name=run.name,
+        tracking_uri=config.tracking.uri,
+        model_uri=model.uri,
+        registered_model=config.tracking.registered_model,
+        version=version,
+        folder=str(folder),
+        task=config.task.name,
+        split=config.split.name,
+        overrides=run.overrides,
+        metrics={**metrics, **run.last_of_curve(curve), **times},
+        unbeaten=unbeaten,
+    )
     summary.write(folder / "summary.json")
     return summary
+
+
+def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path) -> tuple[SavedModel, float]:
+    """Save the model that scores raw rows, and return it with the largest difference between its formats."""
+    test = result.matrices.test
+    # All, but for very many: of those, rows from the first to the last.
+    checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
+    raw_columns = [name for name in NAMES if name != TARGET]
+    rows: pd.DataFrame = result.tracks.frame.loc[test.features.index[checked], raw_columns]
+    model = log_model(run.client, logged, run.config, models, rows)
+    classes = class_names(run.config.task)
+    return model, check_agreement(models, test.take(checked), predict_as_stored(model, rows), classes)
 
 
 @contextmanager
 def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | None, logs: Path) -> Iterator[RunRecord]:
     """Open a run that is closed as ``FINISHED``, or as ``FAILED`` or ``KILLED`` with the reason as the tag ``error``.
 
-    Parameters
-    ----------
-    config : RunConfig
-        The whole resolved configuration; logged as params.
-    overrides : list of str
-        What was typed on the command line.
-    parent_run_id : str or None
-        The run above this one.
-    logs : Path
-        The log file to attach at the end.
-
-    Raises
-    ------
-    TrackingError
-        If the store does not answer or cannot be written.
+    The whole configuration is logged as params, what was typed as a tag, and at the end the log file is attached.
+    Raises `TrackingError` if the store does not answer or cannot be written.
     """
     uri = config.tracking.uri
     client, experiment_id = connect(config.tracking)
@@ -352,15 +241,11 @@ def recorded_run(config: RunConfig, overrides: list[str], parent_run_id: str | N
     paths = paths_in(config.flat().values())
 
     def create() -> str:
-        return str(client.create_run(experiment_id, tags=_cut(tags)).info.run_id)
+        cut = {name: value[:TAG_LENGTH] for name, value in tags.items()}
+        return str(client.create_run(experiment_id, tags=cut).info.run_id)
 
-    with ExitStack() as undisturbed, open_run(client, uri, create, logs, paths) as run_id:
+    with ExitStack() as opened, open_run(client, uri, create, logs, paths) as run_id:
         name = f"{config.name or config.model.name}-{config.split.name}-{run_id[:8]}"
-        record = RunRecord(client, experiment_id, run_id, name, config, overrides, tags, undisturbed)
         client.update_run(run_id, name=name)
-        record.log_params(config.shared_flat())
-        yield record
-
-
-def _cut(tags: dict[str, str]) -> dict[str, str]:
-    return {name: value[:TAG_LENGTH] for name, value in tags.items()}
+        log_entries(client, run_id, params=config.shared_flat())
+        yield RunRecord(run_id, name, config, overrides, tags, client, experiment_id, opened)

@@ -42,19 +42,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model.
-
-    Attributes
-    ----------
-    name : str
-        Of the registered model.
-    number : int
-        Of the version.
-    run_id : str
-        The run that made it.
-    tags : dict of str to str
-        What is known of it.
-    """
+    """A version of a registered model: the model's name, the version's number, the run that made it, and its tags."""
 
     name: str
     number: int
@@ -69,15 +57,7 @@ class Version:
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """A loaded version.
-
-    Attributes
-    ----------
-    version : Version
-        Which one.
-    model : mlflow.pyfunc.PyFuncModel
-        The model, as MLflow loads it.
-    """
+    """A loaded version; ``model`` is the ``mlflow.pyfunc.PyFuncModel``."""
 
     version: Version
     model: Any
@@ -130,19 +110,9 @@ def load_model(uri: str, tracking_uri: str | None = None) -> ScoringModel:
 
 
 def find_version(client: MlflowClient, uri: str) -> Version:
-    """Return the version that a URI names.
+    """Return the version that ``models:/name@alias`` or ``models:/name/version`` names.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    uri : str
-        ``models:/name@alias`` or ``models:/name/version``.
-
-    Raises
-    ------
-    TrackingError
-        If it names none; the message says what there is.
+    Raises `TrackingError`, which says what there is, if it names none.
     """
     named = _URI.fullmatch(uri)
     if named is None:
@@ -172,17 +142,7 @@ def _there_is(client: MlflowClient, name: str, alias: str | None) -> str:
 def load_version(version: Version, tracking_uri: str | None = None) -> ScoringModel:
     """Load a version with the code that it was registered with, whatever this package has become since.
 
-    Parameters
-    ----------
-    version : Version
-        Which one.
-    tracking_uri : str, optional
-        The store; by default the one that MLflow is set to.
-
-    Raises
-    ------
-    ModelError
-        If files of the version are missing or changed.
+    The store is by default the one that MLflow is set to. Raises `ModelError` if files are missing or changed.
     """
     return load_folder(version, version_files(version, tracking_uri))
 

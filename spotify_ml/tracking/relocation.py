@@ -25,17 +25,7 @@ _WAIT_S = 10
 
 @dataclass(frozen=True)
 class Relocation:
-    """What was rewritten.
-
-    Attributes
-    ----------
-    old, new : str
-        The folder that locations were below, and the one they are below now.
-    rewritten : int
-        Number of locations.
-    elsewhere : int
-        Number of runs and models whose files are below neither; they are left as they are.
-    """
+    """How many locations were rewritten from a folder to another, and how many runs and models are in neither."""
 
     old: str
     new: str
@@ -46,17 +36,8 @@ class Relocation:
 def relocate(config: TrackingConfig, old: str | None = None) -> Relocation:
     """Rewrite the locations in a store's database to where its folder is now, all of them or none.
 
-    Parameters
-    ----------
-    config : TrackingConfig
-        The store as it is now.
-    old : str, optional
-        The folder of the artifacts before; by default what the experiment says.
-
-    Raises
-    ------
-    TrackingError
-        If it is no local store, the files are not there, or the database cannot be written.
+    The folder of the artifacts before is by default what the experiment says. Raises `TrackingError` if it is no local
+    store, the files are not there, or the database cannot be written.
     """
     database = database_path(config.uri)
     artifacts = artifacts_of(config)

@@ -15,6 +15,7 @@ from spotify_ml.comparison.predictions import read_predictions
 from spotify_ml.comparison.recorded_run import RecordedRun
 from spotify_ml.config.run import RecordedConfig, TrackingConfig
 from spotify_ml.evaluation.metric_names import COLUMNS
+from spotify_ml.tracking.abandoned import PARENT_TAG, TRIAL_TAG
 from spotify_ml.tracking.registry import find_version
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.utils.errors import TrackingError, did_you_mean
@@ -25,7 +26,6 @@ _PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _READ_FILES = ("config.json", "predictions", "figures")
 _LATEST_RUNS = 1000
 _LISTED = 5
-_PARENT, _TRIAL = "mlflow.parentRunId", "tune.trial"
 # Runs of `spotify_ml.train` that came to an end; not trials, folds, promotions and what stands above a sweep's jobs.
 _FINISHED = "attributes.status = 'FINISHED' and tags.`data.sha256` != ''"
 
@@ -33,18 +33,9 @@ _FINISHED = "attributes.status = 'FINISHED' and tags.`data.sha256` != ''"
 def read_runs(tracking: TrackingConfig, names: Sequence[str]) -> list[RecordedRun]:
     """Return what is recorded of runs, in the order in which they are named.
 
-    Parameters
-    ----------
-    tracking : TrackingConfig
-        The store, and the experiment that names and beginnings of ids are looked up in.
-    names : sequence of str
-        Each a run's id, the beginning of one, a run's name, or a version as ``models:/name@alias`` or
-        ``models:/name/version``.
-
-    Raises
-    ------
-    TrackingError
-        If one of them names no run, or several; or if the store cannot be used.
+    A name is a run's id, the beginning of one, a run's name, or a version as ``models:/name@alias`` or
+    ``models:/name/version``. Raises `TrackingError` if one of them names no run of the experiment, or several; or if
+    the store cannot be used.
     """
     client = open_store(tracking.uri)
     with store_errors(tracking.uri):
@@ -52,25 +43,10 @@ def read_runs(tracking: TrackingConfig, names: Sequence[str]) -> list[RecordedRu
 
 
 def finished_runs(tracking: TrackingConfig, count: int) -> pd.DataFrame:
-    """Return the latest finished runs that were trained, latest first.
+    """Return the latest finished runs of an experiment that were trained, at most so many, latest first.
 
-    Parameters
-    ----------
-    tracking : TrackingConfig
-        The store and the experiment.
-    count : int
-        At most so many.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``run_id``: ``name``, ``started``, the chosen ``split``, ``features`` and ``model``, and the main
-        figures of the test rows.
-
-    Raises
-    ------
-    TrackingError
-        If there is no such store or experiment, or it cannot be used.
+    The table is indexed by ``run_id``: ``name``, ``started``, the chosen ``split``, ``features`` and ``model``, and the
+    main figures of the test rows. Raises `TrackingError` if there is no such store or experiment, or it cannot be used.
     """
     client = open_store(tracking.uri)
     with store_errors(tracking.uri):
@@ -104,9 +80,9 @@ def _experiment_id(client: MlflowClient, tracking: TrackingConfig) -> str:
 def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> RecordedRun:
     run, address = _find(client, tracking, name)
     params = dict(run.data.params)
-    if _TRIAL in run.data.tags and _PARENT in run.data.tags:
+    if {TRIAL_TAG, PARENT_TAG} <= set(run.data.tags):
         # A trial holds what it changes in the settings of its study.
-        params = {**client.get_run(run.data.tags[_PARENT]).data.params, **params}
+        params = {**client.get_run(run.data.tags[PARENT_TAG]).data.params, **params}
     if not params and not run.data.metrics:
         raise TrackingError(
             f"{name} has neither settings nor figures, as a run above the jobs of a sweep; name one of the jobs"
@@ -117,6 +93,7 @@ def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> Recorded
         files = {
             name: Path(client.download_artifacts(run_id, name, str(scratch))) for name in _READ_FILES if name in there
         }
+        pictures = sorted(files["figures"].glob("*.png")) if "figures" in files else []
         return RecordedRun(
             run_id=run_id,
             name=str(run.info.run_name),
@@ -128,7 +105,7 @@ def _read(client: MlflowClient, tracking: TrackingConfig, name: str) -> Recorded
             metrics=dict(run.data.metrics),
             config=_config(files["config.json"]) if "config.json" in files else None,
             predictions=read_predictions(files["predictions"], f"run {run_id}") if "predictions" in files else None,
-            figures=_pictures(files["figures"]) if "figures" in files else {},
+            figures={path.stem: path.read_bytes() for path in pictures},
             model_bytes=sum(file.file_size or 0 for file in client.list_artifacts(run_id, "models")) or None,
         )
 
@@ -183,7 +160,3 @@ def _config(path: Path) -> RecordedConfig | None:
     except ValidationError:
         # It was recorded when runs had other settings.
         return None
-
-
-def _pictures(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
@@ -33,48 +32,20 @@ _ENDED = "the server ended by itself; the lines above say why"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may take.
-
-    Attributes
-    ----------
-    max_mb : float
-        The size of its body, in millions of bytes.
-    timeout_s : float
-        The seconds in which its body must arrive.
-    max_requests : int
-        How many a process answers at once.
-    max_rows : int
-        How many tracks one may hold.
-    """
+    """What a request may take: the size of its body, the time in which this must arrive, and its tracks."""
 
     max_mb: float
     timeout_s: float
+    # How many a process answers at once.
     max_requests: int
     max_rows: int
 
 
 def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
-    """Answer requests until the process is stopped.
+    """Answer requests for a version, whose files in `folder` were checked, by so many processes until stopped.
 
-    Parameters
-    ----------
-    version : Version
-        Which version.
-    folder : Path
-        Its files, which were checked.
-    host, port : str, int
-        Where to listen.
-    workers : int
-        Number of processes.
-    limits : Limits
-        What a request may take.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have passed.
-    ModelError
-        If the server ends by itself.
+    Raises `KeyboardInterrupt` after Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have
+    passed; `ModelError` if the server ends by itself.
     """
     # Requests are answered side by side: further threads for one row would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -149,21 +120,23 @@ def create_app() -> Starlette:
     places = asyncio.Semaphore(limits.max_requests)
 
     async def invocations(request: Request) -> Response:
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
         if places.locked():
             return _refusal(503, f"{limits.max_requests} requests are under way (max_requests); try again later")
         async with places:
             content = await _body(request, limits)
             if isinstance(content, Response):
                 return content
-            return await asyncio.to_thread(
-                _answer, model, content, request.headers.get("content-type", ""), limits.max_rows
-            )
+            content_type = request.headers.get("content-type", "")
+            return await asyncio.to_thread(_answer, model, content, content_type, limits.max_rows)
 
     return Starlette(
         routes=[
             *(Route(path, _alive) for path in ("/ping", "/health")),
             Route("/version", _version),
-            Route("/invocations", _encodings_refused(invocations), methods=["POST"]),
+            Route("/invocations", invocations, methods=["POST"]),
         ]
     )
 
@@ -174,20 +147,6 @@ async def _alive(request: Request) -> Response:
 
 async def _version(request: Request) -> Response:
     return Response(VERSION, media_type="text/plain")
-
-
-def _encodings_refused(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Answer a compressed request by the name of its encoding, where it would else be no JSON."""
-
-    async def checked(request: Request) -> Response:
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
-        return await endpoint(request)
-
-    return checked
 
 
 async def _body(request: Request, limits: Limits) -> bytes | Response:

@@ -44,19 +44,9 @@ _LOCKED_FOR_S = 60
 
 
 def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
-    """Reach the store, and create it and the experiment where they are missing.
+    """Return a client of the store and the id of the experiment, both of which are made where they are missing.
 
-    Returns
-    -------
-    client : MlflowClient
-        Of the store.
-    experiment_id : str
-        Of the configured experiment.
-
-    Raises
-    ------
-    StoreError
-        If the store does not answer or cannot be written.
+    Raises `StoreError` if the store does not answer or cannot be written.
     """
     check_store(config.uri, must_exist=False)
     try:
@@ -75,13 +65,7 @@ def connect(config: TrackingConfig) -> tuple[MlflowClient, str]:
 
 
 def open_store(uri: str) -> MlflowClient:
-    """Reach a store that is there, without creating anything.
-
-    Raises
-    ------
-    StoreError
-        If there is none, or it does not answer.
-    """
+    """Reach a store that is there, without creating anything; `StoreError` if there is none, or it does not answer."""
     check_store(uri)
     with store_errors(uri):
         return MlflowClient(uri)
@@ -164,9 +148,8 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
 
 
 def _same_place(recorded: str, configured: str) -> bool:
-    recorded = local_file_uri_to_path(recorded)
-    configured = local_file_uri_to_path(configured)
-    return recorded == configured or os.path.realpath(recorded) == os.path.realpath(configured)
+    paths = {os.path.realpath(local_file_uri_to_path(each)) for each in (recorded, configured)}
+    return len(paths) == 1
 
 
 @contextmanager

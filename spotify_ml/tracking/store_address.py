@@ -23,20 +23,10 @@ ANSWER_WITHIN_S = 3.0
 
 
 def check_store(uri: str, *, must_exist: bool = True) -> None:
-    """See that a store is there and answers.
+    """See that a store answers, and that a SQLite store is there, where it must exist; training makes it.
 
-    Parameters
-    ----------
-    uri : str
-        Of the store.
-    must_exist : bool
-        Whether a SQLite store that is not there yet is an error; training makes it.
-
-    Raises
-    ------
-    StoreError
-        If it does not answer in a few seconds, is no store, or is not there; or if ``MLFLOW_REGISTRY_URI`` asks for
-        versions to be kept in another one, which no command could find by the runs that made them.
+    Raises `StoreError` if it does not answer in a few seconds, is no store, or is not there; or if
+    ``MLFLOW_REGISTRY_URI`` asks for versions to be kept in another one, which no command could find by their runs.
     """
     registry = os.environ.get(_REGISTRY_VARIABLE, "").strip()
     if registry not in ("", uri):

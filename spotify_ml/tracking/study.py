@@ -1,17 +1,15 @@
 """The record of a study: one parent run, and a run below it for every trial."""
 
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from spotify_ml.config.run import RunConfig
-from spotify_ml.tracking.abandoned import FOLDER_TAG, close, close_abandoned, process_tags
-from spotify_ml.tracking.limits import PARAM_LENGTH, PARAMS_PER_CALL, thinned
+from spotify_ml.tracking.abandoned import FOLDER_TAG, PARENT_TAG, TRIAL_TAG, close, close_abandoned, process_tags
+from spotify_ml.tracking.limits import curve_points, log_entries, points
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import code_tags
 from spotify_ml.utils.errors import ConfigError, TrackingError
@@ -19,27 +17,14 @@ from spotify_ml.utils.files import remove_abandoned
 from spotify_ml.utils.places import folder_of, shared_folder, shared_text
 from spotify_ml.utils.stops import deferred
 
-_PARENT_TAG, _TRIAL_TAG = "mlflow.parentRunId", "tune.trial"
 _SEARCHED_RUNS = 1000
+_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "fail": "FAILED", "interrupted": "KILLED"}
 
 
 class StudyRecord:
-    """The parent run of a study, opened or gone on with.
+    """The parent run of a study, opened or gone on with; ``run_id`` is its id, once it is open.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Says which store.
-
-    Attributes
-    ----------
-    run_id : str
-        The parent run's id, once it is open.
-
-    Raises
-    ------
-    TrackingError
-        If the store does not answer or cannot be written.
+    Every method raises `TrackingError` if the store does not answer or cannot be written.
     """
 
     run_id: str = ""
@@ -50,21 +35,9 @@ class StudyRecord:
         self._client, self._experiment_id = connect(config.tracking)
 
     def open(self, name: str, run_id: str | None, tags: dict[str, str]) -> None:
-        """Start the parent run, or go on with it.
+        """Start the parent run under the study's name, with tags, or go on with the one of an id.
 
-        Parameters
-        ----------
-        name : str
-            The study's name, which becomes the run's.
-        run_id : str or None
-            The run to go on with; None: a new one.
-        tags : dict of str to str
-            Of a new run.
-
-        Raises
-        ------
-        ConfigError
-            If the run to go on with is not in this store.
+        Raises `ConfigError` if the run to go on with is not in this store.
         """
         with store_errors(self._uri), deferred():
             if run_id is None:
@@ -84,24 +57,19 @@ class StudyRecord:
             ) from error
         self.run_id = run_id
         self._client.update_run(self.run_id, status="RUNNING")
-        for name, value in process_tags().items():
-            self._client.set_tag(self.run_id, name, value)
+        log_entries(self._client, self.run_id, tags=process_tags())
 
     def log_params(self, settings: dict[str, Any]) -> None:
         """Log settings of the study under their dotted keys; what is logged already stays."""
         with store_errors(self._uri):
             known = self._client.get_run(self.run_id).data.params
-            new = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in settings.items() if key not in known]
-            for start in range(0, len(new), PARAMS_PER_CALL):
-                self._client.log_batch(self.run_id, params=new[start : start + PARAMS_PER_CALL])
+            new = {key: value for key, value in settings.items() if key not in known}
+            log_entries(self._client, self.run_id, params=new)
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log figures of the study."""
-        now = _now()
         with store_errors(self._uri):
-            self._client.log_batch(
-                self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()]
-            )
+            log_entries(self._client, self.run_id, metrics=points(metrics))
 
     def log_files(self, folder: Path) -> None:
         """Log the files of a folder as artifacts below its name."""
@@ -110,11 +78,10 @@ class StudyRecord:
 
     def start_trial(self, number: int, values: dict[str, Any]) -> str:
         """Start the run of a trial, and return its id."""
-        params = [Param(key, str(value)) for key, value in values.items()]
-        tags = {_PARENT_TAG: self.run_id, _TRIAL_TAG: str(number), **process_tags()}
+        tags = {PARENT_TAG: self.run_id, TRIAL_TAG: str(number), **process_tags()}
         with store_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=f"trial-{number}", tags=tags)
-            self._client.log_batch(run.info.run_id, params=params)
+            log_entries(self._client, run.info.run_id, params=values)
         return str(run.info.run_id)
 
     def end_trial(
@@ -126,39 +93,26 @@ class StudyRecord:
         error_name: str = "rmse",
         **tags: str,
     ) -> None:
-        """End the run of a trial.
+        """End the run of a trial with what became of it: complete, pruned, fail or interrupted, its ``tune.state``.
 
-        Parameters
-        ----------
-        run_id : str
-            Of the trial.
-        state : {"complete", "pruned", "fail", "interrupted"}
-            What became of it; the tag ``tune.state``.
-        metrics : dict of str to float, optional
-            Its figures.
-        curve : list of float, optional
-            Its validation error after every tree, which becomes a metric history.
-        error_name : str
-            Of the error in the curve.
-        **tags : str
-            More to say of it, each as ``tune.<name>``.
+        The curve is its validation error after every tree, by the name of that error. Each further tag is
+        ``tune.<name>``.
         """
-        now = _now()
-        points = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-        for n_trees, error in thinned(curve or []):
-            points.append(Metric(f"learning_curve/val_{error_name}", error, now, n_trees))
-        said = [RunTag(f"tune.{name}", shared_text(value)) for name, value in {"state": state, **tags}.items()]
+        figures = points(metrics or {}) + curve_points(f"learning_curve/val_{error_name}", curve or [])
+        said = {f"tune.{name}": shared_text(value) for name, value in {"state": state, **tags}.items()}
         with store_errors(self._uri):
-            self._client.log_batch(run_id, metrics=points, tags=said)
+            log_entries(self._client, run_id, metrics=figures, tags=said)
             self._client.set_terminated(run_id, _STATUS[state])
 
     def running(self) -> list[tuple[int | None, str]]:
         """Return the id of every run below that is not ended, and the number of its trial; None: the refit's."""
-        below = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
+        below = f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
         with store_errors(self._uri):
             runs = self._client.search_runs([self._experiment_id], below, max_results=_SEARCHED_RUNS)
+        numbers = [run.data.tags.get(TRIAL_TAG) for run in runs]
         return [
-            (int(run.data.tags[_TRIAL_TAG]) if _TRIAL_TAG in run.data.tags else None, run.info.run_id) for run in runs
+            (None if number is None else int(number), run.info.run_id)
+            for number, run in zip(numbers, runs, strict=True)
         ]
 
     def end_refit(self, run_id: str) -> None:
@@ -196,10 +150,3 @@ class StudyRecord:
             if status == "FINISHED" and "error" in self._client.get_run(self.run_id).data.tags:
                 self._client.delete_tag(self.run_id, "error")
             self._client.set_terminated(self.run_id, status)
-
-
-_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "fail": "FAILED", "interrupted": "KILLED"}
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -19,6 +19,7 @@ from spotify_ml.utils.stops import deferred, status_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow import MlflowClient
 
     from spotify_ml.reports.summary import Summary
 
@@ -31,15 +32,7 @@ _JOBS = ".jobs"
 
 @dataclass(frozen=True)
 class ParentRun:
-    """The run above the jobs of a sweep.
-
-    Attributes
-    ----------
-    run_id : str
-        Its id.
-    folder : Path
-        The sweep's folder, which all jobs share.
-    """
+    """The run above the jobs of a sweep, and the sweep's folder, which all jobs share."""
 
     run_id: str
     folder: Path
@@ -123,62 +116,55 @@ class SweepCallback(Callback):
 
 @dataclass(frozen=True)
 class _OpenSweep:
-    """A parent run that is open.
+    """A parent run that is open."""
 
-    Attributes
-    ----------
-    client : MlflowClient
-        Of the store.
-    experiment_id, run_id : str
-        Of the run.
-    folder : Path
-        The sweep's folder.
-    """
-
-    client: Any
+    client: "MlflowClient"
     experiment_id: str
     run_id: str
     folder: Path
 
     def record(self) -> None:
         """Print what the jobs came to, and leave it with the run: files, and of the best of all its figures."""
+        from spotify_ml.reports.ranking import settings_of
         from spotify_ml.reports.summary import Summary
-        from spotify_ml.reports.sweep import FILES, comparison_text, write_comparison
-        from spotify_ml.tracking.limits import shortened
 
         jobs = _read_jobs(self.folder)
-        failed = [job for job in jobs if job["error"]]
+        settings = settings_of(job["overrides"] for job in jobs)
         paths = [Path(job["folder"], "summary.json") for job in jobs]
         summaries = [Summary.read(path) for path in paths if path.is_file()]
         if summaries:
-            ranked = write_comparison(self.folder, summaries, self._link)
-            print(f"\n{comparison_text(summaries)}")
-            known = paths_in(value for own in _settings(jobs) for value in own.values())
-            for path in (self.folder / name for name in FILES):
-                if path.suffix == ".png":
-                    self.client.log_artifact(self.run_id, str(path))
-                else:
-                    text = shared_text(path.read_text(encoding="utf-8"), known)
-                    self.client.log_text(self.run_id, text, path.name)
-            self._log_best(ranked, summaries)
-            text = shared_text(comparison_text(summaries, self._link), known)
-            note = shortened(text, "the artifact `comparison.md`")
-            self.client.set_tag(self.run_id, "mlflow.note.content", note)
-        for job in failed:
-            print(f"failed   {' '.join(job['overrides'])}: {job['error']}")
+            self._log_comparison(summaries, paths_in(value for own in settings for value in own.values()))
+        for job in jobs:
+            if job["error"]:
+                print(f"failed   {' '.join(job['overrides'])}: {job['error']}")
         if jobs:
             print(f"sweep    {self.folder}")
-        self._log_settings(jobs)
+        self._log_settings(settings)
 
-    def _link(self, name: str, run_id: str) -> str:
-        # As MLflow's own pages link to a run, wherever they are served.
-        return f"[{name}](#/experiments/{self.experiment_id}/runs/{run_id})"
+    def _log_comparison(self, summaries: "list[Summary]", paths: list[str]) -> None:
+        """Print how the jobs compare, and leave it with the run; the store is told the names only of paths."""
+        from spotify_ml.reports.sweep import FILES, comparison_text, write_comparison
+        from spotify_ml.tracking.limits import shortened
 
-    def _log_settings(self, jobs: list[dict[str, Any]]) -> None:
+        def link(name: str, run_id: str) -> str:
+            # As MLflow's own pages link to a run, wherever they are served.
+            return f"[{name}](#/experiments/{self.experiment_id}/runs/{run_id})"
+
+        ranked = write_comparison(self.folder, summaries, link)
+        print(f"\n{comparison_text(summaries)}")
+        for path in (self.folder / name for name in FILES):
+            if path.suffix == ".png":
+                self.client.log_artifact(self.run_id, str(path))
+            else:
+                self.client.log_text(self.run_id, shared_text(path.read_text(encoding="utf-8"), paths), path.name)
+        note = shortened(shared_text(comparison_text(summaries, link), paths), "the artifact `comparison.md`")
+        self.client.set_tag(self.run_id, "mlflow.note.content", note)
+        self._log_best(ranked, summaries)
+
+    def _log_settings(self, settings: list[dict[str, str]]) -> None:
         """Log what varies as params of the parent."""
         from spotify_ml.tracking.limits import PARAM_LENGTH
 
-        settings = _settings(jobs)
         for key in dict.fromkeys(key for own in settings for key in own):
             values = dict.fromkeys(own.get(key, "") for own in settings)
             if len(values) > 1:
@@ -199,11 +185,6 @@ class _OpenSweep:
             if name.startswith(("val/", "test/")) and not name.endswith(("_lower", "_upper")):
                 self.client.log_metric(self.run_id, name, fmean(values))
         self.client.set_tag(self.run_id, "sweep.best_run_id", ", ".join(run_ids))
-
-
-def _settings(jobs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return what was typed for each job, by its key."""
-    return [dict(each.lstrip("+~").partition("=")[::2] for each in job["overrides"]) for job in jobs]
 
 
 def _write_job(config: DictConfig, job_return: JobReturn) -> None:

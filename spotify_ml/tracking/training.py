@@ -13,24 +13,11 @@ if TYPE_CHECKING:
 
 
 def train(config: RunConfig, folder: Path, overrides: list[str], parent: "ParentRun | None" = None) -> "Summary":
-    """Run a configuration from raw tracks to a recorded model.
+    """Run a configuration from raw tracks to a recorded model, with the run's files in a folder.
 
-    Parameters
-    ----------
-    config : RunConfig
-        What to do.
-    folder : Path
-        Where the run's files are written.
-    overrides : list of str
-        What was typed, for the record.
-    parent : ParentRun, optional
-        The run above this one, for the jobs of a sweep. Unless the configuration says otherwise, the model is
-        registered without one, and the baselines that are models are fitted with one.
-
-    Raises
-    ------
-    SpotifyMLError
-        If the data, the split or the tracking store cannot be used.
+    The overrides are what was typed, for the record. Jobs of a sweep have a parent run: unless the configuration says
+    otherwise, the model is registered without one, and the baselines that are models are fitted with one. Raises
+    `SpotifyMLError` if the data, the split or the tracking store cannot be used.
     """
     # Imported here: the process that draws goes first, to import its own meanwhile; then skops, whose import looks
     # through every module that is already there.

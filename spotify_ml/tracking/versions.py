@@ -4,34 +4,14 @@ import hashlib
 import subprocess
 
 from spotify_ml.utils.paths import PACKAGE, PROJECT
-from spotify_ml.utils.version import __version__, distribution, library_version
+from spotify_ml.utils.version import __version__, library_version
 
 # The longest tag that every store takes.
 TAG_LENGTH = 5000
 # Of a version: the sha256 of the list of its files' sha256.
 SUMS_TAG = "model.sha256"
-_SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
-# The libraries that a model may need beside those of every model, under the names of both.
-_EXTRAS = {"lightgbm", "catboost"}
-
-
-def library_versions() -> dict[str, str]:
-    """Return the installed version of each library that every model depends on."""
-    return {name: library_version(name) for name in ("mlflow", *_SCORING)}
-
-
-def model_requirements(families: set[str]) -> list[str]:
-    """Return what must be installed to load and score with a model, pinned.
-
-    The part of MLflow that loads and serves models is a package of its own, with half of the dependencies.
-
-    Parameters
-    ----------
-    families : set of str
-        The kinds of estimators that the model consists of, by their names in the group ``model``.
-    """
-    extras = sorted(_EXTRAS & families)
-    return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *_SCORING, *extras)]
+# What every model needs to score.
+SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 
 
 def code_digest() -> str:
@@ -47,7 +27,7 @@ def code_tags() -> dict[str, str]:
     """Return the run's tags about the code: version, digest, and git commit and dirty flag where there is git."""
     tags = {"mlflow.source.name": "spotify_ml.train", "mlflow.source.type": "LOCAL", "version.spotify_ml": __version__}
     tags["code.sha256"] = code_digest()
-    tags |= {f"version.{name}": number for name, number in library_versions().items()}
+    tags |= {f"version.{name}": library_version(name) for name in ("mlflow", *SCORING)}
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit is not None and changes is not None:
         # The first is the tag under which MLflow's UI shows a commit.

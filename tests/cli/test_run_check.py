@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from spotify_ml.cli import run_check
 from spotify_ml.cli.run_check import check_run, discard_if_empty
 from spotify_ml.utils.errors import ConfigError, DataError
-from tests.commands import LIGHT, interpreter
+from tests.commands import LIGHT, interpreter, python
 from tests.support import composed
 
 PATIENCE_S = 60
@@ -103,7 +102,7 @@ def test_a_refused_sweep_leaves_nothing(kind: str, folder: Path):
 )
 def test_what_only_a_library_knows_is_refused_before_a_run_too(arguments: list[str], words: str, folder: Path):
     uri = f"tracking.uri=sqlite:///{folder / 'mlflow.db'}"
-    command = [sys.executable, "-m", "spotify_ml.train", uri, *arguments, f"hydra.run.dir={folder / 'day' / 'run'}"]
+    command = [python(), "-m", "spotify_ml.train", uri, *arguments, f"hydra.run.dir={folder / 'day' / 'run'}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
     assert words in done.stderr

@@ -28,7 +28,7 @@ ResultOf = Callable[..., tuple[RunConfig, Result]]
 
 def figure_data(config: RunConfig, result: Result) -> tuple[ErrorData, ExplanationData]:
     """What the figures of a run show."""
-    parts = result.split, result.matrices, result.fitted, result.evaluation, result.coverage
+    parts = result.split, result.fitted, result.evaluation, result.coverage
     errors = error_data(config.task, result.tracks.frame, *parts)
     return errors, explanation_data(config.task, result.explanation, result.matrices.test)
 

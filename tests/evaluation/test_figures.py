@@ -273,8 +273,7 @@ def test_a_figure_that_cannot_be_written_is_one_clear_error_and_leaves_none(show
     with FigureProcess(tmp_path / "figures") as process:
         wait_until(lambda: any(tmp_path.glob(".*/figures")))
         (next(tmp_path.glob(".*/figures")) / "shap_bar.png").mkdir()
-        for part in shown:
-            process.draw(part)
+        process.draw(shown[1])
         with pytest.raises(OutputError, match=r"figures cannot be drawn: .* cannot be written: Is a directory"):
             process.wait()
     assert list(tmp_path.iterdir()) == []

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spotify_ml.comparison.gate import Condition, Verdict, better_of, judge
+from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Comparison, Contender, compare_pair
 from spotify_ml.config.commands import ClassificationGateConfig, RegressionGateConfig
 from spotify_ml.config.models import ClassificationConfig, RegressionConfig
+from spotify_ml.evaluation.metric_names import better_of
+from spotify_ml.reports.page import render
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="popularity")
 CLASSIFICATION = ClassificationConfig(
@@ -150,7 +152,9 @@ def test_a_verdict_says_the_same_in_every_form():
     comparison = compare(1.05 * NOISE, NOISE)
     verdict = Verdict(comparison, "some tracks", judge(GATE, comparison, 0.0, []))
     assert {each.name for each in verdict.failed} == {"better"}
-    assert verdict.as_text().count("FAIL") == verdict.as_markdown().count("**no**") == 1
+    assert (
+        verdict.as_text().count("FAIL") == render("promotion.md.j2", verdict=verdict, decision="").count("**no**") == 1
+    )
     metrics, content = verdict.metrics(), verdict.as_dict()
     assert (metrics["gate/passed"], metrics["gate/better"], metrics["gate/genres"]) == (0, 0, 1)
     difference = content["figures"]["r2"]["difference"]

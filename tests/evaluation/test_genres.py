@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.config.models import ClassificationConfig, RegressionConfig
-from spotify_ml.evaluation.by_group import row_errors
-from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.evaluation.by_group import errors_by_genre, row_errors
 
 REGRESSION = RegressionConfig(name="regression", weights="none", registered_model="m")
 POPULAR = ClassificationConfig(

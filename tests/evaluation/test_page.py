@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
-from spotify_ml.reports.page import write_page
+from spotify_ml.reports.page import render, write_page
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.markdown import code, inlined, named, table
 
@@ -62,6 +63,17 @@ def test_a_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         write_page(tmp_path / "file" / "page.html", "# title")
+
+
+def test_a_page_escapes_what_is_no_markup_of_its_own():
+    page = render("page.html.j2", title="</title><script>", body="<h1>", width="1rem")
+    assert "<title>&lt;/title&gt;&lt;script&gt;</title>" in page
+    assert "&lt;h1&gt;" in page
+
+
+def test_a_template_without_one_of_its_values_is_an_error():
+    with pytest.raises(UndefinedError, match="body"):
+        render("page.html.j2", title="a", width="1rem")
 
 
 HOSTILE = [

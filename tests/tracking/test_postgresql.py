@@ -17,6 +17,7 @@ import pytest
 from spotify_ml.tracking.store_address import check_store
 from spotify_ml.utils.errors import StoreError
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 from tests.conftest import SAMPLE
 from tests.postgresql import PASSWORD
 
@@ -26,7 +27,7 @@ QUICK = ["model.n_estimators=40", "model.learning_rate=0.1", "model.max_depth=4"
 
 def _run(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, *command],
+        [python(), *command],
         cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,

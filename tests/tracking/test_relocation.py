@@ -4,7 +4,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from spotify_ml.config.run import TrackingConfig
 from spotify_ml.tracking.relocation import relocate
 from spotify_ml.tracking.store import connect
 from spotify_ml.utils.errors import ModelError, TrackingError
+from tests.commands import python
 from tests.tracking.conftest import CHAMPION, Store
 
 
@@ -116,7 +116,7 @@ def test_what_is_no_store_is_refused(store: Store, change: dict[str, str], said:
 @pytest.mark.slow
 def test_the_command_says_what_it_did(moved: Store, tmp_path: Path):
     overrides = [f"tracking.uri={moved.uri}", f"tracking.artifact_location={moved.folder / 'artifacts'}"]
-    command = [sys.executable, "-m", "spotify_ml.relocate", *overrides]
+    command = [python(), "-m", "spotify_ml.relocate", *overrides]
     (tmp_path / "elsewhere").mkdir()
     for said in (f"locations now begin with {moved.folder}", "nothing to do"):
         done = subprocess.run(

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import DataError, TrackingError
 from spotify_ml.utils.paths import PROJECT
+from tests.commands import python
 from tests.support import configured
 from tests.tracking.conftest import Store
 
@@ -182,7 +182,7 @@ def test_the_latest_finished_runs_are_listed_without_what_is_no_model(recorded: 
 def test_the_command_writes_one_page_that_needs_no_other(recorded: Recorded, suffix: str, tmp_path: Path):
     page = tmp_path / "reports" / f"page.{suffix}"
     names = [recorded.full.run_id[:6], recorded.audio.run_name]
-    command = [sys.executable, str(PROJECT / "scripts" / "compare.py"), *names, f"output=reports/page.{suffix}"]
+    command = [python(), str(PROJECT / "scripts" / "compare.py"), *names, f"output=reports/page.{suffix}"]
     done = subprocess.run(
         [*command, f"tracking.uri={recorded.tracking.uri}"],
         cwd=tmp_path,

@@ -2,9 +2,11 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import optuna
 import pandas as pd
 import pytest
@@ -193,6 +195,13 @@ def test_an_experiment_says_where_it_is_from():
 
 
 # --- the pictures
+
+
+@pytest.fixture(autouse=True)
+def _style_stays_as_it_is() -> Iterator[None]:
+    """Optuna sets matplotlib's style for the whole process."""
+    with mpl.rc_context():
+        yield
 
 
 def drawn(folder: Path) -> set[str]:

@@ -38,7 +38,7 @@ from spotify_ml.tuning.trials import TrialData, TrialResult
 from spotify_ml.tuning.tune import Outcome, tune
 from spotify_ml.utils.errors import ConfigError, DataError, TrackingError
 from spotify_ml.utils.paths import CONF
-from tests.commands import train_each
+from tests.commands import python, train_each
 from tests.support import configured
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
@@ -80,7 +80,9 @@ class Place:
 
     def start(self, *overrides: str, run: str = "run") -> subprocess.Popen[str]:
         quick = [] if "model=linear" in overrides else QUICK
-        command = [sys.executable, "-m", "spotify_ml.train", *self.overrides, *quick, *overrides]
+        # What is held, stopped or killed is a process of its own.
+        program = sys.executable if LONG[0] in overrides else python()
+        command = [program, "-m", "spotify_ml.train", *self.overrides, *quick, *overrides]
         return subprocess.Popen(
             [*command, f"hydra.run.dir={self.folder / run}"],
             cwd=self.folder,

@@ -69,26 +69,10 @@ def fit_partitions(
 ) -> FittedFeatures:
     """Fit a feature set on the rows it may see, and transform these and the others, on the workers.
 
-    Gives the numbers of `spotify_ml.features.builder.fit_features`, but for the last digits of sums.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    name : {"full", "audio", "reference"}
-        The feature set.
-    tracks : TrackPartitions
-        Clean tracks.
-    target : ndarray of float, shape (n_tracks,)
-        Popularity.
-    groups : ndarray of int, shape (n_tracks,)
-        What must not be told about itself.
-    seen, unseen : ndarray of int
-        Positions of the rows to fit on, and of those to transform only.
-    seed : int
-        Decides the folds of what looks at the target.
-    weights : ndarray of float, shape (n_seen,), optional
-        How much each seen row counts in fitting the estimator.
+    Gives the numbers of `spotify_ml.features.builder.fit_features`, but for the last digits of sums. `target` is the
+    popularity of all clean tracks, and `groups` what must not be told about itself; `seen` and `unseen` are the
+    positions of the rows to fit on and of those to transform only. The seed decides the folds of what looks at the
+    target, and `weights`, shape (n_seen,), how much each seen row counts in fitting the estimator.
     """
     is_full = name == "full"
     folds = np.full(len(target), -1, dtype=np.int16)

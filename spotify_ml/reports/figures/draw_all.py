@@ -12,48 +12,14 @@ from typing import IO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from spotify_ml.reports.figures.draw_errors import (
-    draw_calibration,
-    draw_class_calibration,
-    draw_confusion,
-    draw_learning_curve,
-    draw_predictions,
-    draw_residuals,
-    draw_residuals_qq,
-)
-from spotify_ml.reports.figures.draw_explanations import (
-    draw_family_importance,
-    draw_importance,
-    draw_shap_bar,
-    draw_shap_beeswarm,
-    draw_shap_dependence,
-)
-from spotify_ml.reports.figures.draw_groups import (
-    draw_coverage,
-    draw_errors_by_band,
-    draw_errors_by_genre,
-    draw_errors_by_known_tracks,
-)
+from spotify_ml.reports.figures import draw_errors, draw_explanations, draw_groups
 from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData, FigureData
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import staged
 
 
 def save_figures(folder: Path, data: FigureData) -> None:
-    """Draw figures of a run as PNG files.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; it is there.
-    data : ErrorData or ExplanationData
-        What they show.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
+    """Draw figures of a run as PNG files in a folder that is there; `OSError` if it cannot be written."""
     for name, figure in figures(data):
         # `savefig` would draw everything twice, the first time to know where it will be.
         FigureCanvasAgg(figure).print_png(folder / f"{name}.png")  # type: ignore[no-untyped-call]
@@ -67,32 +33,35 @@ def figures(data: FigureData) -> Iterator[tuple[str, Figure]]:
 def _of_errors(data: ErrorData) -> Iterator[tuple[str, Figure]]:
     classes = bool(data.classes)
     if data.n_trees is not None and data.learning_curve:
-        yield "learning_curve", draw_learning_curve(data.learning_curve, data.n_trees, classes=classes)
+        yield "learning_curve", draw_errors.draw_learning_curve(data.learning_curve, data.n_trees, classes=classes)
     if classes:
-        yield "confusion_matrix", draw_confusion(data.actual, data.predicted, data.classes)
-        yield "calibration", draw_class_calibration(data.calibration)
+        yield "confusion_matrix", draw_errors.draw_confusion(data.actual, data.predicted, data.classes)
+        yield "calibration", draw_errors.draw_class_calibration(data.calibration)
     else:
-        yield "predicted_vs_actual", draw_predictions(data.actual, data.predicted)
-        yield "residuals", draw_residuals(data.actual, data.predicted, data.calibration)
-        yield "residuals_qq", draw_residuals_qq(data.actual, data.predicted)
-        yield "calibration", draw_calibration(data.calibration)
+        yield "predicted_vs_actual", draw_errors.draw_predictions(data.actual, data.predicted)
+        yield "residuals", draw_errors.draw_residuals(data.actual, data.predicted, data.calibration)
+        yield "residuals_qq", draw_errors.draw_residuals_qq(data.actual, data.predicted)
+        yield "calibration", draw_errors.draw_calibration(data.calibration)
     if len(data.genres):
-        yield "error_by_genre", draw_errors_by_genre(data.genres, data.error)
-    yield "error_by_band", draw_errors_by_band(data.bands, data.error)
-    yield "error_by_known_tracks", draw_errors_by_known_tracks(data.known_tracks, data.error)
+        yield "error_by_genre", draw_groups.draw_errors_by_genre(data.genres, data.error)
+    yield "error_by_band", draw_groups.draw_errors_by_band(data.bands, data.error)
+    yield "error_by_known_tracks", draw_groups.draw_errors_by_known_tracks(data.known_tracks, data.error)
     if len(data.coverage):
-        yield "interval_coverage", draw_coverage(data.coverage)
+        yield "interval_coverage", draw_groups.draw_coverage(data.coverage)
 
 
 def _of_explanation(data: ExplanationData) -> Iterator[tuple[str, Figure]]:
-    yield "feature_importance", draw_importance(data.importance)
+    yield "feature_importance", draw_explanations.draw_importance(data.importance)
     if len(data.families):
-        yield "importance_by_family", draw_family_importance(data.families, classes=bool(data.classes))
+        yield (
+            "importance_by_family",
+            draw_explanations.draw_family_importance(data.families, classes=bool(data.classes)),
+        )
     # Where nothing varies, no feature adds anything.
     if data.contributions.to_numpy().any():
-        yield "shap_bar", draw_shap_bar(data.contributions)
-        yield "shap_beeswarm", draw_shap_beeswarm(data.contributions, data.values)
-        yield "shap_dependence", draw_shap_dependence(data.contributions, data.values)
+        yield "shap_bar", draw_explanations.draw_shap_bar(data.contributions)
+        yield "shap_beeswarm", draw_explanations.draw_shap_beeswarm(data.contributions, data.values)
+        yield "shap_dependence", draw_explanations.draw_shap_dependence(data.contributions, data.values)
 
 
 def main() -> None:

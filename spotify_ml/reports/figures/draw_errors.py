@@ -94,13 +94,7 @@ def draw_residuals_qq(actual: np.ndarray, predicted: np.ndarray) -> Figure:
 
 
 def draw_calibration(table: pd.DataFrame) -> Figure:
-    """Draw what equal parts of the predictions come to, with intervals by whole groups.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.calibration.calibration_table`.
-    """
+    """Draw a `spotify_ml.evaluation.calibration.calibration_table`: what equal parts of the predictions come to."""
     predicted, actual = (table[name].to_numpy() for name in ("predicted", "actual"))
     gaps = predicted - actual
     worst = np.abs(gaps).argmax()
@@ -121,13 +115,7 @@ def draw_calibration(table: pd.DataFrame) -> Figure:
 
 
 def draw_class_calibration(table: pd.DataFrame) -> Figure:
-    """Draw how often classes come true by their probability.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.calibration.class_calibration_table`.
-    """
+    """Draw a `spotify_ml.evaluation.calibration.class_calibration_table`: how often classes come true."""
     gap = np.average((table["predicted"] - table["actual"]).abs(), weights=table["tracks"])
     title = f"Probabilities miss how often a class comes true by {100 * gap:.1f} percentage points on average"
     figure, axes = figure_of(title, "mean predicted probability (%)", "tracks of the class (%)")

@@ -7,19 +7,7 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from spotify_ml.reports.figures.style import (
-    BLUE,
-    GREY,
-    LOW_TO_HIGH,
-    ORANGE,
-    SMALL,
-    SMALLEST,
-    figure_of,
-    figure_of_many,
-    plain,
-    signed,
-    unframe,
-)
+from spotify_ml.reports.figures import style
 
 _TOP = 15
 _SWARM_BINS = 80
@@ -36,13 +24,7 @@ _KINDS = {"gain": "gain per split", "cover": "cover per split", "weight": "weigh
 
 
 def draw_importance(table: pd.DataFrame) -> Figure:
-    """Draw the most important features; of XGBoost by gain, cover and weight.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`, under plain names.
-    """
+    """Draw the most important features, under style.plain names; of XGBoost by gain, cover and weight."""
     leader, share = table["feature"][0], table["importance"][0]
     kinds = {kind: text for kind, text in _KINDS.items() if kind in table} or {"importance": "importance"}
     of_what = "the gain per split, summed over all features" if "gain" in kinds else "all importance"
@@ -50,28 +32,20 @@ def draw_importance(table: pd.DataFrame) -> Figure:
     if share <= 0:
         title = "The model uses no feature"
     shown = table.head(_TOP)
-    figure = figure_of_many(title)
+    figure = style.figure_of_many(title)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, (kind, text) in zip(panels, kinds.items(), strict=True):
-        axes.barh(range(len(shown)), 100 * shown[kind] / (table[kind].sum() or 1), color=BLUE)
-        axes.set_xlabel(f"{text}\n(% of all features)", fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
-        unframe(axes)
-    panels[0].set_yticks(range(len(shown)), _names(shown["feature"]), fontsize=SMALLEST)
+        axes.barh(range(len(shown)), 100 * shown[kind] / (table[kind].sum() or 1), color=style.BLUE)
+        axes.set_xlabel(f"{text}\n(% of all features)", fontsize=style.SMALL)
+        axes.tick_params(labelsize=style.SMALL)
+        style.unframe(axes)
+    panels[0].set_yticks(range(len(shown)), _names(shown["feature"]), fontsize=style.SMALLEST)
     panels[0].invert_yaxis()
     return figure
 
 
 def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
-    """Draw how much worse test tracks are predicted with the columns of a family shuffled.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.importance.family_importance`, with at least one row.
-    classes : bool
-        Whether classes were predicted, and the loss is log loss.
-    """
+    """Draw a `spotify_ml.evaluation.importance.family_importance` with at least one row; of classes, log loss."""
     ordered = table.sort_values("importance", ascending=False, kind="stable")
     first, loss = ordered.index[0], ordered["importance"].iloc[0]
     title = f"Shuffling the {first} columns costs {loss:.3f} of R²"
@@ -81,80 +55,69 @@ def draw_family_importance(table: pd.DataFrame, *, classes: bool) -> Figure:
     title += ", more than those of any other family" if len(table) > 1 else ", and there are no others"
     if loss <= ordered["std"].iloc[0]:
         title = f"Shuffling a family of columns makes predictions no worse than chance does: {axis} {loss:.3f} at most"
-    figure, axes = figure_of(title, f"{axis} (± standard deviation of shufflings)", "")
-    bars = axes.barh(ordered.index, ordered["importance"], xerr=ordered["std"], color=BLUE, ecolor=ORANGE, capsize=3)
+    figure, axes = style.figure_of(title, f"{axis} (± standard deviation of shufflings)", "")
+    sizes, errors = ordered["importance"], ordered["std"]
+    bars = axes.barh(ordered.index, sizes, xerr=errors, color=style.BLUE, ecolor=style.ORANGE, capsize=3)
     axes.bar_label(bars, [f"{value:.3f}" for value in ordered["importance"]], padding=6, fontsize=9)
     axes.margins(x=0.12)
-    axes.axvline(0, color=GREY, linewidth=0.5)
+    axes.axvline(0, color=style.GREY, linewidth=0.5)
     axes.invert_yaxis()
     return figure
 
 
 def draw_shap_bar(contributions: pd.DataFrame) -> Figure:
-    """Draw by how many points features move predictions.
-
-    Parameters
-    ----------
-    contributions : DataFrame
-        What features added to predictions, in points, most important first, under plain names.
-    """
+    """Draw by how many points features, the most important first, move predictions."""
     sizes = contributions.abs().mean()
     title = f"“{sizes.index[0]}” moves predictions most, by {sizes.iloc[0]:.1f} points on average"
-    figure, axes = figure_of(title, f"mean size of contributions (points)\n{_rows(contributions)}", "")
-    bars = axes.barh(range(len(sizes)), sizes, color=BLUE)
-    axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=SMALL)
-    axes.set_yticks(range(len(sizes)), _names(sizes.index), fontsize=SMALLEST)
+    figure, axes = style.figure_of(title, f"mean size of contributions (points)\n{_rows(contributions)}", "")
+    bars = axes.barh(range(len(sizes)), sizes, color=style.BLUE)
+    axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=style.SMALL)
+    axes.set_yticks(range(len(sizes)), _names(sizes.index), fontsize=style.SMALLEST)
     axes.invert_yaxis()
     return figure
 
 
 def draw_shap_beeswarm(contributions: pd.DataFrame, values: pd.DataFrame) -> Figure:
-    """Draw what features added to each prediction, coloured by their value.
-
-    Parameters
-    ----------
-    contributions : DataFrame
-        As of `draw_shap_bar`.
-    values : DataFrame
-        The values of the same features and rows.
-    """
+    """Draw what features added to each prediction, in points, coloured by their values in the same rows."""
     first = contributions.iloc[:, 0]
-    title = f"“{first.name}” moves single predictions from {signed(first.min())} to {signed(first.max())} points"
-    figure, axes = figure_of(title, f"contribution (points)\n{_rows(contributions)}", "")
-    axes.axvline(0, color=GREY, linewidth=0.5)
+    ends = f"from {style.signed(first.min())} to {style.signed(first.max())}"
+    title = f"“{first.name}” moves single predictions {ends} points"
+    figure, axes = style.figure_of(title, f"contribution (points)\n{_rows(contributions)}", "")
+    axes.axvline(0, color=style.GREY, linewidth=0.5)
     added, reach = contributions.to_numpy(), float(np.ptp(contributions))
     heights = np.column_stack([place + _swarm(column, reach) for place, column in enumerate(added.T)])
     colours = np.column_stack([_relative(column) for column in values.to_numpy().T])
     known = np.isfinite(colours)
     size = _point_size(contributions)
     axes.scatter(added[~known], heights[~known], size, color="black", linewidths=0)
-    axes.scatter(added[known], heights[known], size, colours[known], cmap=LOW_TO_HIGH, linewidths=0)
-    axes.set_yticks(range(added.shape[1]), _names(contributions.columns), fontsize=SMALLEST)
+    axes.scatter(added[known], heights[known], size, colours[known], cmap=style.LOW_TO_HIGH, linewidths=0)
+    axes.set_yticks(range(added.shape[1]), _names(contributions.columns), fontsize=style.SMALLEST)
     axes.invert_yaxis()
-    bar = figure.colorbar(ScalarMappable(cmap=LOW_TO_HIGH), ax=axes, aspect=40, label="value (black: unknown)")
+    bar = figure.colorbar(ScalarMappable(cmap=style.LOW_TO_HIGH), ax=axes, aspect=40, label="value (black: unknown)")
     bar.set_ticks([0, 1], labels=["low", "high"])
     return figure
 
 
 def draw_shap_dependence(contributions: pd.DataFrame, values: pd.DataFrame) -> Figure:
-    """Draw what the most important features add by their value; parameters are those of `draw_shap_beeswarm`."""
-    figure = figure_of_many(_dependence(contributions, values))
+    """Draw what the most important features add to predictions, in points, by their value."""
+    figure = style.figure_of_many(_dependence(contributions, values))
     panels = figure.subplots(*_PANELS, sharey=True)
     for axes in panels.flat[contributions.shape[1] :]:
         axes.set_visible(False)
     for place, axes in enumerate(panels.flat[: contributions.shape[1]]):
         added, value = contributions.iloc[:, place].to_numpy(), values.iloc[:, place].to_numpy()
         known = np.isfinite(value)
-        axes.axhline(0, color=GREY, linewidth=0.5)
-        axes.scatter(value[known], added[known], _point_size(contributions), color=BLUE, linewidths=0, alpha=0.5)
+        axes.axhline(0, color=style.GREY, linewidth=0.5)
+        axes.scatter(value[known], added[known], _point_size(contributions), color=style.BLUE, linewidths=0, alpha=0.5)
         axes.locator_params(nbins=4)
         if not known.all():
-            axes.axhline(added[~known].mean(), color=ORANGE, linestyle="--", linewidth=1)
-        axes.set_title(textwrap.fill(plain(str(values.columns[place])), _PANEL_CHARACTERS), fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
-        unframe(axes)
-    figure.supylabel("contribution (points)", fontsize=SMALL)
-    figure.supxlabel(f"value of the feature; dashed: mean where it is unknown; {_rows(contributions)}", fontsize=SMALL)
+            axes.axhline(added[~known].mean(), color=style.ORANGE, linestyle="--", linewidth=1)
+        axes.set_title(textwrap.fill(style.plain(str(values.columns[place])), _PANEL_CHARACTERS), fontsize=style.SMALL)
+        axes.tick_params(labelsize=style.SMALL)
+        style.unframe(axes)
+    figure.supylabel("contribution (points)", fontsize=style.SMALL)
+    reading = f"value of the feature; dashed: mean where it is unknown; {_rows(contributions)}"
+    figure.supxlabel(reading, fontsize=style.SMALL)
     return figure
 
 
@@ -166,8 +129,8 @@ def _dependence(contributions: pd.DataFrame, values: pd.DataFrame) -> str:
         return f"What features add by their value; “{values.columns[0]}” is much the same for most tracks"
     means = [added[where].mean() for where in (value <= low, value >= high)]
     return (
-        f"“{values.columns[0]}” adds {signed(means[0], 1)} points in its lowest tenth (up to {_value(low)}), "
-        f"{signed(means[1], 1)} in its highest (from {_value(high)})"
+        f"“{values.columns[0]}” adds {style.signed(means[0], 1)} points in its lowest tenth (up to {_value(low)}), "
+        f"{style.signed(means[1], 1)} in its highest (from {_value(high)})"
     )
 
 
@@ -196,7 +159,7 @@ def _relative(values: np.ndarray) -> np.ndarray:
 
 
 def _names(names: "pd.Index | pd.Series") -> list[str]:
-    return [textwrap.shorten(plain(str(name)), _NAME_CHARACTERS, placeholder=" …") for name in names]
+    return [textwrap.shorten(style.plain(str(name)), _NAME_CHARACTERS, placeholder=" …") for name in names]
 
 
 def _value(value: float) -> str:

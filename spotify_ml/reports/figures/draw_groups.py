@@ -18,20 +18,12 @@ _NOTE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": SMALL, "colo
 
 
 def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the genres that are predicted worst, and those that are predicted best.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of `spotify_ml.evaluation.genres.errors_by_genre`, with at least one row.
-    overall : float
-        The error of all test rows.
-    """
-    errors = table[_measure(table)]
-    said = [f"{_error(table)} is {_number(table, errors.iloc[row])} in {table.index[row]}" for row in (0, -1)]
-    title = f"{said[0]}, {said[1].partition(' is ')[2]}; over all test tracks {_number(table, overall)}"
+    """Draw the genres that are predicted worst and best, of `errors_by_genre`, beside the error of all test rows."""
+    errors, name, form = _errors(table)
+    worst, best = (f"{errors.iloc[row]:{form}} in {table.index[row]}" for row in (0, -1))
+    title = f"{name} is {worst}, {best}; over all test tracks {overall:{form}}"
     if len(table) == 1:
-        title = f"{said[0]}, the one genre of enough test tracks; over all of them {_number(table, overall)}"
+        title = f"{name} is {worst}, the one genre of enough test tracks; over all of them {overall:{form}}"
     shown, more = table, 0
     if len(table) > 2 * _MOST_GENRES:
         shown, more = pd.concat([table[:_MOST_GENRES], table[-_MOST_GENRES:]]), len(table) - 2 * _MOST_GENRES
@@ -44,40 +36,32 @@ def draw_errors_by_genre(table: pd.DataFrame, overall: float) -> Figure:
 
 
 def draw_errors_by_band(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the error by bands of popularity; parameters are those of `draw_errors_by_genre`."""
-    errors = table[_measure(table)]
+    """Draw the error by bands of popularity."""
+    errors, name, form = _errors(table)
     band = str(errors.idxmax())
     tracks = f"tracks of {band}" if band.startswith("popularity") else f"tracks of popularity {band}"
-    title = f"Furthest off are {tracks}: {_error(table)} {_number(table, errors[band])}"
+    title = f"Furthest off are {tracks}: {name} {errors[band]:{form}}"
     if len(table) == 1:
-        title = f"All are {tracks}: {_error(table)} {_number(table, overall)}"
+        title = f"All are {tracks}: {name} {overall:{form}}"
     if "bias" in table:
         title += f", on average {too_high(table['bias'][band])}"
     return _draw_errors(table, overall, title)
 
 
 def draw_errors_by_known_tracks(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the error by how much is known of the artist; parameters are those of `draw_errors_by_genre`."""
-    first, last = (f"{_number(table, table[_measure(table)].iloc[row])}" for row in (0, -1))
-    title = (
-        f"{_error(table)} is {first} on artists with {table.index[0]} known tracks, "
-        f"{last} on those with {table.index[-1]}"
-    )
+    """Draw the error by how much is known of the artist."""
+    errors, name, form = _errors(table)
+    first, last = (f"{errors.iloc[row]:{form}}" for row in (0, -1))
+    title = f"{name} is {first} on artists with {table.index[0]} known tracks, {last} on those with {table.index[-1]}"
     if len(table) == 1:
-        title = f"All test tracks are by artists with {table.index[0]} known tracks: {_error(table)} {first}"
+        title = f"All test tracks are by artists with {table.index[0]} known tracks: {name} {first}"
     figure = _draw_errors(table, overall, title)
     figure.axes[0].set_ylabel("train and validation tracks of the first artist", fontsize=SMALL)
     return figure
 
 
 def draw_coverage(table: pd.DataFrame) -> Figure:
-    """Draw how many test tracks the intervals hold, over all and by genre.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As in `spotify_ml.evaluation.result.Result`, with at least one row.
-    """
+    """Draw how many test tracks the intervals hold, over all and by genre; the table has at least one row."""
     measured = table[table["genre"] == ALL].set_index("level")
     genres = table[table["genre"] != ALL]
     level = min(measured.index, key=lambda each: abs(each - _TITLE_LEVEL))
@@ -106,8 +90,9 @@ def draw_coverage(table: pd.DataFrame) -> Figure:
 
 def _draw_errors(table: pd.DataFrame, overall: float, title: str) -> Figure:
     """Draw a bar for every kind, the first on top, with its interval and bias."""
-    figure, axes = figure_of(title, f"{_error(table)}{' (points)' * ('bias' in table)}", "")
-    places, errors = np.arange(len(table)), table[_measure(table)]
+    errors, name, _ = _errors(table)
+    figure, axes = figure_of(title, f"{name}{' (points)' * ('bias' in table)}")
+    places = np.arange(len(table))
     axes.barh(places, errors, color=LIGHT, height=0.75)
     margins = np.abs(table[["lower", "upper"]].to_numpy().T - errors.to_numpy())
     axes.errorbar(errors, places, xerr=margins, label="with 95% interval", fmt="o", color=BLUE, **_WHISKERS)
@@ -123,13 +108,6 @@ def _draw_errors(table: pd.DataFrame, overall: float, title: str) -> Figure:
     return figure
 
 
-def _measure(table: pd.DataFrame) -> str:
-    return "rmse" if "rmse" in table else "log_loss"
-
-
-def _error(table: pd.DataFrame) -> str:
-    return "RMSE" if "bias" in table else "Log loss"
-
-
-def _number(table: pd.DataFrame, error: float) -> str:
-    return f"{error:.1f}" if "bias" in table else f"{error:.2f}"
+def _errors(table: pd.DataFrame) -> "tuple[pd.Series[float], str, str]":
+    """Return the errors of a table, what they are called, and the form of a number of them."""
+    return (table["rmse"], "RMSE", ".1f") if "rmse" in table else (table["log_loss"], "Log loss", ".2f")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from spotify_ml.data.duplicates import Duplicates
 from spotify_ml.data.schema import AUDIO, TARGET
-from spotify_ml.reports.figures.style import BLUE, GREY, LIGHT, ORANGE, SMALL, SMALLEST, figure_of_many, plain, unframe
+from spotify_ml.reports.figures import style
 
 _UNITS = {
     "popularity": "points",
@@ -29,19 +29,18 @@ _MOST_GENRES = 12
 _FEWEST_SHARE = 0.01
 _LONG_MINUTES = 10.0
 _MS_PER_MINUTE = 60_000
+_SIZE = (8, 4)
 
 
 def draw_popularity(raw: pd.DataFrame) -> Figure:
     """Draw how popularity is distributed, with zero as a bar of its own."""
     values = raw[TARGET].to_numpy()
     low, high = np.percentile(values, [25, 75])
-    figure, axes = _figure(
-        f"{(values == 0).mean():.0%} of the rows have popularity 0; half of all lie between {low:.0f} and {high:.0f}"
-    )
+    zero = (values == 0).mean()
+    title = f"{zero:.0%} of the rows have popularity 0; half of all lie between {low:.0f} and {high:.0f}"
+    figure, axes = style.figure_of(title, "popularity (points)", "rows", _SIZE)
     counts = np.bincount(np.rint(values).astype(int), minlength=101)
-    axes.bar(range(101), counts, 1, color=[ORANGE] + 100 * [BLUE])
-    axes.set_xlabel("popularity (points)")
-    axes.set_ylabel("rows")
+    axes.bar(range(101), counts, 1, color=[style.ORANGE] + 100 * [style.BLUE])
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 
@@ -55,23 +54,19 @@ def draw_distributions(raw: pd.DataFrame) -> Figure:
         if skewness.any()
         else "No column varies"
     )
-    figure, places = _grid(title, len(AUDIO))
-    for axes, name in zip(places, AUDIO, strict=True):
+    figure, panels = _panels(title, "rows")
+    for name, axes in panels.items():
         values = raw[name].to_numpy(dtype=np.float64)
         if name == "duration_ms":
             values = np.minimum(values / _MS_PER_MINUTE, _LONG_MINUTES)
+            axes.set_xlabel(f"{_UNITS[name]}, {_LONG_MINUTES:.0f} or more", fontsize=style.SMALL)
         distinct, counts = np.unique(values, return_counts=True)
         if len(distinct) <= _FEW_VALUES:
-            axes.bar(distinct, counts, color=BLUE)
+            axes.bar(distinct, counts, color=style.BLUE)
             axes.set_xticks(distinct[:: max(1, len(distinct) // 5)])
         else:
-            axes.hist(values, bins=_BINS, color=BLUE)
-        axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name) + f", {_LONG_MINUTES:.0f} or more" * (name == "duration_ms"), fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
+            axes.hist(values, bins=_BINS, color=style.BLUE)
         axes.yaxis.set_major_formatter("{x:,.0f}")
-    for axes in places[::4]:
-        axes.set_ylabel("rows", fontsize=SMALL)
     return figure
 
 
@@ -87,12 +82,12 @@ def draw_correlations(raw: pd.DataFrame) -> Figure:
         f"No audio column follows popularity more closely than {names[own]} ({known[0, own]:+.2f}); "
         f"among themselves {AUDIO[first]} and {AUDIO[second]} do most ({known[1:, 1:][first, second]:+.2f})"
     )
-    figure, axes = _figure(title, (9, 7.5))
+    figure, axes = style.figure_of(title, size=(9, 7.5))
     mesh = axes.imshow(ranks, cmap="RdBu_r", vmin=-1, vmax=1)
     for row, column in np.argwhere(np.isfinite(ranks)):
         value = ranks[row, column]
         colour = "white" if abs(value) > 0.6 else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALLEST, color=colour)
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=style.SMALLEST, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.spines[:].set_visible(False)
@@ -112,11 +107,18 @@ def draw_genres(raw: pd.DataFrame) -> Figure:
     shown = list(means.index)
     if len(shown) > 2 * _MOST_GENRES:
         shown = shown[:_MOST_GENRES] + shown[-_MOST_GENRES:]
-    figure, axes = _figure(title, (8, 1.5 + 0.26 * len(shown)))
-    _boxes(axes, [groups.get_group(name).to_numpy() for name in shown], map(plain, shown))
+    figure, axes = style.figure_of(title, size=(8, 1.5 + 0.26 * len(shown)))
+    _boxes(axes, [groups.get_group(name).to_numpy() for name in shown], map(style.plain, shown))
     if len(shown) < len(means):
-        axes.axhline(_MOST_GENRES + 0.5, color=ORANGE, linestyle="--", linewidth=1)
-        axes.text(101, _MOST_GENRES + 0.5, f"{len(means) - len(shown)} more", fontsize=SMALL, color=ORANGE, va="center")
+        axes.axhline(_MOST_GENRES + 0.5, color=style.ORANGE, linestyle="--", linewidth=1)
+        axes.text(
+            101,
+            _MOST_GENRES + 0.5,
+            f"{len(means) - len(shown)} more",
+            fontsize=style.SMALL,
+            color=style.ORANGE,
+            va="center",
+        )
     return figure
 
 
@@ -128,30 +130,23 @@ def draw_zero_shares(raw: pd.DataFrame) -> Figure:
     title = (
         f"In {some} of {len(shares)} genres more than half of the rows have popularity 0, at most {shares.iloc[-1]:.0%}"
     )
-    figure, axes = _figure(title, (8, 1.5 + 0.22 * len(shown)))
-    axes.barh([plain(name) for name in shown.index], shown * 100, color=BLUE)
-    axes.axvline(100 * (raw[TARGET] == 0).mean(), color=ORANGE, linestyle="--", linewidth=1, label="all rows")
+    figure, axes = style.figure_of(title, "rows with popularity 0 (%)", size=(8, 1.5 + 0.22 * len(shown)))
+    axes.barh([style.plain(name) for name in shown.index], shown * 100, color=style.BLUE)
+    axes.axvline(100 * (raw[TARGET] == 0).mean(), color=style.ORANGE, linestyle="--", linewidth=1, label="all rows")
     axes.legend(frameon=False, loc="lower right")
-    axes.set_xlabel("rows with popularity 0 (%)")
     return figure
 
 
 def draw_moods_and_tempos(tracks: pd.DataFrame) -> Figure:
-    """Draw the spread of popularity by mood and tempo.
-
-    Parameters
-    ----------
-    tracks : DataFrame
-        With the derived columns of `spotify_ml.data.etl.add_derived_columns`.
-    """
+    """Draw the spread of popularity by mood and tempo, of tracks with the columns of `add_derived_columns`."""
     kinds = {"mood_energy": "mood", "tempo_category": "tempo"}
     explained = {label: _explained(tracks[TARGET], tracks[name]) for name, label in kinds.items()}
-    figure = figure_of_many(_finding(explained), (8, 4.2))
+    figure = style.figure_of_many(_finding(explained), (8, 4.2))
     for axes, name in zip(figure.subplots(2, 1, sharex=True), kinds, strict=True):
         present = [level for level in tracks[name].cat.categories if (tracks[name] == level).any()]
         values = [tracks.loc[tracks[name] == level, TARGET].to_numpy() for level in present]
         _boxes(axes, values, [f"{level} ({len(own):,})" for level, own in zip(present, values, strict=True)])
-        unframe(axes)
+        style.unframe(axes)
     figure.axes[0].set_xlabel("")
     return figure
 
@@ -162,20 +157,14 @@ def draw_audio_effects(raw: pd.DataFrame) -> Figure:
     ranges = {name: np.ptp(table["mean"]) for name, table in effects.items()}
     widest = max(ranges, key=lambda name: ranges[name])
     title = f"Mean popularity moves most along {widest}, by {ranges[widest]:.0f} points"
-    figure, places = _grid(title, len(AUDIO), share_y=True)
-    for axes, (name, table) in zip(places, effects.items(), strict=True):
-        scale = _MS_PER_MINUTE if name == "duration_ms" else 1
-        axes.errorbar(
-            table["centre"] / scale, table["mean"], 1.96 * table["error"], color=BLUE, marker="o", markersize=3
-        )
-        axes.axhline(raw[TARGET].mean(), color=GREY, linewidth=1, linestyle="--")
+    figure, panels = _panels(title, "mean popularity", share_y=True)
+    for name, table in effects.items():
+        scale, axes = _MS_PER_MINUTE if name == "duration_ms" else 1, panels[name]
+        centres, margins = table["centre"] / scale, 1.96 * table["error"]
+        axes.errorbar(centres, table["mean"], margins, color=style.BLUE, marker="o", markersize=3)
+        axes.axhline(raw[TARGET].mean(), color=style.GREY, linewidth=1, linestyle="--")
         if len(table) < _FEW_TICKS:
             axes.set_xticks(table["centre"])
-        axes.set_title(name.removesuffix("_ms"), fontsize=10)
-        axes.set_xlabel(_unit(name), fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
-    for axes in places[::4]:
-        axes.set_ylabel("mean popularity", fontsize=SMALL)
     return figure
 
 
@@ -184,19 +173,18 @@ def draw_copies(found: Duplicates) -> Figure:
     n_tracks = int(found.copies.sum())
     repeated = n_tracks - int(found.copies.get(1, 0))
     title = f"{repeated:,} of {n_tracks:,} tracks ({repeated / n_tracks:.0%}) stand in more than one row"
-    figure, axes = _figure(title)
-    bars = axes.bar(found.copies.index, found.copies, color=BLUE)
+    figure, axes = style.figure_of(title, "rows of the same track_id", "tracks (logarithmic)", _SIZE)
+    bars = axes.bar(found.copies.index, found.copies, color=style.BLUE)
     axes.set_xticks(found.copies.index)
-    axes.bar_label(bars, fmt="{:,.0f}", fontsize=SMALL)
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=style.SMALL)
     axes.set_yscale("log")
-    axes.set_xlabel("rows of the same track_id")
-    axes.set_ylabel("tracks (logarithmic)")
     return figure
 
 
 def draw_spreads(found: Duplicates) -> Figure:
     """Draw how popularity differs among the rows of a recording."""
-    figure, axes = _figure(_spread_finding(found))
+    xlabel = "highest less lowest popularity of a recording (points)"
+    figure, axes = style.figure_of(_spread_finding(found), xlabel, "recordings (%)", _SIZE)
     edges = np.array([-0.5, 0.5, 1.5, 5.5, 10.5, 20.5, 40.5, 100.5])
     labels = ["0", "1", "2–5", "6–10", "11–20", "21–40", "above 40"]
     present = [kind for kind in ("one track_id", "several track_ids") if (found.kinds == kind).any()]
@@ -204,10 +192,10 @@ def draw_spreads(found: Duplicates) -> Figure:
         own = found.spreads[(found.kinds == kind).to_numpy()]
         shares = 100 * np.histogram(own, edges)[0] / len(own)
         places = np.arange(len(labels)) + (position - (len(present) - 1) / 2) * 0.4
-        axes.bar(places, shares, 0.4, color=(BLUE, ORANGE)[position], label=f"{kind} ({len(own):,} recordings)")
+        axes.bar(
+            places, shares, 0.4, color=(style.BLUE, style.ORANGE)[position], label=f"{kind} ({len(own):,} recordings)"
+        )
     axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlabel("highest less lowest popularity of a recording (points)")
-    axes.set_ylabel("recordings (%)")
     if present:
         axes.legend(frameon=False)
     return figure
@@ -217,50 +205,40 @@ def draw_both_sides(found: Duplicates) -> Figure:
     """Draw what rows divided by chance have on both sides."""
     recording = found.both_sides.get("the same recording", np.nan)
     title = f"Divided by chance, {recording:.0%} of the test rows have a copy of their recording in the other part"
-    figure, axes = _figure(title, (8, 2.8))
+    figure, axes = style.figure_of(title, "test rows with … among the other rows (%)", size=(8, 2.8))
     names, shares = list(found.both_sides)[::-1], [100 * share for share in found.both_sides.values()][::-1]
-    bars = axes.barh(names, shares, color=BLUE)
+    bars = axes.barh(names, shares, color=style.BLUE)
     axes.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=9)
     axes.set_xlim(0, 108)
-    axes.set_xlabel("test rows with … among the other rows (%)")
     return figure
 
 
-def _figure(title: str, size: tuple[float, float] = (8, 4)) -> tuple[Figure, Axes]:
-    figure = figure_of_many(title, size)
-    axes = figure.subplots()
-    unframe(axes)
-    return figure, axes
-
-
-def _grid(title: str, count: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    n_rows = -(-count // 4)
-    figure = figure_of_many(title, (10, 2.1 * n_rows + 0.5))
+def _panels(title: str, ylabel: str, *, share_y: bool = False) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a plot for each audio column, which says its name and unit."""
+    n_rows = -(-len(AUDIO) // 4)
+    figure = style.figure_of_many(title, (10, 2.1 * n_rows + 0.5))
     places = list(figure.subplots(n_rows, 4, sharey=share_y).flat)
-    for axes in places:
-        unframe(axes)
-    for axes in places[count:]:
+    for axes in places[len(AUDIO) :]:
         axes.set_visible(False)
-    return figure, places[:count]
+    panels = dict(zip(AUDIO, places, strict=False))
+    for name, axes in panels.items():
+        style.unframe(axes)
+        axes.set_title(name.removesuffix("_ms"), fontsize=10)
+        axes.set_xlabel(_UNITS.get(name, "0 to 1"), fontsize=style.SMALL)
+        axes.tick_params(labelsize=style.SMALL)
+    for axes in places[::4]:
+        axes.set_ylabel(ylabel, fontsize=style.SMALL)
+    return figure, panels
 
 
 def _boxes(axes: Axes, values: list[np.ndarray], labels: Iterable[str]) -> None:
-    style: dict[str, Any] = {
-        "boxprops": {"facecolor": LIGHT, "linewidth": 0},
-        "medianprops": {"color": ORANGE, "linewidth": 2},
-        "whiskerprops": {"color": GREY},
-        "capprops": {"color": GREY},
-    }
-    axes.boxplot(
-        values, orientation="horizontal", widths=0.6, patch_artist=True, whis=(5, 95), showfliers=False, **style
-    )
-    axes.set_yticks(range(1, len(values) + 1), list(labels), fontsize=SMALL)
+    grey = {"color": style.GREY}
+    look: dict[str, Any] = {"boxprops": {"facecolor": style.LIGHT, "linewidth": 0}, "whiskerprops": grey}
+    look |= {"medianprops": {"color": style.ORANGE, "linewidth": 2}, "capprops": grey, "showfliers": False}
+    axes.boxplot(values, orientation="horizontal", widths=0.6, patch_artist=True, whis=(5, 95), **look)
+    axes.set_yticks(range(1, len(values) + 1), list(labels), fontsize=style.SMALL)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("popularity (points): median, middle half, and 5th to 95th percentile")
-
-
-def _unit(name: str) -> str:
-    return _UNITS.get(name, "0 to 1")
 
 
 def _explained(popularity: pd.Series, kinds: pd.Series) -> float:

@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self, cast
 
 import numpy as np
@@ -22,26 +21,9 @@ from spotify_ml.utils.files import remove_abandoned
 class ErrorData:
     """What the figures of a run's errors show; a table without rows is not drawn.
 
-    Attributes
-    ----------
-    learning_curve : dict of str to list of float
-        Error after every tree, for ``train`` and ``val``; empty where there is none.
-    n_trees : int or None
-        The chosen number of trees.
-    actual : ndarray, shape (n_test,)
-        Popularity of the test rows, or the codes of their classes.
-    predicted : ndarray of float, shape (n_test,) or (n_test, n_classes)
-        Their predicted popularity, or the probability of each class.
-    error : float
-        RMSE, or log loss, of the test rows.
-    calibration : DataFrame
-        As of `spotify_ml.evaluation.calibration.calibration_table`, or of `class_calibration_table`.
-    genres, bands, known_tracks : DataFrame
-        As of `spotify_ml.evaluation.by_group.errors_by`, indexed by what people call the kinds.
-    coverage : DataFrame
-        Of intervals, as in `spotify_ml.evaluation.result.Result`.
-    classes : tuple of str
-        The classes of a classification; none for a regression.
+    ``actual`` is the popularity of the test rows, or the codes of their classes; ``predicted`` their predicted
+    popularity, or the probability of each class, shape (n_test,) or (n_test, n_classes). The ``error`` is the RMSE, or
+    log loss, of the test rows, and ``learning_curve`` that after every tree, for ``train`` and ``val``.
     """
 
     learning_curve: dict[str, list[float]]
@@ -49,7 +31,9 @@ class ErrorData:
     actual: np.ndarray
     predicted: np.ndarray
     error: float
+    # As of `spotify_ml.evaluation.calibration`.
     calibration: pd.DataFrame
+    # As of `spotify_ml.evaluation.by_group.errors_by`, indexed by what people call the kinds.
     genres: pd.DataFrame
     bands: pd.DataFrame
     known_tracks: pd.DataFrame
@@ -59,19 +43,10 @@ class ErrorData:
 
 @dataclass(frozen=True)
 class ExplanationData:
-    """What the figures of a run's explanation show; a table without rows is not drawn.
+    """What the figures of a run's explanation show, under plain names; a table without rows is not drawn.
 
-    Attributes
-    ----------
-    importance : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`, with ``feature`` in plain names.
-    families : DataFrame
-        As in `spotify_ml.evaluation.explain.Explanation`.
-    contributions, values : DataFrame
-        What features added to the predictions of some test rows, in points, and the values they did it by; most
-        important first, under plain names.
-    classes : tuple of str
-        The classes of a classification; none for a regression.
+    ``contributions`` are what features added to the predictions of some test rows, in points, and ``values`` what they
+    did it by; the most important stand first.
     """
 
     importance: pd.DataFrame
@@ -87,12 +62,9 @@ FigureData = ErrorData | ExplanationData
 class FigureProcess:
     """A process that imports matplotlib at once, draws what it is given, and ends with this one.
 
-    Importing and drawing take about as long as fitting the sample, and need nothing of a run but what they show.
-
-    Parameters
-    ----------
-    folder : Path
-        Is there, with all figures, once `wait` returns.
+    Importing and drawing take about as long as fitting the sample, and need nothing of a run but what they show. The
+    folder is there, with all figures, once `wait` returns. No executor of the standard library will do: its workers
+    import the user's script again, and stay when the run is killed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -110,9 +82,7 @@ class FigureProcess:
         """Return the process, already started."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process; what is not drawn by now is not wanted."""
         _kill(self._process)
         remove_abandoned(self._folder.parent)
@@ -121,30 +91,21 @@ class FigureProcess:
             with suppress(BrokenPipeError):
                 pipe.close()
 
-    def draw(self, data: FigureData) -> None:
-        """Have figures drawn, after those that were asked for before."""
-        self._send(data)
-
-    def wait(self) -> None:
-        """Wait until all figures are drawn; no others can be asked for.
-
-        Raises
-        ------
-        OutputError
-            With what the process said, if it could not draw them.
-        """
-        self._send(None)
-        said = b"" if self._process.stderr is None else self._process.stderr.read()
-        if self._process.wait():
-            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
-            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
-
-    def _send(self, data: FigureData | None) -> None:
+    def draw(self, data: FigureData | None) -> None:
+        """Have figures drawn, after those that were asked for before; None says that these were all."""
         pipe = cast("IO[bytes]", self._process.stdin)
         # If the process ended before, `wait` says why.
         with suppress(BrokenPipeError):
             pickle.dump(data, pipe)
             pipe.flush()
+
+    def wait(self) -> None:
+        """Wait until all figures are drawn; `OutputError`, with what the process said, if it could not draw them."""
+        self.draw(None)
+        said = b"" if self._process.stderr is None else self._process.stderr.read()
+        if self._process.wait():
+            reason = said.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
+            raise OutputError(f"the figures in {self._folder} cannot be drawn: {reason[-1]}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -20,12 +20,11 @@ _CHARACTERS_PER_INCH = 10.4
 _LEAST_ERROR = 0.05
 
 
-def figure_of(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+def figure_of(title: str, xlabel: str = "", ylabel: str = "", size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
     """Return a figure of one plot, with a title and the names of its axes."""
-    figure = figure_of_many(title)
+    figure = figure_of_many(title, size)
     axes = figure.subplots()
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     unframe(axes)
     return figure, axes
 
@@ -44,13 +43,9 @@ def figure_of_many(title: str, size: tuple[float, float] = _SIZE) -> Figure:
 
 def _wrapped(text: str, width: int) -> str:
     """Return a text in as few lines as the width allows, and these as short as that allows."""
-    lines, longest = _lines(text, width), max(map(len, text.split()))
-    narrower = (_lines(text, narrow) for narrow in range(longest, width))
-    return "\n".join(next((each for each in narrower if len(each) == len(lines)), lines))
-
-
-def _lines(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False)
+    widths = range(min(max(map(len, text.split())), width), width + 1)
+    wrapped = [textwrap.wrap(text, each, break_on_hyphens=False) for each in widths]
+    return "\n".join(next(lines for lines in wrapped if len(lines) == len(wrapped[-1])))
 
 
 def unframe(axes: Axes) -> None:

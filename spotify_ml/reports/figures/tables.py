@@ -4,20 +4,13 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.splits import Split
-from spotify_ml.evaluation.by_group import (
-    BAND_LABELS,
-    KNOWN_LABELS,
-    errors_by,
-    known_tracks,
-    known_tracks_codes,
-    row_errors,
-)
+from spotify_ml.evaluation import by_group
 from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
-from spotify_ml.evaluation.genres import errors_by_genre
+from spotify_ml.evaluation.metric_names import LOSSES
 from spotify_ml.features.display_names import label
-from spotify_ml.features.subsets import Subset, Subsets
+from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.targets import Task, band_codes, class_names, task_target
 from spotify_ml.reports.figures.figure_process import ErrorData, ExplanationData
@@ -31,27 +24,16 @@ def error_data(
     task: Task,
     tracks: pd.DataFrame,
     split: Split,
-    matrices: Subsets,
     fitted: FittedEstimators,
     evaluation: Evaluation,
     coverage: pd.DataFrame,
 ) -> ErrorData:
-    """Return what the figures of a run's errors show.
-
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    tracks : DataFrame
-        Clean tracks.
-    split, matrices, fitted, evaluation, coverage
-        As in `spotify_ml.evaluation.result.Result`.
-    """
-    test, trainval = split.test, split.trainval
+    """Return what the figures of a run's errors show, from the clean tracks and parts of its `Result`."""
+    test = split.test
     classes, groups = class_names(task), split.groups[test]
     target = task_target(task, evaluation.actual)
-    errors = row_errors(task, evaluation.actual, evaluation.predicted)
-    known = known_tracks_codes(known_tracks(tracks, trainval, test))
+    errors = by_group.row_errors(task, evaluation.actual, evaluation.predicted)
+    known = by_group.known_tracks_codes(by_group.known_tracks(tracks, split.trainval, test))
     calibration = (
         class_calibration_table(target, evaluation.predicted, classes)
         if classes
@@ -62,28 +44,18 @@ def error_data(
         n_trees=fitted.n_trees,
         actual=target,
         predicted=evaluation.predicted,
-        error=evaluation.metrics["test/log_loss" if classes else "test/rmse"],
+        error=evaluation.metrics[f"test/{LOSSES[task.name]}"],
         calibration=calibration,
-        genres=errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
-        bands=_named(errors_by(band_codes(evaluation.actual), errors, groups), BAND_LABELS),
-        known_tracks=_named(errors_by(known, errors, groups), KNOWN_LABELS),
+        genres=by_group.errors_by_genre(tracks["track_genre"].iloc[test], errors, groups, _FEWEST_TRACKS),
+        bands=_named(by_group.errors_by(band_codes(evaluation.actual), errors, groups), by_group.BAND_LABELS),
+        known_tracks=_named(by_group.errors_by(known, errors, groups), by_group.KNOWN_LABELS),
         coverage=coverage,
         classes=classes,
     )
 
 
 def explanation_data(task: Task, explanation: Explanation, test: Subset) -> ExplanationData:
-    """Return what the figures of a run's explanation show.
-
-    Parameters
-    ----------
-    task : RegressionConfig or ClassificationConfig
-        What was predicted.
-    explanation : Explanation
-        What the predictions come from.
-    test : Subset
-        The test rows.
-    """
+    """Return what the figures of a run's explanation show, with the values of its test rows."""
     importance, added = explanation.importance, explanation.contributions
     shown, values = pd.DataFrame(), pd.DataFrame()
     if added is not None:
