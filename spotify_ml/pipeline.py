@@ -33,30 +33,30 @@ def run(
     with open_backend(config, clock) as backend:
         source = backend.read()
         split = backend.split(source)
-        matrices, fitted, evaluation, threads = backend.fit(source, split)
+        subsets, fitted, evaluation, threads = backend.fit(source, split)
     tracks = source.tracks.frame
     with clock.stage("intervals"):
         scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
-        prediction_intervals = calibrate_intervals(config.task, fitted, matrices, split.groups)
-        coverage = interval_coverage(prediction_intervals, matrices.test, evaluation.predicted, tracks)
+        prediction_intervals = calibrate_intervals(config.task, fitted, subsets, split.groups)
+        coverage = interval_coverage(prediction_intervals, subsets.test, evaluation.predicted, tracks)
         draw(error_data(config.task, tracks, split, fitted, evaluation, coverage))
     with clock.stage("explain"):
-        explanation = explain(fitted, matrices, config.task, config.seed)
-        draw(explanation_data(config.task, explanation, matrices.test))
+        explanation = explain(fitted, subsets, config.task, config.seed)
+        draw(explanation_data(config.task, explanation, subsets.test))
     folds, baselines = [], {}
     if config.cv is not None:
         with clock.stage("cv"):
             folds = cross_validate(config, config.cv, tracks, split)
     # Further models are fitted where there is the memory for them.
-    in_memory = config.engine.name == "local" and matrices.test.storage.kind == "memory"
+    in_memory = config.engine.name == "local" and subsets.test.storage.kind == "memory"
     if (config.baselines or ("full" if full_by_default and in_memory else "quick")) == "full":
         with clock.stage("baselines"):
             baselines = full_baselines(config, tracks, split, shared)
     return Result(
         *source,
         split,
-        matrices,
+        subsets,
         fitted,
         evaluation,
         folds,

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
-from spotify_ml.scoring import RECORD, SUFFIXES_TOLD, is_table, rejected_path
+from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_table, rejected_path
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
@@ -34,8 +34,7 @@ def run(composed: "DictConfig") -> None:
 
     from tqdm import tqdm
 
-    from spotify_ml.scoring.files import score_file
-    from spotify_ml.scoring.folders import score_folder
+    from spotify_ml.scoring.files import score_file, score_folder
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import find_version, load_version
     from spotify_ml.tracking.store import open_store, store_errors
@@ -86,7 +85,7 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
         if target is None or target.is_file():
             raise ConfigError(f"config: output={config.output}: a folder is scored into a folder; name one")
     elif target is not None and (target.is_dir() or not is_table(target)):
-        raise ConfigError(f"config: output={config.output} is not the name of a file in {SUFFIXES_TOLD}, or -")
+        raise ConfigError(f"config: output={config.output} is not the name of a file in {SUFFIXES_LISTED}, or -")
     if target is None:
         if config.on_error == "skip":
             raise ConfigError("config: on_error=skip sets rows aside beside the output; name a file with output=…")

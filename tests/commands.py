@@ -14,7 +14,7 @@ _PATIENCE_S = 300
 LIGHT = ("spotify_ml.cli.hydra_app", "spotify_ml.cli.run_check", "spotify_ml.cli.messages")
 HEAVY = (
     *("spotify_ml.compare", "spotify_ml.predict", "spotify_ml.profile", "spotify_ml.promote", "spotify_ml.train"),
-    *("spotify_ml.reports.figures.draw_all", "spotify_ml.reports.page", "spotify_ml.scoring.folders"),
+    *("spotify_ml.reports.figures.draw_all", "spotify_ml.reports.page", "spotify_ml.scoring.files"),
     *("spotify_ml.tracking.judging", "spotify_ml.tracking.record", "spotify_ml.tuning.tune"),
     *("mlflow.sklearn", "skops.io"),
 )

@@ -86,6 +86,18 @@ def test_files_that_pages_name_are_there():
     assert {page: paths for page, paths in missing.items() if paths} == {}
 
 
+def test_the_map_names_every_module():
+    page = (DOCS / "architecture.md").read_text()
+    rows = {row.split("`")[1].rstrip("/"): row for row in page.splitlines() if row.startswith("| `")}
+    unnamed = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("[!_]*.py")
+        if (folder := path.parent.relative_to(PACKAGE).as_posix()) in rows and f"`{path.stem}`" not in rows[folder]
+    ]
+    assert len(rows) > 10
+    assert unnamed == []
+
+
 def test_every_variable_that_is_read_or_set_is_on_the_page():
     page = (PROJECT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     files = [*(PROJECT / "spotify_ml").rglob("*.py"), *CONF.rglob("*.yaml")]

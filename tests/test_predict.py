@@ -18,7 +18,7 @@ import pytest
 import spotify_ml
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PredictConfig
-from spotify_ml.data.units import Scales
+from spotify_ml.data.schema import Scales
 from spotify_ml.predict import _summary, places
 from spotify_ml.scoring.rows import Tally
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError

@@ -1,13 +1,17 @@
 """What the package offers to whoever imports it."""
 
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import spotify_ml
+from spotify_ml import __main__ as package
 from spotify_ml.utils.errors import ConfigError
+from spotify_ml.utils.paths import PROJECT
 
 
 @pytest.mark.parametrize("name", spotify_ml.__all__)
@@ -46,3 +50,10 @@ def test_importing_the_package_imports_no_large_library():
     program = f"import sys, spotify_ml; print([name for name in {large} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_package_lists_its_commands(capsys: pytest.CaptureFixture[str]):
+    package.main()
+    listed = re.findall(r"python -m spotify_ml\.(\w+)", capsys.readouterr().out)
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert {f"spotify-{name}": f"spotify_ml.{name}:main" for name in listed} == scripts

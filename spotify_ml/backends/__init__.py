@@ -1,4 +1,4 @@
-"""What carries out the steps of a run: this process, in memory or from files, or a cluster of Dask."""
+"""Backends that carry out the steps of a run: this process, or a Dask cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +11,9 @@ from spotify_ml.utils.timing import Stopwatch
 
 @contextmanager
 def open_backend(config: RunConfig, clock: Stopwatch) -> Iterator[Backend]:
-    """Open what carries out the steps of a run.
+    """Open the backend that ``engine`` names; `clock` takes the times of its stages.
 
-    Parameters
-    ----------
-    config : RunConfig
-        ``engine`` names it.
-    clock : Stopwatch
-        Takes the times of its stages.
-
-    Raises
-    ------
-    EngineError
-        If the cluster cannot be reached.
+    Raises `EngineError` if the cluster cannot be reached.
     """
     if config.engine.name == "local":
         yield LocalBackend(config, clock)

@@ -13,7 +13,7 @@ from spotify_ml.models.fit import FittedEstimators
 
 
 class Source(NamedTuple):
-    """The clean tracks of a run, where they come from, and what the raw ones were like."""
+    """The clean tracks of a run, their raw file, and its quality report."""
 
     raw: RawFile
     tracks: CleanTracks
@@ -21,21 +21,21 @@ class Source(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The features of a run, the two fits on them, and what these predict.
+    """The features of a run, the two fits, and their predictions.
 
     `threads` are those of each worker that took part in each of the two fits, on a cluster.
     """
 
-    matrices: Subsets
+    subsets: Subsets
     fitted: FittedEstimators
     evaluation: Evaluation
     threads: Sequence[Sequence[int]] | None = None
 
 
 class Backend(Protocol):
-    """What carries out the steps of a run: this process, in memory or from files, or a cluster.
+    """Carries out the steps of a run, and takes the times of their stages.
 
-    Each step takes the times of its stages. All raise a `SpotifyMLError` if the data or the split cannot be used.
+    All steps raise a `SpotifyMLError` if the data or the split cannot be used.
     """
 
     def read(self) -> Source:
@@ -45,4 +45,4 @@ class Backend(Protocol):
         """Divide the tracks into train, validation and test rows."""
 
     def fit(self, source: Source, split: Split) -> Fit:
-        """Build the features, fit on train rows and on trainval rows, and score every part."""
+        """Build the features, fit on train rows and on trainval rows, and score every subset."""

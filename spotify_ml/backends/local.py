@@ -13,15 +13,7 @@ from spotify_ml.utils.timing import Stopwatch
 
 
 class LocalBackend:
-    """Carry out the steps of a run in this process; see `spotify_ml.backends.base.Backend`.
-
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    clock : Stopwatch
-        Takes the times.
-    """
+    """Carries out the steps of a run in this process; see `spotify_ml.backends.base.Backend`."""
 
     def __init__(self, config: RunConfig, clock: Stopwatch) -> None:
         self._config, self._clock = config, clock
@@ -38,12 +30,12 @@ class LocalBackend:
             return prepare_split(self._config, source.raw, source.tracks.frame, self._cache)
 
     def subsets(self, source: Source, split: Split) -> Subsets:
-        """Build the features of every part, or take them from the cache."""
+        """Build the features of every subset, or take them from the cache."""
         with self._clock.stage("features"):
             return prepare_matrices(self._config, source.raw, source.tracks.frame, split, self._cache)
 
     def fit(self, source: Source, split: Split) -> Fit:
-        """Build the features; fit, and score every part."""
+        """Build the features, fit, and score every subset."""
         config, subsets = self._config, self.subsets(source, split)
         with self._clock.stage("fit"):
             fitted = fit_estimators(config.model, config.task, subsets, config.seed)

@@ -1,1 +1,1 @@
-"""What a run and the other commands may be asked, and how that is checked."""
+"""The settings of runs and of the other commands, and their checks."""

@@ -1,4 +1,4 @@
-"""Composed configurations against their schemas: one error that names every wrong key, before anything is read."""
+"""The check of composed configurations: one error names every wrong key, before anything is read."""
 
 from collections.abc import Iterator, Mapping
 from types import UnionType
@@ -17,7 +17,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every key of the schema: the groups and, dotted, what stands in them, whatever their choice."""
+    """Yield every dotted key of a schema, of all choices of each group."""
     for field_name, field in section.model_fields.items():
         key = prefix + (field.alias or field_name)
         yield key
@@ -26,7 +26,7 @@ def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterat
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that a field may hold."""
+    """Yield the sections that a field may contain."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) in (Annotated, Union, UnionType):
@@ -35,46 +35,35 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def validate(config: DictConfig) -> RunConfig:
-    """Check the composed configuration of a run; `validate_as` for that of another command."""
+    """Check the composed configuration of a run; see `validate_as`."""
     return validate_as(config, RunConfig)
 
 
 def validate_as(config: DictConfig, schema: type[Schema]) -> Schema:
     """Check a composed configuration against the schema of its command.
 
-    Raises
-    ------
-    ConfigError
-        Naming every unknown key (with the nearest valid one), wrong type and value out of range at once.
+    A `ConfigError` names every unknown key (with the nearest valid one), wrong type and value out of range.
     """
     try:
         container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = error.full_key
-        reason = str(error.msg).splitlines()[0]
+        key, reason = error.full_key, str(error.msg).splitlines()[0]
         raise ConfigError(f"config: {key} has no value ({reason}); set it with {key}=…") from error
     return check(container, schema)
 
 
 def check(container: Any, schema: type[Schema]) -> Schema:
-    """Check plain settings, as ``model_dump`` gives them, against a schema.
-
-    Raises
-    ------
-    ConfigError
-        As for `validate`.
-    """
+    """Check plain settings, as returned by ``model_dump``, against a schema; errors as in `validate_as`."""
     try:
         return schema.model_validate(container)
     except ValidationError as error:
         keys = set(known_keys(schema))
-        raise ConfigError(
-            "config: " + "\nconfig: ".join(_explain(detail, container, keys) for detail in error.errors())
-        ) from error
+        lines = (f"config: {_explain(detail, container, keys)}" for detail in error.errors())
+        raise ConfigError("\n".join(lines)) from error
 
 
 def _key(location: tuple[int | str, ...], container: Any) -> str:
-    """Return the dotted key of an error; pydantic adds the chosen name of a group, which is no key."""
+    """Return the dotted key of an error, without the name of the choice that pydantic adds."""
     kept, level = [], container
     for part in location[:-1]:
         if isinstance(level, Mapping) and part in level:
@@ -86,25 +75,22 @@ def _key(location: tuple[int | str, ...], container: Any) -> str:
 
 
 def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
-    key = _key(detail["loc"], container)
-    if detail["type"] == "union_tag_invalid":
-        choices = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
-        tag = detail["ctx"]["tag"]
-        return f"{key}.name={tag!r}: there are {', '.join(choices)}{did_you_mean(tag, choices)}"
-    if detail["type"] == "extra_forbidden" and key in keys:
+    key, kind, given = _key(detail["loc"], container), detail["type"], detail["input"]
+    context = detail.get("ctx", {})
+    if kind == "union_tag_invalid":
+        choices = context["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.name={context['tag']!r}: there are {', '.join(choices)}{did_you_mean(context['tag'], choices)}"
+    if kind == "extra_forbidden" and key in keys:
         return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
-    if detail["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(key, keys)}"
-    if detail["type"] == "missing":
+    if kind == "missing":
         return f"'{key}' is missing"
-    if detail["type"] == "string_type":
-        return f"{key}={detail['input']!r} is not text{quote_hint(key, detail['input'])}"
-    if detail["type"] == "value_error":
-        return f"{key}={detail['input']!r}: {detail['ctx']['error']}"
-    message = detail["msg"][0].lower() + detail["msg"][1:]
+    if kind == "string_type":
+        return f"{key}={given!r} is not text{quote_hint(key, given)}"
+    if kind == "value_error":
+        return f"{key}={given!r}: {context['error']}"
     hint = ""
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        hint = did_you_mean(
-            detail["input"], detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        )
-    return f"{key}={detail['input']!r}: {message}{hint}"
+    if kind == "literal_error" and isinstance(given, str):
+        hint = did_you_mean(given, context["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+    return f"{key}={given!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}{hint}"

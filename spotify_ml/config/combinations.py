@@ -1,4 +1,4 @@
-"""What a cluster, and features in files, can take on: decided before anything is imported, read or connected to."""
+"""What a cluster, and features in files, do not support: refused before anything is imported, read or connected to."""
 
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
@@ -6,18 +6,7 @@ from spotify_ml.utils.errors import ConfigError
 
 
 def refuse_unsupported(config: RunConfig) -> None:
-    """Refuse a configuration that asks a cluster, or features in files, for what cannot be done there.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Any run; one in this process and its memory is never refused.
-
-    Raises
-    ------
-    ConfigError
-        Naming every such key, and what to set it to.
-    """
+    """Refuse what a cluster, or features in files, do not support; a `ConfigError` names the keys and what to set."""
     asked = []
     if isinstance(config.engine, DaskEngineConfig):
         asked.append(("engine=dask", "engine=local", _reasons_against_dask(config, config.engine)))
@@ -30,7 +19,7 @@ def refuse_unsupported(config: RunConfig) -> None:
 
 
 def reasons_against_files(config: RunConfig) -> list[str]:
-    """Return why features cannot be in files instead of memory: every key that asks for more, and what to set it to."""
+    """Return why features cannot be in files instead of memory: every unsupported key, and a value to set."""
     reasons = _reasons_of_fit(config, "from files")
     if isinstance(config.model, XGBoostConfig) and config.model.device != "cpu":
         reasons.append(f"model.device={config.model.device}: a GPU reads no files of bins; use cpu")
@@ -49,7 +38,7 @@ def _reasons_against_dask(config: RunConfig, engine: DaskEngineConfig) -> list[s
 
 
 def _reasons_of_fit(config: RunConfig, where: str) -> list[str]:
-    """Return what asks for more than one fit of XGBoost's histograms, or for the rows themselves."""
+    """Return the settings that need more than one fit of XGBoost with histograms, or all rows in memory."""
     reasons = []
     if not isinstance(config.model, XGBoostConfig):
         reasons.append(f"model={config.model.name}: only XGBoost is fitted {where}; use model=xgboost")

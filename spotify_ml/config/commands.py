@@ -1,4 +1,4 @@
-"""The typed schemas of the other files of ``conf/``: what every command but training may be asked to do."""
+"""The schemas of all commands except training."""
 
 from typing import Annotated, Literal
 
@@ -19,14 +19,14 @@ class _AnyGateConfig(Section):
 
 
 class RegressionGateConfig(_AnyGateConfig):
-    """What a version that predicts popularity must show before it becomes champion."""
+    """The requirements for a new champion that predicts popularity."""
 
     name: Literal["regression"]
     metric: Literal["r2", "rmse", "mae"]
 
 
 class ClassificationGateConfig(_AnyGateConfig):
-    """What a version that predicts the classes of popularity must show before it becomes champion."""
+    """The requirements for a new champion that predicts classes of popularity."""
 
     name: Literal["classification"]
     metric: Literal["log_loss", "accuracy"]
@@ -36,7 +36,7 @@ GateConfig = Annotated[RegressionGateConfig | ClassificationGateConfig, Field(di
 
 
 class PromoteConfig(Section):
-    """``conf/promote.yaml``: which version to promote, on which rows to compare it, and by which gate."""
+    """``conf/promote.yaml``: the version to promote, the rows to compare it on, and the gate."""
 
     version: int | None = Field(ge=1)
     dry_run: bool
@@ -51,14 +51,14 @@ class PromoteConfig(Section):
 
 
 class ProfileConfig(Section):
-    """``conf/profile.yaml``: which raw tracks to look at, and the page to write."""
+    """``conf/profile.yaml``: the raw tracks, and the page to write."""
 
     data: DataConfig
     output: str = Field(min_length=1)
 
 
 class CompareConfig(Section):
-    """``conf/compare.yaml``: which runs to compare, and the page to write."""
+    """``conf/compare.yaml``: the runs to compare, and the page to write."""
 
     runs: list[str] = Field(max_length=26)
     output: str = Field(min_length=1)
@@ -66,14 +66,14 @@ class CompareConfig(Section):
 
 
 class RelocateConfig(Section):
-    """``conf/relocate.yaml``: which store to let load again."""
+    """``conf/relocate.yaml``: the store to repair after the checkout has moved."""
 
     old: str | None = Field(min_length=1)
     tracking: TrackingConfig
 
 
 class ServeConfig(Section):
-    """``conf/serve.yaml``: which model to serve, and where."""
+    """``conf/serve.yaml``: the model to serve, its address and its limits."""
 
     model_uri: str = Field(min_length=1)
     host: str = Field(min_length=1)
@@ -87,12 +87,12 @@ class ServeConfig(Section):
 
 
 class PredictConfig(Section):
-    """``conf/predict.yaml``: what to score with which model, and what becomes of rows that it does not take."""
+    """``conf/predict.yaml``: the model, the files to score, and how to treat rows that cannot be scored."""
 
     model_uri: str = Field(min_length=1)
     input: str = Field(min_length=1)
     output: str = Field(min_length=1)
-    # Hydra reads null as nothing.
+    # Hydra reads null as None.
     on_error: Annotated[Literal["fail", "skip", "null"], BeforeValidator(lambda given: given or "null")]
     out_of_range: Literal["refuse", "clip"]
     interval: float | None = Field(gt=0, lt=1)

@@ -1,4 +1,4 @@
-"""The typed schema of ``conf/model`` and ``conf/task``: what is predicted, and by which estimator."""
+"""The schema of ``conf/model`` and ``conf/task``."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from spotify_ml.utils.paths import CONF
 
 
 class XGBoostConfig(Section):
-    """The parameters of ``xgboost.XGBRegressor`` and ``XGBClassifier``, under their own names and in their ranges."""
+    """The parameters of ``xgboost.XGBRegressor`` and ``XGBClassifier``, with their names and ranges."""
 
     name: Literal["xgboost", "xgboost_reference"]
     n_estimators: int = Field(ge=1)
@@ -35,7 +35,7 @@ class XGBoostConfig(Section):
 
 
 class LinearConfig(Section):
-    """Ridge regression, or logistic regression of the same penalty, on imputed and scaled features."""
+    """Ridge regression, or logistic regression with the same penalty, on imputed and scaled features."""
 
     name: Literal["linear"]
     alpha: float = Field(gt=0)
@@ -98,7 +98,7 @@ class CatBoostConfig(Section):
 
 
 class TwoPartConfig(Section):
-    """Whether a track is dead, and how popular it is if not."""
+    """Whether a track is near-zero, and its popularity if not."""
 
     name: Literal["two_part"]
     dead: XGBoostConfig
@@ -112,7 +112,7 @@ SingleConfig = Annotated[
 
 
 class EnsembleConfig(Section):
-    """The average of several estimators: plain (blend), or weighted by how well they predict folds (stack)."""
+    """The average of several estimators: plain (blend), or weighted by their out-of-fold errors (stack)."""
 
     name: Literal["blend", "stack"]
     members: dict[str, SingleConfig] = Field(min_length=2)
@@ -131,7 +131,7 @@ class RegressionConfig(Section):
 
 
 class ClassificationConfig(Section):
-    """Predict the probabilities of popularity's classes."""
+    """Predict the probabilities of classes of popularity."""
 
     name: Literal["classification"]
     label: Literal["category", "popular"]
@@ -144,18 +144,12 @@ TaskConfig = Annotated[RegressionConfig | ClassificationConfig, Field(discrimina
 
 
 def model_config(name: str) -> SingleConfig:
-    """Return a choice of the group ``model`` as its file in ``conf/`` has it.
-
-    Parameters
-    ----------
-    name : str
-        The choice; one that stands on its own or on a single other choice.
-    """
+    """Return a choice of the group ``model`` as in ``conf/``; it may be based on one other choice."""
 
     def read(choice: str) -> dict[str, Any]:
         own: dict[str, Any] = yaml.safe_load((CONF / "model" / f"{choice}.yaml").read_text(encoding="utf-8"))
-        bases = [read(base) for base in own.pop("defaults", [])]
-        return {key: value for part in (*bases, own) for key, value in part.items()}
+        for base in own.pop("defaults", []):
+            own = read(base) | own
+        return own
 
-    config: SingleConfig = TypeAdapter(SingleConfig).validate_python(read(name))
-    return config
+    return TypeAdapter[SingleConfig](SingleConfig).validate_python(read(name))

@@ -1,4 +1,4 @@
-"""The typed schema of ``conf/train.yaml``: what a run may be asked to do."""
+"""The schema of ``conf/train.yaml``: the settings of a run."""
 
 import hashlib
 import json
@@ -13,20 +13,20 @@ from spotify_ml.config.tuning import TuneConfig
 
 
 class DataConfig(Section):
-    """Which raw tracks to read."""
+    """The file of raw tracks."""
 
     name: Literal["sample", "full", "file"]
     path: str = Field(min_length=1)
 
 
 class CleaningConfig(Section):
-    """What one row of the cleaned table is: a track, or a row as it comes."""
+    """Whether a row of the clean table is a track, or a raw row."""
 
     name: Literal["tracks", "rows"]
 
 
 class SplitConfig(Section):
-    """What must not stand on both sides of a split, and how large the sides are (shares of the groups)."""
+    """What must not be on both sides of a split, and the sizes as shares of the groups."""
 
     name: Literal["recording", "album", "artist", "random"]
     test_size: float = Field(gt=0, lt=1)
@@ -37,13 +37,13 @@ FeatureSet = Literal["full", "audio", "reference"]
 
 
 class FeaturesConfig(Section):
-    """Which columns the estimator sees."""
+    """The columns that the estimator gets."""
 
     name: FeatureSet
 
 
 class TrackingConfig(Section):
-    """Where runs are recorded and under which names."""
+    """Where runs are recorded, and their names."""
 
     uri: str = Field(min_length=1)
     artifact_location: str | None
@@ -52,7 +52,7 @@ class TrackingConfig(Section):
 
 
 class LocalCacheConfig(Section):
-    """Where the results of data and feature stages are kept, and how large the folder may become."""
+    """The folder for results of data and feature stages, and its largest size."""
 
     name: Literal["local"]
     folder: str = Field(min_length=1)
@@ -60,7 +60,7 @@ class LocalCacheConfig(Section):
 
 
 class NoCacheConfig(Section):
-    """Every stage is made anew."""
+    """Compute every stage."""
 
     name: Literal["off"]
 
@@ -75,7 +75,7 @@ class LocalEngineConfig(Section):
 
 
 class DaskEngineConfig(Section):
-    """A Dask cluster: that of an address, or one of this machine's cores for the time of the run."""
+    """A Dask cluster at an address, or one on this machine's cores during the run."""
 
     name: Literal["dask"]
     address: str | None = Field(min_length=1)
@@ -87,7 +87,7 @@ EngineConfig = Annotated[LocalEngineConfig | DaskEngineConfig, Field(discriminat
 
 
 class OutputsConfig(Section):
-    """What is written to the run folder beyond the record."""
+    """What the run folder contains beyond the record."""
 
     data: bool
 
@@ -96,7 +96,7 @@ _DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
 
 
 class RunConfig(Section):
-    """One resolved run: the whole of ``conf/train.yaml`` after composition and overrides."""
+    """A run: all of ``conf/train.yaml`` after composition and overrides."""
 
     name: RunName | None
     seed: int = Field(ge=0, lt=2**32)
@@ -117,15 +117,14 @@ class RunConfig(Section):
     tracking: TrackingConfig
 
     def digest(self, *groups: str, cluster: Sequence[Sequence[int]] | None = None) -> str:
-        """Return the sha256 of some settings; by default of those that decide the result, wherever it is recorded.
+        """Return the sha256 of some settings; by default of those that decide the result.
 
         Parameters
         ----------
         *groups : str
-            The settings, by their first keys.
+            The first keys of the settings.
         cluster : sequence of sequences of int, optional
-            Of a run on a cluster, once that is known: the threads of each worker of each fit. Which rows and columns a
-            tree may see is drawn by each worker.
+            The threads of each worker of each fit, once known: every worker draws the rows and columns of its trees.
         """
         deciding = self.model_dump(include=set(groups or _DECIDING))
         if not groups and self.engine.name != "local":
@@ -134,7 +133,7 @@ class RunConfig(Section):
 
 
 class RecordedConfig(Section):
-    """What a run's ``config.json`` says of the rows that its model was fitted on, whatever else it says."""
+    """The part of a run's ``config.json`` that decides the rows of its fit; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

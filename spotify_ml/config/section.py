@@ -1,4 +1,4 @@
-"""What every part of a configuration can do, and the names that users choose."""
+"""The base class of all configurations, and the types of names that users choose."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,31 +16,31 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def flat(self) -> dict[str, Any]:
-        """Return every setting under its dotted key."""
+        """Return every setting by its dotted key."""
         return dict(_flatten(self.model_dump(by_alias=True)))
 
     def recorded(self) -> dict[str, Any]:
-        """Return the settings as they may be written down here: without the passwords of addresses."""
-        return cast("dict[str, Any]", _each(self.model_dump(by_alias=True), _told))
+        """Return the settings without the passwords of addresses."""
+        return cast("dict[str, Any]", _each(self.model_dump(by_alias=True), _without_passwords))
 
     def shared(self) -> dict[str, Any]:
-        """Return the settings as a store may know them: without passwords and without the folders of this machine."""
+        """Return the settings without passwords and without folders of this machine, for a store."""
         return cast("dict[str, Any]", _each(self.model_dump(by_alias=True), shared_value))
 
     def shared_flat(self) -> dict[str, Any]:
-        """Return `shared` under dotted keys, as it is logged."""
+        """Return `shared` by dotted keys."""
         return dict(_flatten(self.shared()))
 
 
 def _no_address(name: str) -> str:
-    """Refuse what MLflow would refuse as the name of a registered model, once there is one to register."""
+    """Refuse names that MLflow refuses for registered models, before there is one to register."""
     if "/" in name or ":" in name or name in (".", "..") or not name.strip():
         raise ValueError("take a name without '/' and ':', which separate the parts of models:/name/version")
     return name
 
 
 def _file_name(name: str) -> str:
-    """Refuse what is no part of a file's name on every system."""
+    """Refuse what cannot be part of a file name on every system."""
     if not re.fullmatch(r"[\w.+-]+", name):
         raise ValueError("take letters, digits, '.', '_', '+' and '-'; it names files")
     return name
@@ -69,5 +69,5 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
-def _told(value: Any) -> Any:
+def _without_passwords(value: Any) -> Any:
     return without_passwords(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The typed schema of ``conf/tune``: studies, their samplers and pruners."""
+"""The schema of ``conf/tune``: studies, their samplers and pruners."""
 
 from typing import Annotated, Any, Literal
 
@@ -27,13 +27,13 @@ class RandomConfig(Section):
 
 
 class NoPrunerConfig(Section):
-    """Every trial runs to its own early stop."""
+    """Every trial runs until its own early stop."""
 
     name: Literal["none"]
 
 
 class PercentilePrunerConfig(Section):
-    """The parameters of ``optuna.pruners.PercentilePruner``; a step is what `conf/tune/pruner/percentile.yaml` says."""
+    """The parameters of ``optuna.pruners.PercentilePruner``; `conf/tune/pruner/percentile.yaml` defines a step."""
 
     name: Literal["percentile"]
     percentile: float = Field(gt=0, lt=100)
@@ -42,7 +42,7 @@ class PercentilePrunerConfig(Section):
 
 
 class MedianPrunerConfig(Section):
-    """The parameters of ``optuna.pruners.MedianPruner``; steps as of the percentile pruner."""
+    """The parameters of ``optuna.pruners.MedianPruner``; steps as for the percentile pruner."""
 
     name: Literal["median"]
     n_startup_trials: int = Field(ge=0)
@@ -50,7 +50,7 @@ class MedianPrunerConfig(Section):
 
 
 class ASHAConfig(Section):
-    """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; resources are steps as of the percentile pruner."""
+    """The parameters of ``optuna.pruners.SuccessiveHalvingPruner``; a resource is a step."""
 
     name: Literal["asha"]
     min_resource: int = Field(ge=1)
@@ -58,7 +58,7 @@ class ASHAConfig(Section):
 
 
 class HyperbandConfig(Section):
-    """The parameters of ``optuna.pruners.HyperbandPruner``; resources are steps as of the percentile pruner."""
+    """The parameters of ``optuna.pruners.HyperbandPruner``; a resource is a step."""
 
     name: Literal["hyperband"]
     min_resource: int = Field(ge=1)
@@ -82,7 +82,7 @@ PrunerConfig = Annotated[
 
 
 class OptunaConfig(Section):
-    """A study of many fits. What stands in `space` is checked by `spotify_ml.tuning.space.read_space`."""
+    """A study of many fits; `spotify_ml.tuning.space.read_space` checks `space`."""
 
     name: Literal["optuna"]
     n_trials: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""What was typed on the command line, and how it is quoted where Hydra reads it as something else."""
+"""Command-line arguments, and how to quote those that Hydra would misread."""
 
 import re
 import shlex
@@ -9,38 +9,29 @@ from hydra._internal.utils import get_args_parser
 
 from spotify_ml.utils.errors import ConfigError
 
-# `key=value`, with what Hydra puts before a key to add it.
+# `key=value`, with Hydra's prefix to add a key.
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}[\w./@-]+)=(?P<value>.*)", re.DOTALL)
 
-# Options of Hydra that no value follows.
+# Hydra's options without a value.
 _FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve")
 
 
 def arguments_in_order(arguments: list[str]) -> list[str]:
-    """Return arguments with the options first, which may be typed anywhere; Hydra takes overrides in one row only.
+    """Return arguments with the options first: they may be typed anywhere, but Hydra needs the overrides in one row.
 
-    Parameters
-    ----------
-    arguments : list of str
-        As they were typed.
+    A `ConfigError` names an unknown option, or one without its value: Hydra would print its usage and exit with code 2.
 
-    Raises
-    ------
-    ConfigError
-        If there is no such option, or it has no such value: Hydra would print how it is used and exit with code 2.
-
-    Examples
-    --------
     >>> arguments_in_order(["model.max_depth=4,6", "-m", "seed=1", "--config-dir", "a=b", "~cv"])
     ['-m', '--config-dir', 'a=b', 'model.max_depth=4,6', 'seed=1', '~cv']
     """
-    follows = ["", *arguments]
-    takes_value = [each.startswith("-") and "=" not in each and each not in _FLAGS for each in follows]
-    is_override = [
-        not is_value and not each.startswith("-") for each, is_value in zip(arguments, takes_value, strict=False)
-    ]
-    options = [each for each, override in zip(arguments, is_override, strict=True) if not override]
-    ordered = [*options, *(each for each, override in zip(arguments, is_override, strict=True) if override)]
+    options: list[str] = []
+    overrides: list[str] = []
+    is_value = False
+    for argument in arguments:
+        is_option = argument.startswith("-")
+        (options if is_option or is_value else overrides).append(argument)
+        is_value = is_option and "=" not in argument and argument not in _FLAGS
+    ordered = [*options, *overrides]
 
     def refuse(message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)
@@ -57,49 +48,26 @@ def _no_option(argument: str) -> str:
 
 
 def quoted(key: str, value: str) -> str:
-    """Return an override whose value is text, as it is typed in a shell.
+    """Return an override with any text as its value, quoted for a shell.
 
-    Parameters
-    ----------
-    key : str
-        The key, dotted.
-    value : str
-        The text, whatever is in it.
-
-    Examples
-    --------
     >>> print(quoted("input", "tracks (1).csv"))
     'input="tracks (1).csv"'
     """
-    # In Hydra's grammar a backslash is one, except before a quote.
+    # Hydra's grammar needs escapes for quotes, and for backslashes before them.
     escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
     return shlex.quote(f'{key}="{escaped}"')
 
 
 def quote_hint(key: str, value: object) -> str:
-    """Return how to type a value that was meant as text, and was read as a number, a truth value or nothing.
-
-    Parameters
-    ----------
-    key : str
-        The key, dotted.
-    value : object
-        What it was read as.
-    """
+    """Return how to type a text that Hydra has read as a number, a boolean or null."""
     typed = [argument.removeprefix(f"{key}=") for argument in sys.argv[1:] if argument.startswith(f"{key}=")]
-    # Of a sweep's values one is meant.
+    # A sweep has several values, and only one is wrong.
     shown = typed[-1] if typed and "," not in typed[-1] else str(value)
     return f"; if it is meant as text, type {quoted(key, shown)}"
 
 
 def misread(argument: str) -> str:
-    """Return what to type instead of an argument that Hydra's grammar cannot read.
-
-    Parameters
-    ----------
-    argument : str
-        As it was typed.
-    """
+    """Return how to type an argument that Hydra's grammar cannot read."""
     found = _OVERRIDE.fullmatch(argument)
     if found is not None and found["value"]:
         key, value = found["key"], found["value"]

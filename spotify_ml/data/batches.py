@@ -1,53 +1,44 @@
-"""Raw rows of any number, read from CSV or Parquet a batch at a time, with every column of the file."""
+"""Raw rows of any number, read from CSV or Parquet a batch at a time, with all columns of the file."""
 
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.contract import check_columns
 from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
-from spotify_ml.data.header import SAVE, format_error, header_line, names_in, repeated_names
-from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
+from spotify_ml.data.header import SAVE, check_format, header_line, names_in, repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
 from spotify_ml.utils.errors import DataError, shown
 
-# What one batch holds: some 45,000 rows of CSV, or as many of Parquet.
+# The size of a batch in bytes of CSV, some 45,000 rows, and in rows of Parquet.
 _BLOCK = 8 * 2**20
 _BATCH_ROWS = 45_000
-# What one thread parses of it: a table of few large chunks is joined and copied faster than one of many.
+# The bytes that one thread parses: a table of few large chunks is joined and copied faster.
 _CHUNK = 4 * 2**20
-# A row, or what stands between two quotes, is not longer.
+# No row, and no text between two quotes, is longer.
 _LONGEST_ROW = 8 * _BLOCK
 _LONG_ROW = 2**20
 _QUOTE, _END = b'"', b"\n"
 _QUOTED_FIELD = re.compile(rb'(?:^|[,\n])"[^"]*(?:""[^"]*)*+(?P<end>"?)')
 _KINDS = {column.name: column.kind for column in COLUMNS}
 CheckNames = Callable[[Sequence[str], str], None]
-# An integer that another program has written as a float is one still, and one in hexadecimal is none.
-READ_AS = {name: pa.float64() if kind is Kind.INTEGER else kind.value for name, kind in _KINDS.items()}
+# Integers may be written as floats, but not as hexadecimal numbers.
+_READ_AS = {name: pa.float64() if kind is Kind.INTEGER else kind.value for name, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """A row of CSV that does not have a field for every column.
-
-    Attributes
-    ----------
-    number : int
-        Its number in the file, counted from 1 without the header.
-    text : str
-        The row.
-    problem : str
-        How many fields it has.
-    """
+    """A row of CSV with too few or too many fields; numbers count from 1 without the header."""
 
     number: int
     text: str
@@ -56,18 +47,10 @@ class BrokenRow:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive rows of a file.
+    """Consecutive rows of a file, with all its columns; those of a CSV that cannot be read as their type are text.
 
-    Attributes
-    ----------
-    table : pyarrow.Table
-        All columns of the file; those of a CSV that do not read as their type are text.
-    numbers : ndarray of int, shape (n_rows,)
-        The number of each row in the file, counted from 1 without the header.
-    broken : list of BrokenRow
-        Rows that are not in the table.
-    content : bytes, optional
-        The rows as they stand in a CSV.
+    ``numbers``, shape (n_rows,), count the rows of the table from 1 without the header; ``content`` has the bytes of a
+    CSV.
     """
 
     table: pa.Table
@@ -77,22 +60,16 @@ class Batch:
 
     @property
     def n_rows(self) -> int:
-        """How many rows of the file these are."""
+        """The number of rows, with the broken ones."""
         return len(self.numbers) + len(self.broken)
 
     def as_text(self) -> pa.Table:
-        """Return the rows of a CSV with every field as it stands there."""
+        """Return the rows of a CSV with every field as its original text."""
         return _parse(self.content or b"", self.table.column_names, {}, on_broken_row=lambda row: "skip")
 
     @cached_property
     def lines(self) -> list[bytes]:
-        """The rows of the table as lines of CSV: as they stand there, if it is one.
-
-        Raises
-        ------
-        DataError
-            If quotes leave in doubt where a row ends.
-        """
+        """The rows of the table as lines of CSV, unchanged if they are from one; unclear quotes are a `DataError`."""
         if self.content is None:
             return csv_lines(self.table)
         lines = split_rows(self.content)
@@ -107,58 +84,19 @@ class Batch:
         return lines
 
 
-class Input(Protocol):
-    """A file of raw rows.
-
-    Attributes
-    ----------
-    origin : str
-        What to call it in a message.
-    schema : pyarrow.Schema
-        All its columns, and the types they have, or that a CSV's are given in Parquet.
-    header : bytes
-        The names of its columns as a line of CSV.
-    n_rows : int or None
-        How many rows it has, where that is known before they are read.
-    """
-
-    origin: str
-    schema: pa.Schema
-    header: bytes
-    n_rows: int | None
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield its rows, in order."""
-
-
 def check_scoring_names(names: Sequence[str], origin: str) -> None:
-    """Check that a file has the columns that a model asks for, and none of the dataset's more than once.
-
-    Raises
-    ------
-    DataError
-        Naming every such column.
-    """
+    """Check that a file has the columns that a model needs, and no raw column twice."""
     repeated = [name for name in repeated_names(names) if name in _KINDS]
     if repeated:
         raise DataError(f"{origin} has columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
     check_columns(names, f"rows of {origin}")
 
 
-def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> Input:
-    """Open a file of raw rows and check its columns.
+def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> "Input":
+    """Open a file of raw rows, CSV or Parquet by its first bytes, or else standard input, and check its columns.
 
-    Parameters
-    ----------
-    path : Path, optional
-        CSV or Parquet, told apart by their first bytes; by default CSV from standard input.
-    check : callable
-        Called with the names of the columns and what to call the file, to raise an error if it is not fit.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it lacks a column.
+    `check` gets the names of the columns and the name of the file. A `DataError` is raised if there is no such file, or
+    if a column is wrong.
     """
     if path is None:
         if sys.stdin is None:
@@ -174,12 +112,10 @@ def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> In
 
 
 class CsvInput:
-    """Rows of a CSV: comma-separated UTF-8 with a header. Columns that the schema does not know are text.
+    """Rows of a CSV: comma-separated UTF-8 with a header. Columns that are not in the schema are text.
 
-    Batches have the columns that are named, in their order; by default all of the file.
+    Batches have the given columns, in their order; by default all of the file.
     """
-
-    n_rows: int | None = None
 
     def __init__(
         self, file: Any, origin: str, check: CheckNames = check_scoring_names, columns: Sequence[str] | None = None
@@ -197,9 +133,9 @@ class CsvInput:
         self.schema = pa.schema([(name, _KINDS[name].value if name in _KINDS else pa.string()) for name in names])
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the rows of a block at a time."""
+        """Yield the rows of one block at a time."""
         last = 0
-        for block in _chain(self._rest, self._blocks):
+        for block in chain([self._rest] if self._rest.strip() else [], self._blocks):
             batch = self._batch(block, last)
             if batch.n_rows:
                 last += batch.n_rows
@@ -207,14 +143,14 @@ class CsvInput:
 
     def _batch(self, block: bytes, last: int) -> Batch:
         try:
-            table = _parse(block, self.schema.names, READ_AS, self._columns)
+            table = _parse(block, self.schema.names, _READ_AS, self._columns)
             return Batch(table, np.arange(last + 1, last + 1 + table.num_rows), content=block)
         except pa.ArrowInvalid:
             return self._unfit_batch(block, last)
 
     def _unfit_batch(self, block: bytes, last: int) -> Batch:
-        """Read as text what does not read as numbers, and set aside rows that have too few or too many fields."""
-        # Arrow would pass over rows of broken text with no more than a line on stderr.
+        """Read values that are no numbers as text, and leave out rows with too few or too many fields."""
+        # Arrow would skip rows that are not UTF-8, with only a line on stderr.
         _check_encoding(block, last, self.origin)
         invalid: list[pacsv.InvalidRow] = []
 
@@ -228,16 +164,13 @@ class CsvInput:
             raise DataError(
                 f"{self.origin}: the rows from {last + 1:,} on are not a CSV ({shown(error, 300)}); {SAVE}"
             ) from error
-        broken = [
-            BrokenRow(last + row.number, row.text, f"{_fields(row.actual_columns)} in place of {row.expected_columns}")
-            for row in invalid
-        ]
+        broken = [BrokenRow(last + row.number, row.text, _field_count(row)) for row in invalid]
         numbers = np.arange(last + 1, last + 1 + table.num_rows + len(broken))
         return Batch(table, np.setdiff1d(numbers, [row.number for row in broken]), broken, block)
 
 
-def _fields(count: int) -> str:
-    return f"{count} field{'s' * (count != 1)}"
+def _field_count(row: pacsv.InvalidRow) -> str:
+    return f"{row.actual_columns} field{'s' * (row.actual_columns != 1)} in place of {row.expected_columns}"
 
 
 class ParquetInput:
@@ -247,7 +180,7 @@ class ParquetInput:
         self.origin = origin
         try:
             self._file = open_parquet(file)
-            self.schema, self.n_rows = self._file.schema_arrow, self._file.metadata.num_rows
+            self.schema = self._file.schema_arrow
         except DAMAGE as error:
             raise damaged(origin, error) from error
         check(self.schema.names, origin)
@@ -259,7 +192,7 @@ class ParquetInput:
         try:
             for records in self._file.iter_batches(_BATCH_ROWS):
                 table = pa.Table.from_batches([records])
-                # Parquet's text is not checked as it is read.
+                # Reading does not check text.
                 table.validate(full=True)
                 yield Batch(table, np.arange(last + 1, last + 1 + table.num_rows))
                 last += table.num_rows
@@ -267,61 +200,55 @@ class ParquetInput:
             raise damaged(self.origin, error) from error
 
 
-def _chain(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    if first.strip():
-        yield first
-    yield from blocks
+Input = CsvInput | ParquetInput
 
 
 def row_blocks(file: Any, origin: str) -> Iterator[bytes]:
-    """Yield the bytes of a CSV in blocks that end where a row ends: at a line end outside of quotes."""
-    held, is_first = b"", True
-    while True:
-        try:
-            read = _read(file)
-        except OSError as error:
-            raise DataError(f"{origin} cannot be read: {error.strerror}") from error
-        if not read:
-            break
-        if is_first and (wrong := format_error(read, origin)):
-            raise wrong
+    """Yield the bytes of a CSV in blocks that end at the end of a row: at a line end outside of quotes."""
+    rest, is_first = b"", True
+    while content := _read(file, origin):
+        if is_first:
+            check_format(content, origin)
         is_first = False
-        held += read
-        end = _last_row_end(held)
+        rest += content
+        end = _last_row_end(rest)
         if end:
-            yield held[:end]
-            held = held[end:]
-        elif len(held) > _LONGEST_ROW:
-            raise DataError(f"{origin} holds a row of more than {len(held):,} bytes; is a quote left open?")
-    if held:
-        yield held
+            yield rest[:end]
+            rest = rest[end:]
+        elif len(rest) > _LONGEST_ROW:
+            raise DataError(f"{origin} holds a row of more than {len(rest):,} bytes; is a quote left open?")
+    if rest:
+        yield rest
 
 
-def _read(file: Any) -> bytes:
-    """Return the next block, or what there is of it; one read of a pipe would not heed Ctrl-C between its parts."""
-    parts: list[bytes] = []
+def _read(file: Any, origin: str) -> bytes:
+    """Return the next block, or the rest; a single read of a pipe would delay Ctrl-C."""
+    pieces: list[bytes] = []
     size = 0
-    while size < _BLOCK and (part := file.read1(_BLOCK - size)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
+    try:
+        while size < _BLOCK and (piece := file.read1(_BLOCK - size)):
+            pieces.append(piece)
+            size += len(piece)
+    except OSError as error:
+        raise DataError(f"{origin} cannot be read: {error.strerror}") from error
+    return b"".join(pieces)
 
 
 def _last_row_end(content: bytes) -> int:
-    """Return the position after the last line end outside of quotes, 0 without one."""
+    """Return the position after the last line end outside of quotes, 0 if there is none."""
     is_open = content.count(_QUOTE) % 2
     end = len(content)
     while (line_end := content.rfind(_END, 0, end)) >= 0:
         is_open ^= content.count(_QUOTE, line_end, end) % 2
         if not is_open:
-            # A quote within a field that is not quoted, as in 12" Mix, was counted if a row seems to be that long.
+            # If a row seems very long, a quote within an unquoted field, as in 12" Mix, was counted.
             return line_end + 1 if len(content) - line_end < _LONG_ROW else _row_end_of_fields(content)
         end = line_end
     return _row_end_of_fields(content)
 
 
 def _row_end_of_fields(content: bytes) -> int:
-    """Do as `_last_row_end`, field by field: only a quote that a field begins with opens it."""
+    """Do the same as `_last_row_end` field by field: only a quote at the start of a field opens it."""
     start = len(content)
     for quoted in _QUOTED_FIELD.finditer(content):
         if not quoted["end"]:
@@ -336,10 +263,10 @@ def _parse(
     columns: Sequence[str] | None = None,
     on_broken_row: object | None = None,
 ) -> pa.Table:
-    """Parse rows of CSV, of which some columns are kept; columns without a type are text."""
+    """Parse rows of CSV, with all or some columns; those without a type are text."""
     return pacsv.read_csv(
         pa.BufferReader(block),
-        # Only a single thread knows the number of a broken row, and only one block holds a row of any length.
+        # Numbers of broken rows need a single thread, and rows of any length a single block.
         pacsv.ReadOptions(column_names=names, block_size=_CHUNK)
         if on_broken_row is None
         else pacsv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),

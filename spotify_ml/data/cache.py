@@ -1,13 +1,13 @@
-"""What the stages of a run gave, kept on disk under all that decided it, and used again where that is equal."""
+"""Results of the stages of a run, kept on disk with everything that decides them, for use by equal runs."""
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 _MANIFEST = "entry.json"
-# The code that makes what is kept, and the libraries that it makes it with.
+# The code that makes the results, and its libraries.
 _CODE = ("data", "features")
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 _BYTES_PER_GB = 10**9
@@ -32,16 +32,15 @@ _BYTES_PER_GB = 10**9
 class StageCache:
     """A folder of entries, each a folder with the files of one stage's result.
 
-    An entry appears when it is complete, and is never changed. It is used if it was made of equal data by equal
-    settings and equal code, and if its files are still what they were. A folder that cannot be written is not an error:
-    the run makes its stages itself, and says so once.
+    An entry appears when it is complete, and never changes. It is used if its data, settings and code are equal, and
+    its files unchanged. If the folder cannot be written, the run computes its stages and logs one warning.
 
     Parameters
     ----------
     folder : Path or None
-        Where the entries are; None: there are none, and every stage is made.
+        The folder of all entries; None to compute every stage.
     max_bytes : int
-        How large all entries together may become; those that were not used for the longest time go first.
+        The largest size of all entries together; the least recently used are removed first.
     """
 
     def __init__(self, folder: Path | None, max_bytes: int = 0) -> None:
@@ -50,7 +49,7 @@ class StageCache:
 
     @classmethod
     def of(cls, config: CacheConfig) -> Self:
-        """Return the cache that a configuration asks for; none if the code was changed since this process loaded it."""
+        """Return the configured cache; an empty one if the code was changed since this process has loaded it."""
         if not isinstance(config, LocalCacheConfig):
             return cls(None)
         if max(path.stat().st_mtime for path in _sources()) > LOADED_AT:
@@ -68,64 +67,45 @@ class StageCache:
         *,
         reread: bool = False,
     ) -> Value:
-        """Return what a stage gives: from its entry, or made, and kept as one.
+        """Return the result of a stage, from its entry or newly made by `make`.
 
         Parameters
         ----------
         stage : str
             Its name.
         decided_by : mapping of str to JSON
-            Everything that the result depends on, beside the code.
-        make : callable
-            Gives the result.
-        write : callable
-            Writes a result as files of an empty folder.
-        read : callable
-            Gives the result again from such a folder, without any difference.
+            Everything that decides the result, except the code.
+        make, write, read : callable
+            Make the result, write it to files in an empty folder, and read an equal one from there.
         reread : bool
-            Whether what was kept is returned, and what was made let go of: mapped files need no memory.
+            Whether to return the files' content instead of the made result: mapped files need no memory.
         """
         if self._folder is None:
             return make()
-        entry, origin = self._entry(stage, decided_by)
-        found = _read_whole(entry, origin, read)
-        if found is not None:
-            return found
-        values = [make()]
-
-        def keep(folder: Path) -> None:
-            write(values[0], folder)
-            if reread:
-                values[0] = read(folder)
-
+        entry, origin = _entry(self._folder, stage, decided_by)
+        value = _read_whole(entry, origin, read)
+        if value is not None:
+            return value
+        value = make()
         try:
-            self._keep(entry, origin, keep)
+            with self._new_entry(entry, origin) as folder:
+                write(value, folder)
+                if reread:
+                    value = read(folder)
         except OutputError as error:
-            # Of two runs at once, the second finds the entry there.
+            # Another run may have made the entry meanwhile.
             if not entry.is_dir():
                 log.warning("cache: %s; this run goes on without it", error)
                 self._folder = None
-                return values[0]
-        self._evict(entry.parent)
-        return values[0]
+        return value
 
     def get_from_files(
         self, stage: str, decided_by: Mapping[str, Any], write: Callable[[Path], None], read: Callable[[Path], Value]
     ) -> Value:
-        """Return what a stage gives that is too large to be held: it is written to files, and read from there.
+        """Return a result that is too large for memory: `write` makes it as files, which `read` opens and keeps open.
 
-        Parameters
-        ----------
-        stage, decided_by, read : as of `get`
-            What is read must stay open: the files may be gone before it is used. Where the system removes no open
-            files, they stay until the next run.
-        write : callable
-            Makes the result, as files of an empty folder.
-
-        Raises
-        ------
-        OutputError
-            If they cannot be written.
+        The files may be removed before they are used. Where open files cannot be removed, they stay until the next run.
+        An `OutputError` is raised if they cannot be written.
         """
         if self._folder is None:
             with temporary_folder() as place:
@@ -133,46 +113,42 @@ class StageCache:
                     folder.mkdir()
                     write(folder)
                 return read(place / stage)
-        entry, origin = self._entry(stage, decided_by)
-        found = _read_whole(entry, origin, read)
-        if found is not None:
-            return found
-        made: list[Value] = []
-
-        def make(folder: Path) -> None:
-            write(folder)
-            # As long as no other process can take it away.
-            made.append(read(folder))
-
+        entry, origin = _entry(self._folder, stage, decided_by)
+        value = _read_whole(entry, origin, read)
+        if value is not None:
+            return value
         try:
-            self._keep(entry, origin, make)
+            with self._new_entry(entry, origin) as folder:
+                write(folder)
+                # Before another process can remove it.
+                value = read(folder)
         except OutputError:
-            # Of two runs at once, the second finds the entry there.
-            if not made:
+            # Another run may have made the entry meanwhile.
+            if value is None:
                 raise
-        self._evict(entry.parent)
-        return made[0]
+        return value
 
-    def _entry(self, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-        """Return the folder of an entry, and what it must have been made of."""
-        if self._folder is None:
-            raise ValueError("there is no cache")
-        origin = {"stage": stage, **decided_by, "code": code_digest()}
-        return self._folder / f"{stage}-{_digest(origin)}", origin
-
-    def _keep(self, entry: Path, origin: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+    @contextmanager
+    def _new_entry(self, entry: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
+        """Yield an empty folder, which becomes the entry when the block has filled it."""
         with staged(entry) as folder:
             folder.mkdir()
-            write(folder)
+            yield folder
             manifest = json.dumps({"origin": origin, "sha256": _sums(folder)}, indent=2)
             (folder / _MANIFEST).write_text(manifest, encoding="utf-8")
+        self._evict(entry.parent)
 
     def _evict(self, folder: Path) -> None:
-        """Remove what has no room, the least recently used first; what killed processes left behind ages as well."""
+        """Remove the least recently used entries until the rest fit, also those that killed processes have left."""
         kept = 0
-        # Other processes evict as well.
-        with contextlib.suppress(OSError):
-            entries = [entry for entry in folder.iterdir() if not _is_at_work(entry)]
+        # Other processes also remove entries.
+        with suppress(OSError):
+            # Not the folders of processes that may still be running.
+            entries = [
+                path
+                for path in folder.iterdir()
+                if not is_in_use(path) and (is_abandoned(path) or not path.name.startswith(WORK))
+            ]
             for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
                 size = sum(path.stat().st_size for path in entry.rglob("*"))
                 if kept + size <= self._max_bytes:
@@ -181,39 +157,40 @@ class StageCache:
                     _remove(entry)
 
 
-def _is_at_work(path: Path) -> bool:
-    """Tell whether a path is the temporary folder of a process that has not ended, as far as can be told here."""
-    return is_in_use(path) or (path.name.startswith(WORK) and not is_abandoned(path))
-
-
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Return a digest of the code of data and features, of the libraries it uses, and of Python."""
+    """Return a digest of the code of data and features, of its libraries, and of Python."""
     code = {path.relative_to(PACKAGE).as_posix(): _sha256(path) for path in _sources()}
     libraries = {name: library_version(name) for name in _LIBRARIES}
     return _digest([code, libraries, platform.python_version(), platform.machine()])
 
 
 def _sources() -> list[Path]:
-    return [path for package in _CODE for path in sorted((PACKAGE / package).glob("*.py"))]
+    return [path for package in _CODE for path in sorted((PACKAGE / package).rglob("*.py"))]
 
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def _entry(folder: Path, stage: str, decided_by: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of an entry, and its required origin."""
+    origin = {"stage": stage, **decided_by, "code": code_digest()}
+    return folder / f"{stage}-{_digest(origin)}", origin
+
+
 def _read_whole(entry: Path, origin: Mapping[str, Any], read: Callable[[Path], Value]) -> Value | None:
-    """Return what an entry holds; None if it is not there, or is not what it was made of."""
+    """Return the content of an entry; None if it is absent or damaged."""
     if not entry.is_dir():
         return None
     if not _is_whole(entry, origin):
         log.warning("cache: %s is damaged; it is removed, and made again", entry)
         _remove(entry)
         return None
-    # Another process may take it away, and a folder that is only read cannot be marked as used.
-    with contextlib.suppress(FileNotFoundError):
+    # Another process may remove it, and a read-only folder cannot be marked as used.
+    with suppress(FileNotFoundError):
         value = read(entry)
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.utime(entry)
         return value
     return None
@@ -228,9 +205,9 @@ def _is_whole(entry: Path, origin: Mapping[str, Any]) -> bool:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file of an entry but its manifest."""
+    """Return the sha256 of every file of an entry except its manifest."""
     paths = sorted(path for path in folder.iterdir() if path.name != _MANIFEST)
-    # Hashing releases the interpreter.
+    # Hashing releases the interpreter lock.
     with ThreadPoolExecutor() as pool:
         return {path.name: digest for path, digest in zip(paths, pool.map(_sha256, paths), strict=True)}
 
@@ -241,6 +218,6 @@ def _sha256(path: Path) -> str:
 
 
 def _remove(entry: Path) -> None:
-    """Remove an entry such that no process sees a part of it."""
-    with contextlib.suppress(OSError), folder_beside(entry) as doomed:
+    """Remove an entry so that no process sees a part of it."""
+    with suppress(OSError), folder_beside(entry) as doomed:
         entry.rename(doomed / entry.name)

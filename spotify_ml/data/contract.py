@@ -1,4 +1,4 @@
-"""The input contract of a model: what it takes as raw rows, and what is wrong with the others."""
+"""The raw rows that a model accepts, and the problems of other rows."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,47 +14,34 @@ from spotify_ml.data.schema import (
     AUDIO,
     COLUMNS,
     EXAMPLES,
-    FLAG_WORDS,
     LIST_SEPARATOR,
     LISTS,
     NAMES,
     TEXT,
+    Column,
     Kind,
+    Scales,
     expected_text,
+    in_rows,
 )
 from spotify_ml.data.tables import as_frame
-from spotify_ml.data.texts import read_texts
-from spotify_ml.data.units import Scales
+from spotify_ml.data.texts import STRING, is_text, read_numbers, read_texts
 from spotify_ml.utils.errors import DataError, shown
 
 OutOfRange = Literal["refuse", "clip"]
 
 _NAMES = tuple(column.name for column in COLUMNS if column.name in AUDIO or column.kind is Kind.TEXT)
-# pandas looks a dtype up by its name for longer than it takes to cast a few values.
-_TEXT = pd.StringDtype(na_value=np.nan)
 _AUDIO = tuple(column for column in COLUMNS if column.name in AUDIO)
-# Columns of one kind that numbers are read from as text, by NumPy's letter and by what their objects are.
-_TOLD = (*"biuf", "string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")
 _IS_FLAG = np.array([column.kind is Kind.FLAG for column in _AUDIO])
 _IS_WHOLE = _IS_FLAG | np.array([column.kind is Kind.INTEGER for column in _AUDIO])
-# A flag is 0 or 1 by what it is, not by a range.
+# The schema has no range for flags.
 _LOWEST = np.where(_IS_FLAG, 0, [column.minimum for column in _AUDIO])[:, np.newaxis]
 _HIGHEST = np.where(_IS_FLAG, 1, [column.maximum for column in _AUDIO])[:, np.newaxis]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One way in which rows break the contract.
-
-    Attributes
-    ----------
-    column : str
-        The column.
-    text : str
-        What is wrong with its values, as in ``tempo is not numeric``.
-    where : ndarray of bool, shape (n_rows,)
-        The rows it concerns.
-    """
+    """A problem in a column, such as ``is not numeric``, and in which rows it is, shape (n_rows,)."""
 
     column: str
     text: str
@@ -63,20 +50,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Raw rows as a model takes them, and what is wrong with them.
+    """Raw rows as a model takes them, and their problems.
 
     Attributes
     ----------
     audio : ndarray of float64, shape (n_columns, n_rows)
-        The columns named by `spotify_ml.data.schema.AUDIO`; NaN where a value is missing or not numeric.
+        The columns `spotify_ml.data.schema.AUDIO`; NaN where a value is missing or not numeric.
     text : dict of str to array of str
-        The text columns, as far as there are any.
+        The text columns, if given.
     problems : list of Problem
-        Everything that breaks the contract.
+        All violations of the contract.
     clipped : dict of str to int
-        How many values were moved into the range of their column.
+        The number of values moved into the range of their column.
     scales : Scales
-        How many values were outside of it.
+        The number of values out of range.
     """
 
     audio: np.ndarray
@@ -86,16 +73,14 @@ class CheckedRows:
     scales: Scales
 
     def refused(self) -> np.ndarray:
-        """Return which rows break the contract, shape (n_rows,)."""
-        refused = np.zeros(self.audio.shape[1], dtype=bool)
-        for problem in self.problems:
-            refused |= problem.where
-        return refused
+        """Return which rows have a problem, shape (n_rows,)."""
+        none = np.zeros(self.audio.shape[1], dtype=bool)
+        return np.logical_or.reduce([none, *(problem.where for problem in self.problems)])
 
     def columns(self) -> dict[str, Any]:
         """Return the audio and text columns in schema order; absent text is empty."""
         columns = dict(zip(AUDIO, self.audio, strict=True))
-        empty = pd.array([None] * self.audio.shape[1], dtype=_TEXT) if len(self.text) < len(TEXT) else None
+        empty = pd.array([None] * self.audio.shape[1], dtype=STRING) if len(self.text) < len(TEXT) else None
         return {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
 
     def frame(self) -> pd.DataFrame:
@@ -104,124 +89,69 @@ class CheckedRows:
 
 
 def check_columns(names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = AUDIO) -> None:
-    """Check that no column is absent that a model asks for: the audio columns, unless others are given.
-
-    Raises
-    ------
-    DataError
-        Naming every absent column, with the nearest name that is there.
-    """
+    """Check that all required columns exist; a `DataError` names every absent one, with the nearest existing name."""
     there = set(names)
     absent = [name for name in required if name not in there]
-    if absent:
-        given = [str(name) for name in names]
-        hint = separator_hint(given, NAMES)
-        if hint:
-            raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
-        spare = [name for name in given if name not in NAMES]
-        listing = ", ".join(name + column_hint(name, spare) for name in absent)
-        raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")
+    if not absent:
+        return
+    given = [str(name) for name in names]
+    if hint := separator_hint(given, NAMES):
+        raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
+    spare = [name for name in given if name not in NAMES]
+    listing = ", ".join(name + column_hint(name, spare) for name in absent)
+    raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")
 
 
 def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
-    """Check raw rows against the contract.
+    """Check raw rows with every audio column against the contract; text is optional, other columns are ignored.
 
-    Numbers may come as integers, floats or text; flags as 0, 1, true or false; text as strings, numbers, objects or
-    categories, artists and genres also as a list of names. A missing value is no problem.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Raw rows, with every audio column; others but text are left out.
-    out_of_range : {"refuse", "clip"}
-        Whether a number outside the range of its column is a problem, or is moved to the nearest bound.
-
-    Raises
-    ------
-    DataError
-        Naming every absent audio column.
+    Numbers may be integers, floats or text; flags 0, 1, true or false; text strings, numbers, objects or categories,
+    and artists and genres also a list of names. Missing values are allowed. A number out of range is a problem
+    (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent audio column.
     """
     rows = as_frame(rows)
     check_columns(list(rows.columns))
     audio = np.empty((len(_AUDIO), len(rows)))
     problems: list[Problem] = []
     for position, column in enumerate(_AUDIO):
-        audio[position], unreadable = read_numbers(rows[column.name], column.kind)
+        audio[position], unreadable = read_numbers(rows[column.name], is_flag=column.kind is Kind.FLAG)
         if unreadable is not None:
             problems.append(Problem(column.name, "is not numeric", unreadable))
     # NaN is neither below nor above.
     outside = (audio < _LOWEST) | (audio > _HIGHEST)
     outside[_IS_WHOLE] |= np.rint(audio[_IS_WHOLE]) != audio[_IS_WHOLE]
-    clipped: dict[str, int] = {}
     scales = Scales(len(rows))
     if outside.any():
         outside &= ~np.isnan(audio)
-        for position in map(int, np.flatnonzero(outside.any(axis=1))):
-            found, clipped_here = _outside(position, audio[position], outside[position], out_of_range, scales)
-            problems += found
-            if clipped_here:
-                clipped[_AUDIO[position].name] = clipped_here
+        for column, values, beyond in zip(_AUDIO, audio, outside, strict=True):
+            if beyond.any():
+                problems += _outside(column, values, beyond, out_of_range, scales)
     text: dict[str, ExtensionArray] = {}
     for name in TEXT:
         if name in rows.columns:
             text[name], wrong = _read_text(rows[name], LIST_SEPARATOR if name in LISTS else None)
             if wrong is not None:
                 problems.append(Problem(name, f"is not {expected_text(name)}", wrong))
-    return CheckedRows(audio, text, problems, clipped, scales)
+    return CheckedRows(audio, text, problems, dict(scales.outside) if out_of_range == "clip" else {}, scales)
 
 
 def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
-    """Return a column as text, empty where there is none, and which values are something else, if any are."""
-    if _is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
+    """Return a column as text, empty where missing, and which values are something else, if any."""
+    if is_text(values.dtype) or (values.dtype == object and pd.api.types.infer_dtype(values) in ("string", "empty")):
         with suppress(UnicodeEncodeError):
-            return values.astype(_TEXT).array, None
+            return values.astype(STRING).array, None
     texts, wrong = read_texts(values.tolist(), separator)
-    return pd.array(texts, dtype=_TEXT), wrong if wrong.any() else None
-
-
-def _is_text(dtype: Any) -> bool:
-    return isinstance(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype, pd.StringDtype)
-
-
-def read_numbers(values: pd.Series, kind: Kind) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a column as float64, NaN where there is no number, and which values are something else, if any are."""
-    is_flag = kind is Kind.FLAG
-    if values.dtype.kind in ("biuf" if is_flag else "iuf"):
-        given = (
-            values.array if isinstance(values.dtype, np.dtype) else values.array.to_numpy(np.float64, na_value=np.nan)
-        )
-        return np.asarray(given, dtype=np.float64), None
-    text, is_other = _number_texts(values)
-    text = text.str.strip().str.lower()
-    missing = text.isna() | text.isin(["", "nan"])
-    numbers = pd.to_numeric((text.replace(FLAG_WORDS) if is_flag else text).mask(missing), errors="coerce")
-    floats = numbers.to_numpy(np.float64, na_value=np.nan)
-    unreadable = (np.isnan(floats) & ~missing.to_numpy()) | is_other
-    return floats, unreadable if unreadable.any() else None
-
-
-def _number_texts(values: pd.Series) -> tuple[pd.Series, np.ndarray | bool]:
-    """Return what is to be read as numbers as text, and which values are no numbers of any kind."""
-    kind = pd.api.types.infer_dtype(values) if values.dtype == object else values.dtype.kind
-    if kind in _TOLD or _is_text(values.dtype):
-        with suppress(UnicodeEncodeError):
-            return values.astype(_TEXT), False
-    # Other objects have a text that may read as a number, as a year does, or none at all.
-    given = [str(value) if isinstance(value, bool | np.bool_) else value for value in values.tolist()]
-    texts, wrong = read_texts(given, None)
-    return pd.Series(texts, values.index, dtype=_TEXT), wrong
+    return pd.array(texts, dtype=STRING), wrong if wrong.any() else None
 
 
 def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
-    """Return raw rows as a model takes them, without problems.
-
-    Parameters are those of `check_rows`.
+    """Return raw rows as a model takes them, with the parameters of `check_rows`.
 
     Raises
     ------
     DataError
-        Naming every absent audio column, or every column with values that cannot be scored, their number and the
-        first of them.
+        Naming every absent audio column, or every column with values that cannot be scored, their number and the first
+        of them.
     """
     rows = as_frame(rows)
     checked = check_rows(rows, out_of_range)
@@ -233,32 +163,26 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Che
 
 def _describe(problem: Problem, rows: pd.DataFrame) -> str:
     values = rows[problem.column]
-    examples = ", ".join(
-        f"row {row + 1}: {shown(values.iloc[row])}" for row in np.flatnonzero(problem.where)[:EXAMPLES]
-    )
-    count = int(problem.where.sum())
-    return f"{problem.column} {problem.text} in {count:,} row{'s' * (count > 1)} ({examples})"
+    examples = [f"row {row + 1}: {shown(values.iloc[row])}" for row in np.flatnonzero(problem.where)[:EXAMPLES]]
+    return f"{problem.column} {problem.text}{in_rows(int(problem.where.sum()), examples)}"
 
 
 def _outside(
-    position: int, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange, scales: Scales
-) -> tuple[list[Problem], int]:
-    """Return what is wrong with values that are not in the range of a column; count them, clip those that may be."""
-    column = _AUDIO[position]
+    column: Column, values: np.ndarray, outside: np.ndarray, out_of_range: OutOfRange, scales: Scales
+) -> list[Problem]:
+    """Return the problems of a column with values out of range; count those values, and clip them if asked."""
     if column.kind is Kind.FLAG:
-        return [Problem(column.name, "is not true or false", outside)], 0
+        return [Problem(column.name, "is not true or false", outside)]
     unbounded = np.isinf(values)
     fraction = outside & ~unbounded & (np.rint(values) != values) & (column.kind is Kind.INTEGER)
-    beyond = outside & ~unbounded & ((values < column.minimum) | (values > column.maximum)) & ~fraction
+    beyond = outside & ~unbounded & ~fraction
     found = {"is infinite": unbounded, "is not a whole number": fraction}
     if beyond.any():
         width = column.maximum - column.minimum
         is_far = beyond & ((values < column.minimum - width) | (values > column.maximum + width))
         scales.outside[column.name], scales.far[column.name] = int(beyond.sum()), int(is_far.sum())
-    clipped = 0
     if out_of_range == "clip":
-        clipped = int(beyond.sum())
         values[beyond] = values[beyond].clip(column.minimum, column.maximum)
     else:
         found[f"is outside {column.minimum:g} to {column.maximum:g}"] = beyond
-    return [Problem(column.name, text, where) for text, where in found.items() if where.any()], clipped
+    return [Problem(column.name, text, where) for text, where in found.items() if where.any()]

@@ -1,4 +1,4 @@
-"""The copies of tracks in a raw file, and what they do to figures when rows are divided by chance."""
+"""Copies of tracks in a raw file, and their effect when rows are split by chance."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import group_codes, split_tracks
 
 _FEWEST_ROWS = 3
+_SPLIT, _SEED = SplitConfig(name="random", test_size=0.2, val_size=0.12), 42
 _KINDS = {
     "track_id": "the same track_id",
     "recording": "the same recording",
@@ -20,23 +21,20 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What stands more than once.
+    """Copies of tracks.
 
     Attributes
     ----------
     copies : Series of int
-        How many tracks there are by their number of rows.
-    spreads : ndarray of float
-        Highest less lowest popularity among the rows of each recording that has several.
-    kinds : Series of str
-        For each of those recordings, whether its rows have one track_id or several.
+        The number of tracks by their number of rows.
+    spreads, kinds : ndarray of float and Series of str
+        Of each recording with several rows: its highest minus lowest popularity, and whether it has one or several
+        track_ids.
     both_sides : dict of str to float
-        The share of the test rows that have a row of the same kind on the other side, if the rows are divided by
-        chance: the same ``track_id``, recording, album or first artist, each counting those before. Empty where there
-        are too few rows to divide.
+        The share of test rows with a copy on the other side of a random split: the same ``track_id``, recording, album
+        or first artist, each including those before. Empty if there are too few rows.
     lookup_r2 : float
-        R² of predicting each of the test rows with a copy by the mean popularity of its copies on the other side; NaN
-        where that is undefined.
+        R² of the mean popularity of these copies as the prediction of the test rows that have any; NaN if undefined.
     """
 
     copies: "pd.Series[int]"
@@ -46,21 +44,11 @@ class Duplicates:
     lookup_r2: float
 
 
-def find_duplicates(raw: pd.DataFrame, test_size: float = 0.2, seed: int = 42) -> Duplicates:
-    """Find copies of tracks among raw rows, and divide the rows by chance to see what that does.
-
-    Parameters
-    ----------
-    raw : DataFrame
-        Rows that keep to the schema.
-    test_size : float
-        The share of the rows that are put aside.
-    seed : int
-        Decides which.
-    """
+def find_duplicates(raw: pd.DataFrame) -> Duplicates:
+    """Return the copies of tracks among raw rows that fit the schema, and their effect on a random split."""
     tracks, _ = pd.factorize(raw["track_id"])
     codes = {"track_id": tracks} | {kind: group_codes(raw, kind) for kind in _KINDS if kind != "track_id"}
-    # A track_id stands for one recording, even where a row of it lacks its names.
+    # A track_id is one recording, even if a row of it has no names.
     grouped = raw.groupby(codes["recording"])
     sizes = grouped.size()
     repeated = sizes.index[sizes > 1]
@@ -68,16 +56,14 @@ def find_duplicates(raw: pd.DataFrame, test_size: float = 0.2, seed: int = 42) -
     n_ids = grouped["track_id"].nunique().loc[repeated]
     kinds = pd.Series(np.where(n_ids == 1, "one track_id", "several track_ids"), index=repeated, dtype="str")
     copies = pd.Series(np.bincount(tracks)).value_counts().sort_index()
-    both_sides, lookup_r2 = _divided_by_chance(raw, codes, test_size, seed)
+    both_sides, lookup_r2 = _split_by_chance(raw, codes)
     return Duplicates(copies, (popularity["max"] - popularity["min"]).to_numpy(), kinds, both_sides, lookup_r2)
 
 
-def _divided_by_chance(
-    raw: pd.DataFrame, codes: dict[str, np.ndarray], test_size: float, seed: int
-) -> tuple[dict[str, float], float]:
+def _split_by_chance(raw: pd.DataFrame, codes: dict[str, np.ndarray]) -> tuple[dict[str, float], float]:
     if len(raw) < _FEWEST_ROWS:
         return {}, np.nan
-    split = split_tracks(raw, SplitConfig(name="random", test_size=test_size, val_size=0.12), seed)
+    split = split_tracks(raw, _SPLIT, _SEED)
     known = {kind: np.isin(own[split.test], own[split.trainval]) for kind, own in codes.items()}
     both_sides = {_KINDS[kind]: float(rows.mean()) for kind, rows in known.items()}
     popularity = raw[TARGET].to_numpy()

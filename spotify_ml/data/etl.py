@@ -1,4 +1,4 @@
-"""From raw rows to clean tracks: what is dropped and merged, and the derived columns."""
+"""From raw rows to clean tracks: dropped and merged rows, and derived columns."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,48 +23,34 @@ TEMPO_LEVELS = ("Slow", "Moderate", "Fast", "Very Fast")
 
 @dataclass(frozen=True)
 class CleanTracks:
-    """Clean tracks and what cleaning did.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per track (``cleaning=tracks``) or per raw row (``cleaning=rows``), derived columns included.
-    dropped : dict of str to int
-        Rows that are no longer there, by reason.
-    """
+    """Clean tracks with derived columns, one row per track or raw row, and the number of dropped rows by reason."""
 
     frame: pd.DataFrame
     dropped: dict[str, int] = field(default_factory=dict)
 
 
 def clean(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"]) -> CleanTracks:
-    """Clean raw rows and add the derived columns.
+    """Clean raw rows that fit the schema, and add the derived columns.
 
-    Parameters
-    ----------
-    raw : DataFrame
-        Rows that keep to the schema.
-    cleaning : {"tracks", "rows"}
-        ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with
-        its genres as one sorted, ``;``-joined set and its popularity as the mean of its rows.
+    ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with its genres
+    as one sorted, ``;``-joined set and its popularity as the mean of its rows.
     """
-    # Columns are taken out of a table that shares its values with the given one.
+    # Columns are removed from a shallow copy.
     return clean_consuming(raw.copy(deep=False), cleaning, track_codes(raw))
 
 
 def track_codes(raw: pd.DataFrame) -> np.ndarray:
-    """Return the number of each row's ``track_id``, as they appear, shape (n_rows,)."""
+    """Return the number of each row's ``track_id``, in order of appearance, shape (n_rows,)."""
     codes, _ = pd.factorize(raw["track_id"])
     return codes
 
 
 def clean_consuming(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"], codes: np.ndarray) -> CleanTracks:
-    """Do as `clean` with tracks that are numbered, and empty ``raw``: no column is in memory twice for long."""
+    """Do the same as `clean`, with known codes, and empty ``raw``: no column is in memory twice for long."""
     if cleaning == "rows":
         return CleanTracks(add_derived_columns(raw))
     named = raw[["artists", "album_name", "track_name"]].notna().any(axis=1).to_numpy()
-    rows = np.flatnonzero(named)
-    n_rows = len(raw)
+    rows, n_rows = np.flatnonzero(named), len(raw)
     tracks = _one_row_per_track(raw, rows, codes)
     dropped = {
         "no artists, album and title": n_rows - len(rows),
@@ -74,13 +60,7 @@ def clean_consuming(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"], code
 
 
 def check_any(n_tracks: int, path: Path) -> None:
-    """Check that cleaning the rows of a file, of which there are some, left any.
-
-    Raises
-    ------
-    DataError
-        If it left none.
-    """
+    """Raise a `DataError` if cleaning has left no row of a file."""
     if not n_tracks:
         raise DataError(
             f"{path} has no row with artists, album_name or track_name, and cleaning=tracks drops all others; "
@@ -89,8 +69,9 @@ def check_any(n_tracks: int, path: Path) -> None:
 
 
 def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
-    """Merge the given rows of each track, and leave no column in ``raw``."""
-    first, codes = _first_rows(rows, codes)
+    """Merge the given rows of each track, and remove all columns from ``raw``."""
+    codes, _ = pd.factorize(codes[rows])
+    first = rows[~pd.Series(codes).duplicated().to_numpy()]
     counts = np.bincount(codes)
     columns: dict[str, Any] = {}
     for name in map(str, list(raw)):
@@ -102,30 +83,16 @@ def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -
         else:
             columns[name] = column.array.take(first)
         del column
-        # Arrow would keep each raw column that it has let go of until all are done.
+        # Without this, Arrow would keep the memory of all raw columns until the end.
         pa.default_memory_pool().release_unused()
-    # Without a copy, as they are: each its own block.
+    # Without a copy, each column in its own block.
     return pd.DataFrame(columns, copy=False)
-
-
-def _first_rows(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first of the given rows of each track, ascending, and which of these belongs to each given row."""
-    first = np.full(codes.max(initial=-1) + 1, len(codes))
-    # What is written last stays.
-    first[codes[rows[::-1]]] = rows[::-1]
-    first = np.sort(first[first < len(codes)])
-    numbers = np.empty(codes.max(initial=-1) + 1, dtype=np.intp)
-    numbers[codes[first]] = np.arange(len(first))
-    return first, numbers[codes[rows]]
 
 
 def _merged_genres(
     genres: pd.Series, rows: np.ndarray, codes: np.ndarray, first: np.ndarray, repeated: np.ndarray
 ) -> pd.api.extensions.ExtensionArray:
-    """Return the genre of the first row of each track, or its distinct genres where it has repeated rows.
-
-    They are in alphabetical and thus reproducible order.
-    """
+    """Return the genre of each track's first row, or its sorted distinct genres if it has several rows."""
     labels, names = pd.factorize(genres, sort=True)
     merged = pa.array(names.array.take(labels[first]))
     if repeated.any():
@@ -140,9 +107,9 @@ def _merged_genres(
 
 
 def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
-    """Return tracks with the derived columns of the reference pipeline appended.
+    """Return tracks with the derived columns of the reference pipeline.
 
-    ``duration_min``, ``mood_energy``, ``energy_category``, ``tempo_category`` and, where there is a target,
+    ``duration_min``, ``mood_energy``, ``energy_category``, ``tempo_category`` and, if there is a target,
     ``popularity_category``. Bins are right-closed and include their lowest edge.
     """
     happy = tracks["valence"].to_numpy() > 0.5
@@ -161,7 +128,7 @@ def add_derived_columns(tracks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _binned(values: pd.Series, inner_edges: tuple[float, ...], labels: tuple[str, ...]) -> "pd.Categorical[str]":
-    """Cut values into ordered bins; the schema guards the outer edges, and NaN stays without a bin."""
+    """Cut values into ordered bins; the schema limits the range, and NaN has no bin."""
     numbers = values.to_numpy()
     codes = np.searchsorted(inner_edges, numbers, side="left")
     return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), pd.Index(labels), ordered=True)

@@ -1,4 +1,4 @@
-"""The header of a CSV: its names, and what a file seems to be where these are not those of raw tracks."""
+"""The header of a CSV, and what a file seems to be if its header is not that of raw tracks."""
 
 import csv
 import re
@@ -9,8 +9,8 @@ from difflib import SequenceMatcher
 from spotify_ml.utils.errors import DataError, shown
 
 SAVE = "save it as comma-separated UTF-8"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# What a file of another format begins with, and what to do about it.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Advice for other formats, and their first bytes.
 _UNPACK = "unpack it first: what is read is CSV, comma-separated UTF-8, or Parquet"
 _CONVERT = "save it as CSV, comma-separated UTF-8, or as Parquet"
 _LFS = b"version https://git-lfs.github.com/"
@@ -44,63 +44,46 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons", "^": "carets"}
 # A header has fewer names that are numbers.
 _NUMBERS_OF_A_ROW = 3
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 # Excel's own first line.
 _SEP_LINE = re.compile(r'"?sep=(?P<separator>.)"?', re.IGNORECASE)
 
 
-def format_error(content: bytes, origin: str) -> DataError | None:
-    """Return the error that names the format of a file that is not CSV, by its first bytes; None where it may be.
-
-    Parameters
-    ----------
-    content : bytes
-        The beginning of the file.
-    origin : str
-        What to call it.
-    """
+def check_format(content: bytes, origin: str) -> None:
+    """Raise a `DataError` if the first bytes of a file, named `origin`, are those of another format than CSV."""
     for magic, name, advice in _MAGIC:
         if content.startswith(magic) and (magic in _TEXT_MAGIC or not magic.isascii() or _is_binary(content)):
-            return _is(origin, name, advice)
+            raise _other_format(origin, name, advice)
     if content.startswith(_ZIP):
         is_excel = re.search(_EXCEL, content[:4096]) is not None
-        return _is(origin, "Excel (xlsx)", _CONVERT) if is_excel else _is(origin, "zip", _UNPACK)
+        raise _other_format(origin, *(("Excel (xlsx)", _CONVERT) if is_excel else ("zip", _UNPACK)))
     if content.startswith(_UTF16) or _is_wide(content):
-        return DataError(f"{origin} is not a CSV in UTF-8 but in UTF-16 or UTF-32; {SAVE}")
+        raise DataError(f"{origin} is not a CSV in UTF-8 but in UTF-16 or UTF-32; {SAVE}")
     if _MARKUP.match(content):
-        return _is(origin, "HTML or XML", "is it the page about the file? Download the file itself, as CSV or Parquet")
+        advice = "is it the page about the file? Download the file itself, as CSV or Parquet"
+        raise _other_format(origin, "HTML or XML", advice)
     if _JSON.match(content):
-        return _is(origin, "JSON", _CONVERT)
-    return None
+        raise _other_format(origin, "JSON", _CONVERT)
 
 
-def _is(origin: str, name: str, advice: str) -> DataError:
+def _other_format(origin: str, name: str, advice: str) -> DataError:
     return DataError(f"{origin} is not a CSV but {name}, by its first bytes; {advice}")
 
 
 def _is_binary(content: bytes) -> bool:
-    """Tell bytes from a header that begins with the letters of a format, such as a column ``ORCHESTRA``."""
+    """Return whether this is no text: a header may start with the letters of a format, such as ``ORCHESTRA``."""
     return any(byte < 9 or byte >= 0x80 for byte in content[:64])
 
 
 def _is_wide(content: bytes) -> bool:
-    """Tell text of two or four bytes a character, which has a zero in every second or so."""
+    """Return whether characters have two or four bytes: at least a third of these bytes are zero."""
     start = content[:64]
     return start.count(0) >= len(start) // 3 and start[:4].count(0) >= 2
 
 
 def header_line(content: bytes, origin: str) -> bytes:
-    """Return the first line of a CSV, without byte order mark and line end.
-
-    Raises
-    ------
-    DataError
-        If the file is of another format or encoding, or its lines end in a carriage return alone.
-    """
-    wrong = format_error(content, origin)
-    if wrong is not None:
-        raise wrong
-    end = content.find(b"\n")
-    line = content[: end if end >= 0 else None].removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r")
+    """Return the first line of a CSV, without byte order mark and line end; a `DataError` if it is not UTF-8."""
+    line = content.partition(b"\n")[0].removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -115,7 +98,7 @@ def header_line(content: bytes, origin: str) -> bytes:
 
 
 def names_in(line: bytes) -> list[str]:
-    """Return the names in a header; of a line that is too long for one, the line."""
+    """Return the names in a header; if it is too long for one, the line itself."""
     text = line.decode()
     try:
         return next(csv.reader([text]), [])
@@ -124,41 +107,25 @@ def names_in(line: bytes) -> list[str]:
 
 
 def separator_hint(names: Sequence[str], known: Iterable[str]) -> str:
-    """Return what is wrong with a header as a whole: another separator, or no header at all; else an empty string.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The header, divided at commas.
-    known : iterable of str
-        The names that are looked for.
-    """
+    """Return what is wrong with a whole header, such as another separator, by the known names; or an empty string."""
     wanted = set(known)
     found = wanted & set(names)
-    line = _SEP_LINE.fullmatch(",".join(names))
-    if line:
-        return f"its first line is Excel's {line[0]!r}; remove that line" + _other_than_comma(line["separator"])
+    if line := _SEP_LINE.fullmatch(",".join(names)):
+        name = _SEPARATORS.get(line["separator"])
+        separated = f", and {SAVE}: its columns are separated by {name}" if name else ""
+        return f"its first line is Excel's {line[0]!r}; remove that line{separated}"
     if len({name.strip(" '\"\ufeff") for name in names} & wanted) > len(found):
         return "its names are quoted by ' or have blanks around them; rename them"
     for separator, name in _SEPARATORS.items():
         divided = {part.strip(" \"'") for field in names for part in field.split(separator)}
         if len(divided & wanted) > max(1, len(found)):
             return f"its columns seem to be separated by {name}; {SAVE}"
-    if not found and sum(map(_is_number, names)) >= _NUMBERS_OF_A_ROW:
+    if not found and sum(_NUMBER.fullmatch(name) is not None for name in names) >= _NUMBERS_OF_A_ROW:
         return "its first line seems to be a row; give the file a header"
     return ""
 
 
-def _other_than_comma(separator: str) -> str:
-    name = _SEPARATORS.get(separator)
-    return f", and {SAVE}: its columns are separated by {name}" if name else ""
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", text) is not None
-
-
-# What stands in a name beside the words that tell one column from another.
+# Words in names that do not distinguish columns.
 _COMMON = {"track", "song", "spotify", "music", "the", "of"}
 _BESIDE = {
     "artists": {"name"},
@@ -171,20 +138,12 @@ _BESIDE = {
 _SAME = {"title": "name", "length": "duration"}
 _ALONE = {"track": "name", "song": "name", "bpm": "tempo"}
 _ALIKE = 0.8
+_PLURAL = re.compile(r"(?<=..[^s])s$")
 
 
 def column_hint(name: str, spare: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the name that says the same in other words, or an empty string.
+    """Return ``" (did you mean 'x'?)"`` for the spare name that means the same as a missing one, or an empty string.
 
-    Parameters
-    ----------
-    name : str
-        The column that is missing.
-    spare : iterable of str
-        The names that are there and no known column.
-
-    Examples
-    --------
     >>> column_hint("track_genre", ["track_url", "genre"])
     " (did you mean 'genre'?)"
     >>> column_hint("track_genre", ["track_url"])
@@ -197,21 +156,15 @@ def column_hint(name: str, spare: Iterable[str]) -> str:
 
 
 def _words(text: str, column: str) -> list[str]:
-    """Return the words of a name that matter for a column, each in the singular."""
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", text.replace("(s)", ""))
-    words = [_singular(part.lower()) for part in parts]
-    left_out = _COMMON | _BESIDE.get(column, set())
-    return [_SAME.get(word, word) for word in words if word not in left_out] or [
-        _ALONE.get(word, word) for word in words[-1:]
-    ]
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """Return the words of a name that matter for a column, in the singular."""
+    words = [_PLURAL.sub("", word.lower()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", text.replace("(s)", ""))]
+    ignored = _COMMON | _BESIDE.get(column, set())
+    found = [_SAME.get(word, word) for word in words if word not in ignored]
+    return found or [_ALONE.get(word, word) for word in words[-1:]]
 
 
 def _alike(wanted: Sequence[str], given: Sequence[str]) -> float:
-    """Return how alike the least alike of two lists of words are, 0 where one has more words."""
+    """Return the similarity of the least similar pair of words, 0 if the numbers of words differ."""
     if "".join(wanted) == "".join(given):
         return 1.0
     if len(wanted) != len(given):
@@ -221,10 +174,10 @@ def _alike(wanted: Sequence[str], given: Sequence[str]) -> float:
 
 def _likeness(one: str, other: str) -> float:
     matcher = SequenceMatcher(None, one, other)
-    # The ratio itself is slow, and a file may have thousands of columns.
+    # The exact ratio is slow, and a file may have thousands of columns.
     return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE else 0.0
 
 
 def repeated_names(names: Sequence[str]) -> list[str]:
-    """Return the names that stand more than once, sorted."""
+    """Return the names that occur more than once, sorted."""
     return sorted(name for name, count in Counter(names).items() if count > 1)

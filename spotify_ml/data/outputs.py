@@ -1,4 +1,4 @@
-"""The data files of a run: the quality report and feature table always, the data itself when asked for."""
+"""The data files of a run: always the quality report and feature table, the data itself on request."""
 
 import json
 from collections.abc import Iterable
@@ -14,32 +14,22 @@ from spotify_ml.data.quality import QualityReport
 from spotify_ml.data.schema import TARGET
 
 REPORTS = ("data_quality_report.txt", "data_quality_report.json", "feature_info.csv")
-# What describes a column releases the interpreter for half of the time.
+# Half of this work releases the interpreter lock.
 _THREADS = 2
 
 
 def write_reports(folder: Path, quality: QualityReport, features: Iterable[pd.DataFrame]) -> None:
-    """Write the files named by `REPORTS`.
-
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    quality : QualityReport
-        Of the raw data.
-    features : iterable of DataFrame
-        The matrix that the final model is fitted on, some of its columns at a time.
-    """
+    """Write the files `REPORTS` to an existing folder; the features of the final model come a few columns at a time."""
     (folder / "data_quality_report.txt").write_text(quality.as_text(), encoding="utf-8")
     (folder / "data_quality_report.json").write_text(json.dumps(quality.as_dict(), indent=2), encoding="utf-8")
     write_csv(pd.concat(map(feature_info, features)), folder / "feature_info.csv", index=True)
 
 
 def feature_info(features: pd.DataFrame) -> pd.DataFrame:
-    """Describe every feature: dtype, missing and distinct values, mean and standard deviation."""
+    """Return dtype, missing and distinct values, mean and standard deviation of every feature."""
 
     def describe(name: str) -> dict[str, Any]:
-        # In float32 the sums themselves would be off.
+        # Sums in float32 are inexact.
         values = features[name].astype(np.float64)
         return {
             "dtype": str(features[name].dtype),
@@ -53,25 +43,18 @@ def feature_info(features: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(pool.map(describe, features), index=features.columns.rename("feature"))
 
 
-def write_data(folder: Path, tracks: pd.DataFrame, parts: dict[str, pd.DataFrame]) -> None:
-    """Write the cleaned tracks, and features and target of each part.
+def write_data(folder: Path, tracks: pd.DataFrame, subsets: dict[str, pd.DataFrame]) -> None:
+    """Write the clean tracks, and features and target of each subset, to an existing folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    tracks : DataFrame
-        Clean tracks.
-    parts : dict of str to DataFrame
-        Features of ``train`` (with validation) and ``test``, indexed by the row of `tracks`.
+    The features of ``train`` (with validation) and ``test`` are indexed by the row of `tracks`.
     """
     write_csv(tracks, folder / "cleaned_spotify_data.csv")
     _write_parquet(tracks, folder / "cleaned_spotify_data.parquet")
     target = tracks[TARGET].to_frame()
-    for name, features in parts.items():
+    for name, features in subsets.items():
         _write_parquet(features, folder / f"X_{name}.parquet")
         _write_parquet(target.loc[features.index], folder / f"y_{name}.parquet")
-    _write_parquet(pd.concat(parts.values()).sort_index().join(target), folder / "ml_ready_data.parquet")
+    _write_parquet(pd.concat(subsets.values()).sort_index().join(target), folder / "ml_ready_data.parquet")
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether there is a file of tracks where a configuration says; looked at before anything is imported."""
+"""The check that the configured file of tracks exists, before anything slow is imported."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from spotify_ml.utils.errors import DataError
 from spotify_ml.utils.paths import PACKAGE
 
 SAMPLE = PACKAGE / "data" / "sample" / "spotify_by_genre.parquet"
-# What to do where there is no file of tracks.
+# What to do if there is no file of tracks.
 HINTS = {
     "full": "fetch it with `python scripts/download_data.py`, or name a copy with SPOTIFY_TRACKS_PATH or data.path=…",
     "file": "check data.path=…; a relative path is taken from the current folder",
@@ -16,13 +16,7 @@ HINTS = {
 
 
 def check_data(config: DataConfig) -> None:
-    """See that the file that a configuration names is there.
-
-    Raises
-    ------
-    DataError
-        If it is not, or is a folder.
-    """
+    """Raise a `DataError` if the configured file does not exist, or is a folder."""
     path = Path(config.path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")

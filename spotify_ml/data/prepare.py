@@ -1,4 +1,4 @@
-"""The first stages of a run, made or taken from the cache: clean tracks, their quality report, and their split."""
+"""The first stages of a run, computed or from the cache: clean tracks, their quality report, and their split."""
 
 import json
 from dataclasses import asdict, replace
@@ -22,21 +22,10 @@ _POSITIONS = ("train", "validation", "test", "groups")
 
 
 def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
-    """Read and clean the tracks of a run, and describe the raw ones; equal bytes are parsed once.
+    """Read and clean the tracks of a run; equal bytes are parsed once.
 
-    Returns
-    -------
-    RawFile
-        Where the raw tracks are, by the absolute path.
-    CleanTracks
-        What cleaning made of them.
-    QualityReport
-        Of the raw tracks.
-
-    Raises
-    ------
-    DataError
-        If the file is absent, no table, or breaks the schema.
+    Returns the raw file, with its absolute path, the clean tracks, and the quality of the raw ones. A `DataError` is
+    raised if the file is absent, no table, or violates the schema.
     """
     file, content = read_file(config.data)
 
@@ -44,7 +33,7 @@ def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, Clean
         nonlocal content
         raw = parse_tracks(file, content)
         del content
-        # Arrow keeps what parsing needed beside the rows: a sixth of them.
+        # Arrow keeps the memory of parsing, a sixth of that of the rows.
         pa.default_memory_pool().release_unused()
         codes = track_codes(raw.frame)
         quality = raw_report(raw, codes)
@@ -54,24 +43,18 @@ def prepare_tracks(config: RunConfig, cache: StageCache) -> tuple[RawFile, Clean
 
     decided_by = {"data": file.sha256, "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
-    # Equal bytes may have been read under another name.
+    # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
 
 
 def prepare_split(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, cache: StageCache) -> Split:
-    """Split the clean tracks of a run.
-
-    Raises
-    ------
-    DataError
-        If a part would be empty.
-    """
+    """Split the clean tracks of a run; a `DataError` if train, validation or test would be empty."""
     make = partial(split_tracks, tracks, config.split, config.seed)
     return cache.get("split", split_origin(config, raw), make, _write_split, _read_split)
 
 
 def split_origin(config: RunConfig, raw: RawFile) -> dict[str, Any]:
-    """Return everything that decides the clean tracks of a run and their split, beside the code."""
+    """Return everything that decides the clean tracks of a run and their split, except the code."""
     return {
         "data": raw.sha256,
         "cleaning": config.cleaning.name,
@@ -82,7 +65,7 @@ def split_origin(config: RunConfig, raw: RawFile) -> dict[str, Any]:
 
 def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None:
     tracks, quality = made
-    # In one batch, text is used where the file is mapped, without a copy.
+    # In one batch, mapped text is used without a copy.
     table = pa.Table.from_pandas(tracks.frame, preserve_index=False).combine_chunks()
     with pa.ipc.new_file(folder / _TABLE, table.schema) as writer:
         writer.write_table(table)

@@ -1,4 +1,4 @@
-"""The quality report of a data file: what was in it, what is odd, and what cleaning dropped."""
+"""The quality report of a data file: its rows, oddities, and the rows that cleaning has dropped."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Self
@@ -13,24 +13,10 @@ from spotify_ml.data.sources import RawTracks
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What a data file holds.
+    """The quality of a data file; counts of zero are left out.
 
-    Attributes
-    ----------
-    source, sha256 : str
-        The file and the digest of its bytes.
-    raw_rows, clean_rows : int
-        Rows before and after cleaning.
-    duplicates : dict of str to int
-        Rows, or tracks, that stand more than once, by kind.
-    nulls : dict of str to int
-        Empty values of every column that has any.
-    ranges : dict of str to dict
-        Minimum, mean and maximum of every numeric column.
-    zeros : dict of str to int
-        Zeros of every numeric column that has any.
-    dropped : dict of str to int
-        Rows that cleaning dropped or merged, by reason.
+    ``duplicates`` counts repeated rows or tracks by kind, ``nulls`` and ``zeros`` values by column, ``dropped`` the
+    rows dropped or merged by cleaning, by reason. ``ranges`` has the minimum, mean and maximum of every numeric column.
     """
 
     source: str
@@ -44,7 +30,7 @@ class QualityReport:
     dropped: dict[str, int]
 
     def after(self, clean: CleanTracks) -> Self:
-        """Return the report of raw tracks with what cleaning made of them."""
+        """Return the report with the result of cleaning."""
         return replace(self, clean_rows=len(clean.frame), dropped=clean.dropped)
 
     def as_dict(self) -> dict[str, object]:
@@ -52,7 +38,7 @@ class QualityReport:
         return asdict(self)
 
     def as_text(self) -> str:
-        """Return the report for people."""
+        """Return the report as text."""
         ranges = (
             f"  {name:<18} {bounds['min']:>14,.3f} {bounds['mean']:>14,.3f} {bounds['max']:>14,.3f}"
             for name, bounds in self.ranges.items()
@@ -75,16 +61,16 @@ class QualityReport:
 
 
 def _section(title: str, counts: dict[str, int]) -> list[str]:
-    return ["", title, *(f"  {name}: {count:,}" for name, count in counts.items())] if counts else ["", title, "  none"]
+    return ["", title, *([f"  {name}: {count:,}" for name, count in counts.items()] or ["  none"])]
 
 
 def quality_report(raw: RawTracks, clean: CleanTracks) -> QualityReport:
-    """Describe raw tracks and what cleaning made of them."""
+    """Return the report of raw tracks and their cleaning."""
     return raw_report(raw, track_codes(raw.frame)).after(clean)
 
 
 def raw_report(raw: RawTracks, codes: np.ndarray) -> QualityReport:
-    """Describe raw tracks, of which `spotify_ml.data.etl.track_codes` are known, before they are cleaned."""
+    """Return the report of raw tracks with their `spotify_ml.data.etl.track_codes`, before cleaning."""
     frame = raw.frame
     nulls = {str(name): int(frame[name].isna().sum()) for name in frame}
     ranges, zeros = {}, {}
@@ -107,20 +93,17 @@ def raw_report(raw: RawTracks, codes: np.ndarray) -> QualityReport:
 
 def _duplicates(frame: pd.DataFrame, codes: np.ndarray) -> dict[str, int]:
     counts = np.bincount(codes)
-    # Only rows of a track that has several can be like another.
+    # Only rows of a track with several rows can be equal.
     rows = np.flatnonzero((counts > 1)[codes])
     tracks = codes[rows]
     genres, names = pd.factorize(frame["track_genre"].take(rows))
     pairs = pd.Series(tracks * len(names) + genres)
-    # Equal rows share their id and genre: only those few are compared in full.
+    # Equal rows have the same id and genre: only those few are compared in full.
     suspects = frame.iloc[rows[pairs.duplicated(keep=False).to_numpy()]]
-    popularity = frame[TARGET].to_numpy()[rows]
-    lowest, highest = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
-    np.minimum.at(lowest, tracks, popularity)
-    np.maximum.at(highest, tracks, popularity)
+    n_values = frame[TARGET].take(rows).groupby(tracks).nunique()
     return {
         "rows equal to an earlier row": int(suspects.duplicated().sum()),
         "rows with the track_id and genre of an earlier row": int(pairs.duplicated().sum()),
         "rows with the track_id of an earlier row": len(frame) - len(counts),
-        "track_ids whose rows differ in popularity": int((lowest < highest).sum()),
+        "track_ids whose rows differ in popularity": int((n_values > 1).sum()),
     }

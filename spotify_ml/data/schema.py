@@ -1,5 +1,6 @@
 """The columns of a raw track: names, types, ranges and nulls, and the check of a table against them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,16 +12,16 @@ import pyarrow.compute as pc
 
 from spotify_ml.data.arrow import listed, plain
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
-from spotify_ml.data.texts import read_texts
+from spotify_ml.data.texts import read_numbers, read_texts
 from spotify_ml.utils.errors import DataError, shown
 
 EXAMPLES = 3
-# How a problem begins that is a number outside of the range of its column.
+# The first word of the problem of numbers out of range.
 OUTSIDE = "outside "
 
 
 class Kind(Enum):
-    """What a column holds, and the Arrow type it is kept in."""
+    """The type of a column, as the Arrow type it is stored in."""
 
     TEXT = pa.string()
     INTEGER = pa.int64()
@@ -30,19 +31,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """One raw column.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the dataset.
-    kind : Kind
-        What it holds.
-    minimum, maximum : float
-        The closed range of a numeric column.
-    nullable : bool
-        Whether a row may leave it empty.
-    """
+    """A raw column, with the closed range of a numeric one."""
 
     name: str
     kind: Kind
@@ -53,21 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Violation:
-    """One way in which a table breaks the schema.
-
-    Attributes
-    ----------
-    column : str
-        The column, or ``row`` where whole rows are broken.
-    problem : str
-        What is wrong, and what was expected.
-    count : int
-        How many rows it concerns; 0 where it concerns the column as a whole.
-    examples : tuple of str
-        The first rows it concerns, counted from 1 without the header, with their values.
-    rows : ndarray of int
-        The positions in the table of all of them.
-    """
+    """A problem of some rows of a table: their positions, and the first as examples; or of a whole column."""
 
     column: str
     problem: str
@@ -77,8 +52,12 @@ class Violation:
 
     def __str__(self) -> str:
         """Return the violation as one line."""
-        rows = f" in {self.count:,} row{'s' * (self.count > 1)} ({', '.join(self.examples)})" if self.count else ""
-        return f"{self.column}: {self.problem}{rows}"
+        return f"{self.column}: {self.problem}{in_rows(self.count, self.examples) if self.count else ''}"
+
+
+def in_rows(count: int, examples: Sequence[str]) -> str:
+    """Return the number of rows with a problem, and the first of them, for a message."""
+    return f" in {count:,} row{'s' * (count > 1)} ({', '.join(examples)})"
 
 
 def _unit(name: str) -> Column:
@@ -114,28 +93,47 @@ TARGET = "popularity"
 TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
 NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
 AUDIO = tuple(name for name in NUMERIC if name != TARGET)
-# Artists and, after cleaning, genres are lists in one string.
+# Artists and, after cleaning, genres are lists in one text.
 LIST_SEPARATOR = ";"
 LISTS = ("artists", "track_genre")
-# Of a header of thousands of names.
+# A header may have thousands of names.
 _SHOWN = 30
+# Few values out of range are errors; half of many, or a tenth far out of range, suggest another unit.
+_MANY = 10
+_SHARE, _SHARE_FAR = 0.5, 0.1
+_RANGES = {column.name: (column.minimum, column.maximum) for column in COLUMNS}
+
+
+@dataclass
+class Scales:
+    """Counts of values out of range, and further out than the range is wide, to find columns in another unit."""
+
+    n_rows: int = 0
+    outside: Counter[str] = field(default_factory=Counter)
+    far: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Scales") -> None:
+        """Add the counts of further rows."""
+        self.n_rows += other.n_rows
+        self.outside.update(other.outside)
+        self.far.update(other.far)
+
+    def advice(self) -> dict[str, str]:
+        """Return the advice for every column that seems to be in another unit, such as percent instead of shares."""
+        return {
+            name: f"{name} looks like another unit; convert the column to {low:g} to {high:g}"
+            for name, (low, high) in ((name, _RANGES[name]) for name in self.outside)
+            if self._is_other(name)
+        }
+
+    def _is_other(self, name: str) -> bool:
+        count = self.outside[name]
+        is_most = count >= max(_MANY, _SHARE * self.n_rows)
+        return is_most or (count >= _SHARE_FAR * self.n_rows and self.far[name] >= count / 2)
 
 
 def check_names(names: Sequence[str], origin: str) -> None:
-    """Check that a table's header has every raw column, once.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The header, in file order.
-    origin : str
-        What to call the table in the error.
-
-    Raises
-    ------
-    DataError
-        Naming every missing and every repeated column; a missing one with the nearest name that is there.
-    """
+    """Check that a header, of the file named `origin`, has every raw column once; a `DataError` names the others."""
     there = set(names)
     spare = [name for name in names if name not in NAMES]
     missing = [name + column_hint(name, spare) for name in NAMES if name not in there]
@@ -144,9 +142,8 @@ def check_names(names: Sequence[str], origin: str) -> None:
         hint = separator_hint(names, NAMES)
         if hint:
             raise DataError(f"{origin} does not have the columns of raw tracks: {hint}")
-        problems = ["missing: " + ", ".join(missing)] * bool(missing)
-        problems += ["more than once: " + ", ".join(repeated)] * bool(repeated)
-        listing = "\n  ".join(problems)
+        found = {"missing": missing, "more than once": repeated}
+        listing = "\n  ".join(f"{problem}: {', '.join(columns)}" for problem, columns in found.items() if columns)
         raise DataError(
             f"{origin} does not have the columns of raw tracks:\n  {listing}\n"
             f"Its header is: {shown_names(names)}; rename, add or remove columns"
@@ -154,45 +151,34 @@ def check_names(names: Sequence[str], origin: str) -> None:
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """Return the names of a header for a message, shortened where there are many."""
+    """Return the names of a header for a message, shortened if there are many."""
     shown = ", ".join(f"{name[:60]!r}" for name in names[:_SHOWN])
     return shown + f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
 
 
 def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.DataFrame, list[Violation]]:
-    """Check every value of a table with the raw columns and give it the schema's types.
+    """Check every value of a table with the raw columns, typed or as text, and convert them to the schema's types.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        The raw columns, typed or as text.
-    rows : ndarray of int, optional
-        The row number in the file of each row, where broken rows were left out before.
-
-    Returns
-    -------
-    tracks : DataFrame
-        The raw columns in schema order; meaningless where there are violations.
-    violations : list of Violation
-        Everything that breaks the schema.
+    `rows` has the number of each row in the file, if broken rows were left out. Returns the raw columns in schema
+    order, not valid in rows with violations, and all violations.
     """
     numbers = range(1, table.num_rows + 1) if rows is None else rows
     violations: list[Violation] = []
     for column in COLUMNS:
         typed, found = _typed(table.column(column.name), column, numbers)
-        # In place of the given one, and last: this leaves the order of the schema.
+        # Each column moves to the end: after all, they are in schema order.
         table = table.drop_columns(column.name).append_column(column.name, typed)
         violations += found
-    # What pandas once wrote into a file about its index does not concern the columns.
+    # Ignore an index that pandas has recorded in the file.
     table = table.select(NAMES).replace_schema_metadata()
-    # Each column is let go of when it is converted, where nobody else holds the table.
+    # Each column is freed once it is converted, if nothing else refers to the table.
     return table.to_pandas(split_blocks=True, self_destruct=True), violations
 
 
 def _typed(
     values: pa.ChunkedArray, column: Column, numbers: Sequence[int] | np.ndarray
 ) -> tuple[pa.ChunkedArray, list[Violation]]:
-    """Cast one column to its kind, and say which values are missing, unreadable or out of range."""
+    """Convert one column, and find values that are missing, unreadable or out of range."""
     given = _decoded(values)
     if column.kind is Kind.TEXT:
         typed, unreadable = _text(given, LIST_SEPARATOR if column.name in LISTS else None)
@@ -202,7 +188,8 @@ def _typed(
         floats, missing = _floats(given, column.kind)
         fits = ~missing & _FITS[column.kind](floats)
         whole = given.type == column.kind.value and not given.null_count
-        typed = given if whole else _cast(floats if fits.all() else np.where(fits, floats, 0), column.kind)
+        fitting = floats if fits.all() else np.where(fits, floats, 0)
+        typed = given if whole else pa.chunked_array([pa.array(fitting).cast(column.kind.value, safe=False)])
         problems = {
             f"{OUTSIDE}{column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
@@ -215,8 +202,6 @@ def _typed(
 
 
 _EXPECTED = {Kind.INTEGER: "a whole number", Kind.NUMBER: "a number", Kind.FLAG: "true or false"}
-# Only a flag is written in words.
-FLAG_WORDS = {"true": "1", "false": "0"}
 _FITS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
     Kind.INTEGER: lambda floats: np.isfinite(floats) & (floats == np.rint(floats)),
     Kind.NUMBER: np.isfinite,
@@ -225,12 +210,12 @@ _FITS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def expected_text(name: str) -> str:
-    """Return what a text column takes."""
+    """Return a description of the values of a text column."""
     return "text or a list of names" if name in LISTS else "text"
 
 
 def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Decode dictionary, large and viewed strings, so that text has one type."""
+    """Decode dictionaries, large strings and views, so that text has one type."""
     values = plain(values)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -238,7 +223,7 @@ def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _text(values: pa.ChunkedArray, separator: str | None) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Return values as text, null where there is none, and which of them are something else."""
+    """Return values as text, null where missing, and which of them are something else."""
     wrong = np.zeros(len(values), dtype=bool)
     if pa.types.is_temporal(values.type):
         return pa.chunked_array([pa.nulls(len(values), pa.string())]), ~_null(values)
@@ -248,9 +233,7 @@ def _text(values: pa.ChunkedArray, separator: str | None) -> tuple[pa.ChunkedArr
         texts, wrong = read_texts(values.to_pylist(), separator)
         text = pa.chunked_array([pa.array(texts, pa.string())])
     empty = pc.equal(text, "")
-    if pc.any(empty).as_py():
-        text = pc.if_else(empty, None, text)
-    return text, wrong
+    return pc.if_else(empty, None, text) if pc.any(empty).as_py() else text, wrong
 
 
 def _null(values: pa.ChunkedArray) -> np.ndarray:
@@ -259,34 +242,19 @@ def _null(values: pa.ChunkedArray) -> np.ndarray:
 
 def _floats(values: pa.ChunkedArray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     """Return values as float64, NaN where they are no numbers, and which of them are missing."""
-    missing = _null(values)
-    if pa.types.is_string(values.type):
-        text = values.to_pandas().str.strip().str.lower()
-        missing |= text.isin(["", "nan"]).to_numpy()
-        if kind is Kind.FLAG:
-            text = text.replace(FLAG_WORDS)
-        return pd.to_numeric(text, errors="coerce").to_numpy(float, na_value=np.nan), missing
-    if pa.types.is_boolean(values.type):
-        if kind is not Kind.FLAG:
-            return np.full(len(values), np.nan), missing
-        values = values.cast(pa.int8())
-    try:
-        floats = values.cast(pa.float64(), safe=False).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.full(len(values), np.nan), missing
-    # A NaN is a missing value in a column of floats, but would be an unreadable one in any other.
-    return floats, missing | np.isnan(floats)
-
-
-def _cast(floats: np.ndarray, kind: Kind) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(floats).cast(kind.value, safe=False)])
+    if pa.types.is_nested(values.type) or pa.types.is_temporal(values.type):
+        return np.full(len(values), np.nan), _null(values)
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64(), safe=False)
+    floats, unreadable = read_numbers(values.to_pandas(), is_flag=kind is Kind.FLAG)
+    is_nan = np.isnan(floats)
+    return floats, is_nan if unreadable is None else is_nan & ~unreadable
 
 
 def _violation(
     name: str, problem: str, where: np.ndarray, values: pa.ChunkedArray, numbers: Sequence[int] | np.ndarray
 ) -> Violation:
     rows = np.flatnonzero(where)
-    examples = tuple(
-        f"row {numbers[row]}: {shown(repr(listed(values[int(row) : int(row) + 1])[0]))}" for row in rows[:EXAMPLES]
-    )
+    first = map(int, rows[:EXAMPLES])
+    examples = tuple(f"row {numbers[row]}: {shown(repr(listed(values[row : row + 1])[0]))}" for row in first)
     return Violation(name, problem, len(rows), examples, rows)

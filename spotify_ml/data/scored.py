@@ -1,10 +1,10 @@
-"""Scored rows as they are written: the columns of the input, and after them what the model says."""
+"""Files of scored rows: the columns of the input, followed by those of the model."""
 
 import csv
 import io
 import json
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -12,53 +12,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spotify_ml.data.batches import Batch, Input
-from spotify_ml.data.contract import read_numbers
-from spotify_ml.data.csv_text import csv_lines
-from spotify_ml.data.formulas import escaped_row, escaped_rows
+from spotify_ml.data.csv_text import csv_lines, escaped_row, escaped_rows
 from spotify_ml.data.header import repeated_names
 from spotify_ml.data.schema import COLUMNS, Kind
+from spotify_ml.data.texts import read_numbers
 from spotify_ml.utils.errors import DataError
 
-# What stood in the cells of a CSV that have no value of their column's type, as JSON.
+# The column with the unreadable cells of a CSV, as JSON.
 UNREADABLE = "unreadable"
-# Larger whole numbers may not be what was written.
+# Larger integers may have been rounded.
 _LARGEST = 2**53
 _KINDS = {column.name: column.kind for column in COLUMNS}
 
 
-class Output(Protocol):
-    """Where scored rows go."""
-
-    def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
-        """Write the kept rows of a batch, and the columns that the model adds to these.
-
-        Parameters
-        ----------
-        batch : Batch
-            Rows.
-        kept : ndarray of bool, shape (n_rows,)
-            Those to write.
-        added : pyarrow.Table
-            The added columns of those.
-        """
-
-    def close(self) -> None:
-        """Write what is left to write."""
-
-
 class CsvOutput:
-    """Rows as lines of CSV: those of a CSV as they stand there, with the added columns at their ends.
+    """Rows as lines of CSV with the added columns at the end; lines from a CSV stay unchanged.
 
-    Parameters
-    ----------
-    file : binary file
-        Opened to be written.
-    source : Input
-        Where the rows come from.
-    added : Schema
-        The added columns.
-    escape : bool
-        Whether text that a spreadsheet would calculate is kept from it, see `spotify_ml.data.formulas.escaped_rows`.
+    With `escape`, text that a spreadsheet would run is escaped, see `spotify_ml.data.csv_text.escaped_rows`.
     """
 
     def __init__(self, file: BinaryIO, source: Input, added: pa.Schema, *, escape: bool) -> None:
@@ -67,7 +37,7 @@ class CsvOutput:
         file.write(b",".join([_header(source, escape=escape), ",".join(added.names).encode()]) + b"\n")
 
     def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
-        """Write the kept rows of a batch and the columns that the model adds to them."""
+        """Write the rows of a batch that are `kept`, shape (n_rows,), and their added columns."""
         lines = batch.lines if kept.all() else [batch.lines[row] for row in np.flatnonzero(kept)]
         if self._escape:
             lines = escaped_rows(lines)
@@ -75,28 +45,15 @@ class CsvOutput:
         self._file.write(b"".join([b"%b,%b\n" % pair for pair in zip(lines, ends, strict=True)]))
 
     def close(self) -> None:
-        """Write what is held back, and let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 class ParquetOutput:
-    """Rows as Parquet, a row group a batch.
+    """Rows as Parquet, one row group per batch.
 
-    Cells of a CSV that cannot be read are empty; what stood there is in a last column, `UNREADABLE`, if there are any.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    source : Input
-        Where the rows come from.
-    added : Schema
-        The added columns.
-
-    Raises
-    ------
-    DataError
-        If the source has columns of one name.
+    Unreadable cells of a CSV are empty; if there are any, a last column `UNREADABLE` has their text. A `DataError` is
+    raised if two columns of the source have one name.
     """
 
     def __init__(self, path: Path, source: Input, added: pa.Schema) -> None:
@@ -112,12 +69,12 @@ class ParquetOutput:
         self._writer = pq.ParquetWriter(path, self._schema)
 
     def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
-        """Write the kept rows of a batch and the columns that the model adds to them."""
+        """Write the rows of a batch that are `kept`, shape (n_rows,), and their added columns."""
         table, lost = (batch.table, {}) if batch.content is None else with_types(batch.table, self._given)
         if lost:
             table = table.append_column(UNREADABLE, unreadable(batch, lost))
         if not kept.all():
-            table = _filtered(table, kept)
+            table = pa.table([_filtered(column, kept) for column in table.columns], schema=table.schema)
         if lost and UNREADABLE not in self._schema.names and table.column(UNREADABLE).null_count < table.num_rows:
             self._add_unreadable()
         columns = dict(zip(table.column_names, table.columns, strict=True))
@@ -126,7 +83,7 @@ class ParquetOutput:
         self._writer.write_table(pa.table([columns.get(name, empty) for name in self._schema.names], self._schema))
 
     def _add_unreadable(self) -> None:
-        """Write what is written already once more, with the column."""
+        """Write the file again, with the column."""
         self._writer.close()
         self._schema = self._schema.append(pa.field(UNREADABLE, pa.string()))
         before = self._path.with_name(f"{self._path.name}.before")
@@ -148,7 +105,7 @@ class ParquetOutput:
 
 
 def _sound_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
-    """Leave out what pandas once wrote about itself where it is damaged: it would not read the file again."""
+    """Remove damaged metadata of pandas, with which pandas could not read the file."""
     try:
         json.loads((metadata or {}).get(b"pandas", b"{}"))
     except ValueError:
@@ -156,49 +113,35 @@ def _sound_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] |
     return metadata
 
 
-def _filtered(table: pa.Table, kept: np.ndarray) -> pa.Table:
-    return pa.table([_filtered_column(column, kept) for column in table.columns], schema=table.schema)
-
-
-def _filtered_column(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
+def _filtered(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
     try:
         return values.filter(pa.array(kept))
     except pa.ArrowNotImplementedError:
-        # Arrow picks no rows of views.
+        # Arrow cannot filter views.
         return pa.chunked_array([pa.array([values[row].as_py() for row in np.flatnonzero(kept)], values.type)])
 
 
 def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
-    """Give the columns of a CSV the types of its schema.
+    """Convert the columns of a CSV to the types of its schema; unreadable values become empty.
 
-    Returns
-    -------
-    table : pyarrow.Table
-        The rows; a value that is something else is empty.
-    lost : dict of str to ndarray of bool
-        Which values those are, and which are too large to be more than infinite, by column, as far as there are any.
+    Also returns, by column, which values are lost: unreadable, or too large for anything but infinity.
     """
     columns, lost = [], {}
     for values, wanted in zip(table.columns, schema, strict=True):
-        if values.type == wanted.type:
-            typed, is_lost = values, _infinite(values)
+        if values.type != wanted.type:
+            values, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
+        elif pa.types.is_floating(values.type):
+            is_lost = pc.is_inf(values).fill_null(False).to_numpy()
         else:
-            typed, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
-        columns.append(typed)
-        if is_lost is not None and is_lost.any():
+            is_lost = np.zeros(0, dtype=bool)
+        columns.append(values)
+        if is_lost.any():
             lost[wanted.name] = is_lost
     return pa.table(columns, schema=schema), lost
 
 
-def _infinite(values: pa.ChunkedArray) -> np.ndarray | None:
-    """Return which values are infinite, if any are."""
-    if not pa.types.is_floating(values.type) or not pc.any(pc.is_inf(values)).as_py():
-        return None
-    return pc.is_inf(values).fill_null(False).to_numpy()
-
-
 def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa.Array, np.ndarray]:
-    numbers, unreadable = read_numbers(values.to_pandas(), kind)
+    numbers, unreadable = read_numbers(values.to_pandas(), is_flag=kind is Kind.FLAG)
     is_given = ~np.isnan(numbers)
     fits = is_given
     if kind is Kind.FLAG:
@@ -211,7 +154,7 @@ def _typed(values: pa.ChunkedArray, wanted: pa.DataType, kind: Kind) -> tuple[pa
 
 
 def unreadable(batch: Batch, lost: dict[str, np.ndarray]) -> pa.Array:
-    """Return what stands in the lost cells of each row of a CSV, as JSON, null where there are none."""
+    """Return the text of the lost cells of each row of a CSV as JSON, null if there are none."""
     text = batch.as_text()
     found: dict[int, dict[str, str]] = {}
     for name, rows in lost.items():
@@ -228,22 +171,7 @@ def _header(source: Input, *, escape: bool) -> bytes:
 
 
 class RejectedRows:
-    """The side file: rows that were not scored as CSV, after their number and what is wrong with them.
-
-    Parameters
-    ----------
-    file : binary file
-        Opened by the caller, who closes it.
-    source : Input
-        Where the rows come from.
-    escape : bool
-        As of `CsvOutput`.
-
-    Attributes
-    ----------
-    n_rows : int
-        How many rows were written.
-    """
+    """The file of rejected rows as CSV, each after its number and problems; the caller opens and closes it."""
 
     def __init__(self, file: BinaryIO, source: Input, *, escape: bool) -> None:
         self.n_rows = 0

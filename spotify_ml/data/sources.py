@@ -1,4 +1,4 @@
-"""Raw tracks from a CSV or Parquet file, checked against the schema as they are read."""
+"""Raw tracks from a CSV or Parquet file, checked against the schema while they are read."""
 
 import hashlib
 import io
@@ -7,6 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,15 +16,14 @@ import pandas as pd
 import pyarrow as pa
 
 from spotify_ml.config.run import DataConfig
+from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import BrokenRow, CsvInput
-from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
-from spotify_ml.data.place import HINTS
-from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Violation, check_names, check_values
-from spotify_ml.data.units import Scales
+from spotify_ml.data.place import HINTS, check_data
+from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_names, check_values
 from spotify_ml.utils.errors import DataError
 
-# A CSV of more bytes is not held in memory; it is read once to be hashed, and once more to be parsed.
-_HELD = 64 * 2**20
+# A CSV of more bytes is not kept in memory: it is read twice, to hash and to parse it.
+_KEPT = 64 * 2**20
 _BROKEN = "too few or too many fields (is the file cut off, or a quote left open?)"
 _NO_ROWS = "has a header but no rows; give a file with tracks in it"
 _PARQUET_MAGIC = b"PAR1"
@@ -31,15 +31,7 @@ _PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of raw tracks.
-
-    Attributes
-    ----------
-    path : Path
-        Where it was read.
-    sha256 : str
-        Digest of the bytes that were read.
-    """
+    """A file of raw tracks, and the digest of its bytes."""
 
     path: Path
     sha256: str
@@ -47,17 +39,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class RawTracks:
-    """Raw tracks that keep to the schema.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per row of the file, in file order, with the columns of the schema.
-    path : Path
-        Where they were read.
-    sha256 : str
-        Digest of the file's bytes.
-    """
+    """Raw tracks that fit the schema, in file order, with the file and the digest of its bytes."""
 
     frame: pd.DataFrame
     path: Path
@@ -65,44 +47,41 @@ class RawTracks:
 
 
 def read_tracks(config: DataConfig) -> RawTracks:
-    """Read and check the raw tracks that a configuration names.
-
-    Raises
-    ------
-    DataError
-        If the file is absent, no table, or breaks the schema; all violations are listed together.
-    """
+    """Read and check the raw tracks of a configuration; a `DataError` lists all violations of the schema."""
     return parse_tracks(*read_file(config))
 
 
 def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
-    """Hash the bytes of the file that a configuration names: what is hashed is what `parse_tracks` parses.
-
-    Returns
-    -------
-    RawFile
-        Where they were read.
-    bytes or None
-        The bytes; None where they are too many to hold, and are parsed where they are.
+    """Hash the bytes of the configured file; return it with its bytes, or None if they are too many to keep.
 
     Raises
     ------
     DataError
-        If the file is absent or empty, cannot be read, or is written to meanwhile.
+        If the file is absent, empty, unreadable, or modified meanwhile.
     """
-    path = Path(config.path)
-    sha256, content = _content(path, HINTS[config.name])
-    return RawFile(path, sha256), content
+    path, hint = Path(config.path), HINTS[config.name]
+    try:
+        check_data(config)
+        with path.open("rb") as file:
+            before = _state(file.fileno())
+            # Parquet is not read in order, and a pipe only once.
+            if before and before[0] > _KEPT and not file.peek().startswith(_PARQUET_MAGIC):
+                content, digest = None, hashlib.file_digest(file, "sha256")
+            else:
+                content = file.read()
+                digest = hashlib.sha256(content)
+            changed = _state(file.fileno()) != before
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
+    if changed:
+        raise _written_to(path)
+    if content == b"":
+        raise DataError(f"{path} is empty; {hint}")
+    return RawFile(path, digest.hexdigest()), content
 
 
 def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
-    """Parse and check the raw tracks in a file's bytes, as `read_file` returns them.
-
-    Raises
-    ------
-    DataError
-        As `read_tracks`.
-    """
+    """Parse and check the raw tracks in the bytes from `read_file`; errors as in `read_tracks`."""
     tracks, violations = _inspect(file, content)
     if violations:
         n_broken = len(np.unique(np.concatenate([violation.rows for violation in violations])))
@@ -111,13 +90,7 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
 
 
 def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
-    """Read those of the raw tracks that keep to the schema, and say what is wrong with the others.
-
-    Raises
-    ------
-    DataError
-        If the file is absent or no table, or none of its rows keeps to the schema.
-    """
+    """Return the raw tracks that fit the schema, and the violations of the others; no tracks at all are an error."""
     return _inspect(*read_file(config))
 
 
@@ -140,7 +113,7 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
 
 
 def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataError:
-    """Return the error that lists everything that breaks the schema in a file of so many rows."""
+    """Return the error that lists all violations in a file with so many rows."""
     listing = "\n  ".join(map(str, violations))
     outside = {each.column: each.count for each in violations if each.problem.startswith(OUTSIDE)}
     advice = "".join(f"{text}.\n" for text in Scales(n_rows, Counter(outside)).advice().values())
@@ -149,36 +122,12 @@ def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataEr
     )
 
 
-def _content(path: Path, hint: str) -> tuple[str, bytes | None]:
-    try:
-        with path.open("rb") as file:
-            before = _state(file.fileno())
-            # Parquet is not read from first to last, and a pipe only once.
-            if before and before[0] > _HELD and not file.peek().startswith(_PARQUET_MAGIC):
-                content, digest = None, hashlib.file_digest(file, "sha256")
-            else:
-                content = file.read()
-                digest = hashlib.sha256(content)
-            changed = _state(file.fileno()) != before
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; {hint}") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); {hint}") from error
-    if changed:
-        raise _written_to(path)
-    if content == b"":
-        raise DataError(f"{path} is empty; {hint}")
-    return digest.hexdigest(), content
-
-
 def _written_to(path: Path) -> DataError:
     return DataError(f"{path} was written to while it was read; run again when it is complete")
 
 
 def _state(descriptor: int) -> tuple[int, int] | None:
-    """Return what changes when a file is written to; a pipe is written to all the time."""
+    """Return the size and time of change, None for pipes, which change all the time."""
     status = os.fstat(descriptor)
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
@@ -188,7 +137,7 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
         file = open_parquet(pa.BufferReader(content))
         check_names(file.schema_arrow.names, str(path))
         table = file.read(columns=list(NAMES))
-        # Parquet's text is not checked as it is read.
+        # Reading does not check text.
         table.validate(full=True)
         return table
     except DAMAGE as error:
@@ -196,7 +145,7 @@ def _parquet_table(content: bytes, path: Path) -> pa.Table:
 
 
 def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
-    """Read a CSV that is not held once more, to parse it."""
+    """Parse a CSV that was hashed but not kept."""
     try:
         with file.path.open("rb") as opened:
             hashed = _HashedFile(opened)
@@ -205,14 +154,14 @@ def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
         raise DataError(
             f"{file.path} can no longer be read ({error.strerror}); run again when nothing changes it"
         ) from error
-    # What is parsed must be what was hashed.
+    # The parsed bytes must be the hashed ones.
     if hashed.sha256 != file.sha256:
         raise _written_to(file.path)
     return found
 
 
 class _HashedFile:
-    """An open file whose bytes are hashed as they are read."""
+    """An open file whose bytes are hashed while they are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -236,16 +185,16 @@ def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, 
     file : binary file
         With ``read1``.
     origin : str
-        What to call it.
+        Its name in messages.
     first_row : int
-        The number of rows before the first one, for what is said of broken ones.
+        The number of earlier rows, for the row numbers in messages.
 
     Returns
     -------
     DataFrame
-        The raw columns of the rows that have a field for every column.
+        The raw columns of the rows with a field for every column.
     list of Violation
-        Everything that breaks the schema; the rows of each are positions in the table.
+        All violations of the schema, with positions in the table.
     """
     tables: list[pa.Table] = []
     numbers: list[np.ndarray] = []
@@ -257,7 +206,7 @@ def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, 
     if len({table.schema for table in tables}) <= 1:
         frame, violations = check_values(_joined(tables), np.concatenate([*numbers, np.empty(0, int)]))
     else:
-        # What is wrong with values that do not read as numbers is found batch by batch.
+        # Columns that are not all numbers are checked batch by batch.
         checked = [check_values(*batch) for batch in zip(tables, numbers, strict=True)]
         frame = pd.concat([frame for frame, _ in checked], ignore_index=True)
         starts = np.cumsum([0, *map(len, numbers)])
@@ -272,16 +221,16 @@ def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, 
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    """Join tables into one that nobody else holds."""
+    """Join tables, and free them."""
     joined = pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.null()) for name in NAMES})
     tables.clear()
     return joined
 
 
-def merged_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
-    """Join what is wrong in each part of a file, in file order, into what is wrong in the file."""
+def merged_violations(pieces: Iterable[Sequence[Violation]]) -> list[Violation]:
+    """Join the violations of consecutive pieces of a file to those of the whole file."""
     merged: dict[tuple[str, str], Violation] = {}
-    for violation in (each for found in parts for each in found):
+    for violation in chain.from_iterable(pieces):
         key = violation.column, violation.problem
         before = merged.get(key)
         if before is not None:

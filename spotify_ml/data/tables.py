@@ -1,4 +1,4 @@
-"""Tables of raw rows of any kind as the DataFrame that the rest of the project works on."""
+"""Tables of raw rows of any kind as a DataFrame."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ _GIVE = "give a DataFrame, an Arrow or Polars table, a list of rows, or a mappin
 
 
 def as_frame(rows: Any) -> pd.DataFrame:
-    """Return raw rows as a DataFrame whose columns hold all that bears a raw column's name.
+    """Return raw rows as a DataFrame; index levels with the name of a raw column become columns.
 
     Parameters
     ----------
     rows : DataFrame, table, iterable of mappings, or mapping of columns
-        A table is anything that hands out Arrow (``__arrow_c_stream__``, ``__arrow_c_array__``) or ``__dataframe__``.
+        A table is any object with ``__arrow_c_stream__``, ``__arrow_c_array__`` or ``__dataframe__``.
 
     Raises
     ------
@@ -43,31 +43,26 @@ def _converted(rows: Any) -> pd.DataFrame:
     if isinstance(rows, Mapping):
         return _of_columns(rows)
     if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
-        return _of_arrow(rows)
+        try:
+            return arrow_frame(pa.table(rows))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"rows are a {type(rows).__name__}, not a table ({shown(error, 300)}); {_GIVE}") from error
     if hasattr(rows, "__dataframe__"):
         return arrow_frame(from_dataframe(rows))
-    # Names of files, and tables that are not computed yet, are iterable or not, but hold no rows.
+    # File names and tables that are not computed yet have no rows, although some are iterable.
     if isinstance(rows, str | bytes) or hasattr(rows, "collect") or not isinstance(rows, Iterable):
         computed = ", computed before" if hasattr(rows, "collect") or hasattr(rows, "compute") else ""
         raise DataError(f"rows are a {type(rows).__name__}, not a table; {_GIVE}{computed}")
     listed = list(rows)
-    wrong = next((number for number, row in enumerate(listed, 1) if not isinstance(row, Mapping)), None)
-    if wrong is not None:
-        raise DataError(
-            f"row {wrong} is a {type(listed[wrong - 1]).__name__}, not a mapping of names to values; {_GIVE}"
-        )
+    for number, row in enumerate(listed, 1):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number} is a {type(row).__name__}, not a mapping of names to values; {_GIVE}")
     check_keys(listed)
     return _made(listed)
 
 
 def check_keys(rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Refuse rows of which some lack an audio column that others have: mistyped, it would pass for not known.
-
-    Raises
-    ------
-    DataError
-        Naming the first such row and key, with the nearest name that the row has.
-    """
+    """Refuse a row without an audio column that others have, as it may be mistyped; the `DataError` suggests a name."""
     needed = [name for name in AUDIO if any(name in row for row in rows)]
     for number, row in enumerate(rows, 1):
         absent = next((name for name in needed if name not in row), None)
@@ -86,7 +81,7 @@ def _of_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
 
 
 def _made(rows: list[Any] | dict[Any, Any]) -> pd.DataFrame:
-    """Return rows or columns as a table, in which half of a character is an object as well."""
+    """Return rows or columns as a table; a column with half of a character (a surrogate) has objects."""
     try:
         try:
             return pd.DataFrame(rows)
@@ -95,10 +90,3 @@ def _made(rows: list[Any] | dict[Any, Any]) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         kind = "a mapping of columns" if isinstance(rows, dict) else "a list of rows"
         raise DataError(f"rows are {kind} that make no table ({shown(error, 300)}); {_GIVE}") from error
-
-
-def _of_arrow(rows: Any) -> pd.DataFrame:
-    try:
-        return arrow_frame(pa.table(rows))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"rows are a {type(rows).__name__}, not a table ({shown(error, 300)}); {_GIVE}") from error

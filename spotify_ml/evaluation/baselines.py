@@ -63,7 +63,7 @@ def full_baselines(
 
 
 def _fit_baselines(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dict[str, float]:
-    matrices = {
+    subsets = {
         features: build_subsets(features, tracks, split, config.seed)
         for features in dict.fromkeys(features for features, _ in _FITTED.values())
     }
@@ -71,7 +71,7 @@ def _fit_baselines(config: RunConfig, tracks: pd.DataFrame, split: Split) -> dic
     return {
         f"{name}/{metric}": value
         for name, (features, model) in _FITTED.items()
-        for metric, value in fit_and_score(model_config(model), task, matrices[features], config.seed).items()
+        for metric, value in fit_and_score(model_config(model), task, subsets[features], config.seed).items()
     }
 
 

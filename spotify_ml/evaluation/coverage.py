@@ -38,7 +38,7 @@ _SMALL_FIT = {
 
 
 def calibrate_intervals(
-    task: Task, fitted: FittedEstimators, matrices: Subsets, groups: np.ndarray
+    task: Task, fitted: FittedEstimators, subsets: Subsets, groups: np.ndarray
 ) -> PredictionIntervals | None:
     """Return how far the predictions of a regression may be off.
 
@@ -52,15 +52,15 @@ def calibrate_intervals(
     """
     if class_names(task):
         return None
-    rows, final = _some(matrices.validation), matrices.test.features.columns
+    rows, final = _some(subsets.validation), subsets.test.features.columns
     matrix, predicted = _as_final(rows, final), predict_matrix(fitted.early_stopped, rows.matrix())
-    is_asked = _FEWEST_ROWS <= len(matrices.trainval.target) <= _MOST_ROWS
-    if not is_asked or matrices.builder is None or not isinstance(fitted.early_stopped, XGBRegressor):
+    is_asked = _FEWEST_ROWS <= len(subsets.trainval.target) <= _MOST_ROWS
+    if not is_asked or subsets.builder is None or not isinstance(fitted.early_stopped, XGBRegressor):
         return PredictionIntervals.calibrate(matrix, predicted, rows.target, groups[rows.features.index])
-    half, others = matrices.builder.train_half()
+    half, others = subsets.builder.train_half()
     small = XGBRegressor(**_SMALL_FIT, n_jobs=fitted.early_stopped.n_jobs)
     small.fit(half.features, half.target, sample_weight=sample_weights(task, half.target))
-    n_half, n_first, n_final = (len(part.target) for part in (half, matrices.train, matrices.trainval))
+    n_half, n_first, n_final = (len(part.target) for part in (half, subsets.train, subsets.trainval))
     # The train rows of a single group have no half.
     exponent = np.log(n_final / n_half) / np.log(n_first / n_half) if n_half < n_first else 1.0
     return PredictionIntervals.calibrate(

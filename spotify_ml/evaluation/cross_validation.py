@@ -9,7 +9,7 @@ from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_part
+from spotify_ml.models.popularity import predict_subset
 from spotify_ml.models.targets import Task, class_names
 
 
@@ -27,7 +27,9 @@ def cross_validate(config: RunConfig, n_folds: int, tracks: pd.DataFrame, split:
     ]
 
 
-def fit_and_score(model: ModelConfig, task: Task, matrices: Subsets, seed: int) -> dict[str, float]:
+def fit_and_score(model: ModelConfig, task: Task, subsets: Subsets, seed: int) -> dict[str, float]:
     """Fit an estimator on train and validation rows, and return its figures on the test rows."""
-    fitted, test = fit_estimators(model, task, matrices, seed), matrices.test
-    return task_metrics(task, test.target, predict_part(fitted.refit, test, class_names(task)), test.features.shape[1])
+    fitted, test = fit_estimators(model, task, subsets, seed), subsets.test
+    return task_metrics(
+        task, test.target, predict_subset(fitted.refit, test, class_names(task)), test.features.shape[1]
+    )

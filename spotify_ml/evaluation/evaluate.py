@@ -11,7 +11,7 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.popularity import predict_part
+from spotify_ml.models.popularity import predict_subset
 from spotify_ml.models.targets import Task, class_names
 
 
@@ -37,18 +37,18 @@ class Predicted:
     values: np.ndarray
 
 
-def evaluate(fitted: FittedEstimators, matrices: Subsets, tracks: pd.DataFrame, task: Task) -> Evaluation:
+def evaluate(fitted: FittedEstimators, subsets: Subsets, tracks: pd.DataFrame, task: Task) -> Evaluation:
     """Score every part of a run.
 
     ``val`` is scored by the fit that never saw the validation rows; ``train`` (train and validation rows) and
     ``test`` by the final one. The parts are indexed by the clean tracks.
     """
     scored = (
-        _predicted(fitted.refit, matrices.trainval, task),
-        _predicted(fitted.early_stopped, matrices.validation, task),
-        _predicted(fitted.refit, matrices.test, task),
+        _predicted(fitted.refit, subsets.trainval, task),
+        _predicted(fitted.early_stopped, subsets.validation, task),
+        _predicted(fitted.refit, subsets.test, task),
     )
-    return evaluate_predictions(*scored, matrices.trainval.features.shape[1], tracks, task)
+    return evaluate_predictions(*scored, subsets.trainval.features.shape[1], tracks, task)
 
 
 def evaluate_predictions(
@@ -76,4 +76,4 @@ def evaluate_predictions(
 
 
 def _predicted(estimator: Any, part: Subset, task: Task) -> Predicted:
-    return Predicted(part.features.index.to_numpy(), predict_part(estimator, part, class_names(task)))
+    return Predicted(part.features.index.to_numpy(), predict_subset(estimator, part, class_names(task)))

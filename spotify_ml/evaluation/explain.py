@@ -42,13 +42,13 @@ class Explanation:
         }
 
 
-def explain(fitted: FittedEstimators, matrices: Subsets, task: Task, seed: int) -> Explanation:
+def explain(fitted: FittedEstimators, subsets: Subsets, task: Task, seed: int) -> Explanation:
     """Say what the predictions of a run's test rows come from; the seed decides which rows are looked at."""
-    importance = feature_importance(fitted, matrices.validation, task)
-    families = family_importance(fitted.refit, matrices.test, task, seed)
+    importance = feature_importance(fitted, subsets.validation, task)
+    families = family_importance(fitted.refit, subsets.test, task, seed)
     if class_names(task) or not is_explainable(fitted.refit):
         return Explanation(importance, families, None)
-    test = matrices.test
+    test = subsets.test
     rows = np.random.default_rng(seed).permutation(len(test.target))[: _n_rows(fitted.refit, importance)]
     values = contributions(fitted.refit, test.take(rows))[:, :-1]
     added = pd.DataFrame(values, index=test.features.index[rows], columns=test.features.columns)

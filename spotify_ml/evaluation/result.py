@@ -32,7 +32,7 @@ class Result:
     tracks: CleanTracks
     quality: QualityReport
     split: Split
-    matrices: Subsets
+    subsets: Subsets
     fitted: FittedEstimators
     evaluation: Evaluation
     folds: list[dict[str, float]]
@@ -74,6 +74,6 @@ class Result:
             "rows/val": len(self.split.validation),
             "rows/test": len(self.split.test),
             "groups/count": int(self.split.groups.max()) + 1,
-            "features/count": self.matrices.trainval.features.shape[1],
+            "features/count": self.subsets.trainval.features.shape[1],
             **trees,
         }

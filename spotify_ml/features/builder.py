@@ -1,4 +1,4 @@
-"""Assemble the transformers of a feature set, and fit them without showing them what they must not see."""
+"""Feature sets: their transformers, and fitting them without rows that they must not see."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ REFERENCE_KEPT = [
     "liveness",
     "valence",
 ]
-# All that occur in the dataset, so that any part of it gives 37 columns; the first level of each is dropped.
+# All levels in the dataset, so that any rows of it give 37 columns; the first level of each is dropped.
 REFERENCE_LEVELS: dict[str, list[Any]] = {
     "mode": [0, 1],
     "time_signature": [0, 1, 3, 4, 5],
@@ -55,15 +55,8 @@ _REPEATED_TEXTS: dict[FeatureSet, list[str]] = {
 def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
     """Return the unfitted transformers of a feature set.
 
-    ``audio`` is the 14 audio columns; ``full`` adds the genre set, what the rest of the catalogue says about artists,
-    album and genres, and the words of title and album; ``reference`` gives the 37 columns of the reference pipeline.
-
-    Parameters
-    ----------
-    name : {"full", "audio", "reference"}
-        The feature set.
-    seed : int
-        Decides the folds of what looks at the target.
+    ``audio`` has the 14 audio columns; ``full`` adds genres, statistics of other recordings by the same artists, on the
+    album and of the genres, and the words of title and album; ``reference`` has the reference pipeline's 37 columns.
     """
     steps: list[tuple[str, Any, list[str]]]
     if name == "reference":
@@ -88,57 +81,35 @@ def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
 def fit_features(
     name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, unseen: np.ndarray, seed: int
 ) -> tuple[Subset, Subset, ColumnTransformer]:
-    """Fit a feature set on the rows it may see, and transform these and the others.
+    """Fit a feature set on the `seen` rows; return their features, those of the `unseen` rows, and the transformers.
 
-    Parameters
-    ----------
-    name : {"full", "audio", "reference"}
-        The feature set.
-    tracks : DataFrame
-        Clean tracks.
-    groups : ndarray of int, shape (n_tracks,)
-        What must not be told about itself.
-    seen, unseen : ndarray of int
-        Positions of the rows to fit on, and of those to transform only.
-    seed : int
-        Decides the folds of what looks at the target.
+    Both are positions in `tracks`. Rows of a group do not see each other's target; `seed` decides the folds of the
+    out-of-fold statistics.
     """
     features = build_features(name, seed)
     target = tracks[TARGET].to_numpy(dtype=np.float64)
-    # Rows are copied for each part: leave behind the columns that no transformer asks for.
+    # Rows are copied for each subset: drop the columns that no transformer needs.
     inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]
     routed = {"groups": groups[seen]} if name == "full" else {}
     with config_context(enable_metadata_routing=True):
         fitted = features.fit_transform(inputs.iloc[seen], target[seen], **routed)
     others = features.transform(inputs.iloc[unseen])
     names = features.get_feature_names_out()
-    parts = [
-        Subset(pd.DataFrame(matrix, index=rows, columns=names, copy=False), target[rows])
-        for matrix, rows in ((fitted, seen), (others, unseen))
-    ]
-    return parts[0], parts[1], features
+
+    def subset(matrix: np.ndarray, rows: np.ndarray) -> Subset:
+        return Subset(pd.DataFrame(matrix, index=rows, columns=names, copy=False), target[rows])
+
+    return subset(fitted, seen), subset(others, unseen), features
 
 
 def with_categories(tracks: pd.DataFrame, name: FeatureSet = "full") -> pd.DataFrame:
-    """Return tracks whose repeated texts, of those that a feature set asks for, are numbered once, not in every fit."""
+    """Return tracks with repeated texts as categories, so that they are numbered once, not in every fit."""
     return tracks.assign(**{text: tracks[text].astype("category") for text in _REPEATED_TEXTS[name] if text in tracks})
 
 
 @dataclass(frozen=True)
 class FeatureBuilder:
-    """Builds the features of rows of some tracks, by transformers that are fitted on the rows that they may see.
-
-    Attributes
-    ----------
-    name : {"full", "audio", "reference"}
-        The feature set.
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The rows of each part, and the groups.
-    seed : int
-        Decides the folds of what looks at the target.
-    """
+    """Builds features of rows of some tracks, with transformers fitted only on the rows they may see."""
 
     name: FeatureSet
     tracks: pd.DataFrame
@@ -146,13 +117,7 @@ class FeatureBuilder:
     seed: int
 
     def subsets(self, seen: np.ndarray, unseen: np.ndarray) -> tuple[Subset, Subset, ColumnTransformer]:
-        """Return the features of rows to fit on, those of rows that must not be seen, and the fitted transformers.
-
-        Parameters
-        ----------
-        seen, unseen : ndarray of int
-            Positions of the rows.
-        """
+        """Return the features of the `seen` and of the `unseen` rows, and the transformers fitted on the seen rows."""
         return fit_features(self.name, self._inputs, self.split.groups, seen, unseen, self.seed)
 
     @cached_property
@@ -160,37 +125,28 @@ class FeatureBuilder:
         return with_categories(self.tracks, self.name)
 
     def build(self) -> Subsets:
-        """Return the features of every part.
+        """Return the features of all four subsets.
 
-        Early stopping is watched by features that never saw the validation rows; the final features, fitted on the
-        trainval rows, never see the test rows.
+        Early stopping uses features fitted without the validation rows; the final features are fitted without the test
+        rows.
         """
         split = self.split
-        # The two fits share nothing and spend their time in copies, which release the interpreter.
+        # The two fits are independent and mostly copy, which releases the interpreter.
         with ThreadPoolExecutor(2) as pool:
             selecting, final = pool.map(self.subsets, (split.train, split.trainval), (split.validation, split.test))
         return Subsets(*selecting[:2], *final, self)
 
     def train_folds(self, n_folds: int) -> Iterator[tuple[Subset, Subset]]:
-        """Yield the train rows but a group fold, and that fold, by features that never saw the fold.
-
-        Parameters
-        ----------
-        n_folds : int
-            Number of folds; fewer where there are fewer groups.
-        """
+        """Yield for each of `n_folds` group folds the other train rows and the fold, its features fitted without it."""
         train = self.split.train
         folds = assign_folds(self.split.groups[train], n_folds, self.seed)
         for fold in range(folds.max() + 1):
             yield self.subsets(train[folds != fold], train[folds == fold])[:2]
 
     def train_half(self) -> tuple[Subset, Subset]:
-        """Return half of the groups of train, and all other trainval rows, by features that never saw these.
+        """Return half of the train groups, and all other trainval rows, with features fitted on that half.
 
-        Returns
-        -------
-        half, others : Subset
-            The validation rows are the first of the others.
+        The validation rows come first among the other rows.
         """
         train = self.split.train
         folds = assign_folds(self.split.groups[train], 2, self.seed)
@@ -198,5 +154,5 @@ class FeatureBuilder:
 
 
 def build_subsets(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int) -> Subsets:
-    """Return the features of every part of a split; see `FeatureBuilder`."""
+    """Return the features of the four subsets of a split; see `FeatureBuilder`."""
     return FeatureBuilder(name, tracks, split, seed).build()

@@ -1,10 +1,9 @@
-"""Plain names for people: what every feature column tells, and which family of features it belongs to."""
+"""Display names of the feature columns, and the family of each."""
 
 from typing import Literal, get_args
 
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.features.transformers.catalogue import LEVELS
-from spotify_ml.features.transformers.columns import INTERACTIONS
 from spotify_ml.features.transformers.names import WORDS
 from spotify_ml.features.transformers.statistics import STATISTICS
 
@@ -34,24 +33,18 @@ _DESCRIPTIONS = {
     "year": "year",
     "not_latin": "letters of other scripts",
 }
-_INTERACTIONS = dict(
-    zip(
-        INTERACTIONS,
-        (
-            "energy × danceability",
-            "valence × energy",
-            "acousticness × energy",
-            "energy, squared",
-            "danceability, squared",
-            "valence, squared",
-            "shorter than 3 minutes",
-            "longer than 5 minutes",
-            "energetic and happy",
-            "calm and sad",
-        ),
-        strict=True,
-    )
-)
+_INTERACTIONS = {
+    "energy_danceability": "energy × danceability",
+    "valence_energy": "valence × energy",
+    "acousticness_energy": "acousticness × energy",
+    "energy_squared": "energy, squared",
+    "danceability_squared": "danceability, squared",
+    "valence_squared": "valence, squared",
+    "is_short_track": "shorter than 3 minutes",
+    "is_long_track": "longer than 5 minutes",
+    "high_energy_happy": "energetic and happy",
+    "low_energy_sad": "calm and sad",
+}
 _KNOWN: dict[str, tuple[str, Family]] = {
     **{name: (name.replace("_", " "), "audio") for name in AUDIO},
     **{name: (text, "audio") for name, text in _INTERACTIONS.items()},
@@ -72,7 +65,7 @@ _KNOWN: dict[str, tuple[str, Family]] = {
         for description, text in _DESCRIPTIONS.items()
     },
 }
-# Columns of which there is one a value.
+# Prefixes of columns that exist once per value.
 _VALUES: dict[str, tuple[str, Family]] = {
     "genre_": ("genre", "genre"),
     "mode_": ("mode", "audio"),
@@ -82,8 +75,8 @@ _VALUES: dict[str, tuple[str, Family]] = {
     "tempo_category_": ("tempo level", "audio"),
 }
 
-# The first that stands in a column's name says what a column without a plain name belongs to.
-_SPEAKS_OF: dict[str, Family] = {
+# The family of a column without a display name: the first of these words in its name decides.
+_FAMILY_OF_WORD: dict[str, Family] = {
     "title": "text",
     "name": "text",
     "genre": "genre",
@@ -95,14 +88,7 @@ _SPEAKS_OF: dict[str, Family] = {
 
 
 def label(feature: str) -> str:
-    """Return what a feature column tells, in plain words.
-
-    Parameters
-    ----------
-    feature : str
-        A column of any feature set.
-
-    One that has no plain name yet is told by its own: a new feature is no reason to lose the run that tries it.
+    """Return the display name of a feature column; a column without one is shown by its own name.
 
     Examples
     --------
@@ -115,10 +101,10 @@ def label(feature: str) -> str:
 
 
 def family(feature: str) -> Family:
-    """Return which family a feature column belongs to: audio, genre, artist, album, or text.
+    """Return the family of a feature column: audio, genre, artist, album, or text.
 
-    What others recorded by the same artists, on the album or of the genres belongs to these; ``text`` is the words of
-    title and album name. A column that has no plain name yet belongs to what its own name speaks of.
+    Statistics of other recordings belong to artist, album or genre; ``text`` is the words of title and album name. The
+    family of a column without a display name follows from the words in its name.
 
     Examples
     --------
@@ -134,5 +120,5 @@ def _describe(feature: str) -> tuple[str, Family]:
     for prefix, (what, kind) in _VALUES.items():
         if feature.startswith(prefix):
             return f"{what}: {feature.removeprefix(prefix)}", kind
-    own: Family = next((kind for word, kind in _SPEAKS_OF.items() if word in feature.split("_")), "audio")
-    return feature.replace("_", " "), own
+    by_word: Family = next((kind for word, kind in _FAMILY_OF_WORD.items() if word in feature.split("_")), "audio")
+    return feature.replace("_", " "), by_word

@@ -1,4 +1,4 @@
-"""Columns of keys, in which what is equal is held once."""
+"""Columns of keys in which equal values are stored once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,20 +7,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-# So many values are Python's strings at a time; in Arrow's arrays they take a third of that.
+# Values that are Python strings at a time; these take three times the memory of Arrow's.
 _CHUNK = 2**16
-# Up to so many rows a dictionary is faster than what pandas does before it begins.
+# Up to this number of rows a dictionary is faster than pandas.
 _FEW_ROWS = 64
 
 
 def distinct_values(column: Any) -> tuple[np.ndarray, Sequence[str]]:
-    """Return the position of every value among the distinct ones, and those in the order of their first appearance.
-
-    Parameters
-    ----------
-    column : Series, Categorical or array of str, shape (n_rows,)
-        The values; a missing one has position -1.
-    """
+    """Return the code of every value, -1 for a missing one, and the distinct values in order of first appearance."""
     if len(column) > _FEW_ROWS:
         codes, distinct = pd.factorize(column)
         return codes, distinct
@@ -30,7 +24,7 @@ def distinct_values(column: Any) -> tuple[np.ndarray, Sequence[str]]:
 
 
 def chunks(values: Any) -> Iterator[Any]:
-    """Yield a sequence of strings as Python's, some at a time."""
+    """Yield a sequence of strings as Python's, in chunks."""
     if len(values) <= _FEW_ROWS:
         yield values
         return
@@ -39,15 +33,15 @@ def chunks(values: Any) -> Iterator[Any]:
 
 
 def changed(values: Any, change: Callable[[str], str]) -> Any:
-    """Return what a function makes of every value, None where it is empty; of many, as Arrow holds them."""
-    parts = ([change(value) or None for value in chunk] for chunk in chunks(values))
+    """Return a function of every value, None where the result is empty; many values are stored by Arrow."""
+    pieces = ([change(value) or None for value in chunk] for chunk in chunks(values))
     if len(values) <= _CHUNK:
-        return np.array([value for part in parts for value in part], dtype=object)
-    return pd.array(pa.chunked_array([pa.array(part, pa.large_string()) for part in parts]), dtype="str")
+        return np.array([value for piece in pieces for value in piece], dtype=object)
+    return pd.array(pa.chunked_array([pa.array(piece, pa.large_string()) for piece in pieces]), dtype="str")
 
 
 def hashed(values: Any) -> np.ndarray:
     """Return the hash of every value, shape (n_values,)."""
-    parts = [pd.util.hash_array(np.asarray(chunk, dtype=object), categorize=False) for chunk in chunks(values)]
-    hashes: np.ndarray = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+    pieces = [pd.util.hash_array(np.asarray(chunk, dtype=object), categorize=False) for chunk in chunks(values)]
+    hashes: np.ndarray = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint64)
     return hashes

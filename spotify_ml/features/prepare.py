@@ -1,4 +1,4 @@
-"""The matrices of a run, made or taken from the cache."""
+"""The features of a run, built or taken from the cache."""
 
 import logging
 import math
@@ -24,34 +24,18 @@ from spotify_ml.utils.memory import return_freed
 
 log = logging.getLogger(__name__)
 
-_PARTS = ("train", "validation", "trainval", "test")
-# What the package's own transformers consist of, beside what skops trusts anyway.
+_SUBSETS = ("train", "validation", "trainval", "test")
+# Types of the package's own transformers; skops trusts others by itself.
 _TRUSTED = ("spotify_ml.features.", "numpy.")
-# What a run takes for a track in memory, by its feature set, and what share of the machine's may be taken.
+# Memory of a run per track, by feature set, and the share of the machine's memory that a run may use.
 _TRACK_BYTES = {"full": 6000, "audio": 1500, "reference": 2000}
 _MEMORY_SHARE = 0.5
 
 
 def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, split: Split, cache: StageCache) -> Subsets:
-    """Build the features of a run, or map those that were built of equal tracks before.
+    """Build the features of a run, or load those built from equal tracks before.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Names the feature set, and where its features are.
-    raw : RawFile
-        What the tracks come from.
-    tracks : DataFrame
-        Clean tracks.
-    split : Split
-        The rows of each part, and the groups.
-    cache : StageCache
-        Where they may be.
-
-    Raises
-    ------
-    OutputError
-        If they are to be in files, and these cannot be written.
+    Raises `OutputError` if they are to be in files, and these cannot be written.
     """
     name, storage = config.features.name, storage_of(config, len(tracks))
     decided_by = {**split_origin(config, raw), "features": name}
@@ -66,17 +50,10 @@ def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, spli
 
 
 def storage_of(config: RunConfig, n_tracks: int) -> Storage:
-    """Return where the features of so many tracks are to be.
+    """Return where the features of `n_tracks` clean tracks are to be.
 
-    Unless the configuration says so, they are in memory as long as that takes half of the machine's; then XGBoost's
-    external memory takes over. The trees are the same.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Names it, or leaves it open.
-    n_tracks : int
-        Number of clean tracks.
+    By default they are in memory if that takes at most half of the machine's, else in XGBoost's external memory, which
+    gives the same trees.
     """
     kind = config.matrices
     if kind is None:
@@ -87,7 +64,7 @@ def storage_of(config: RunConfig, n_tracks: int) -> Storage:
 
 
 def _memory_bytes() -> float:
-    """Return the memory of this machine, or of the container that this process is in."""
+    """Return the memory of this machine, or of the container of this process."""
     limit = Path("/sys/fs/cgroup/memory.max")
     try:
         own = float(limit.read_text())
@@ -99,18 +76,18 @@ def _memory_bytes() -> float:
         return own
 
 
-def _write(matrices: Subsets, folder: Path) -> None:
-    for name in _PARTS:
-        features = getattr(matrices, name).features
+def _write(subsets: Subsets, folder: Path) -> None:
+    for name in _SUBSETS:
+        features = getattr(subsets, name).features
         np.save(matrix_path(folder, name), features.to_numpy())
         write_columns(folder, name, list(features.columns))
-    skops.io.dump(matrices.transformer, folder / TRANSFORMER_FILE)
+    skops.io.dump(subsets.transformer, folder / TRANSFORMER_FILE)
 
 
 def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storage, folder: Path) -> Subsets:
     target = tracks[TARGET].to_numpy(dtype=np.float64)
 
-    def part(name: str) -> Subset:
+    def subset(name: str) -> Subset:
         matrix = np.load(matrix_path(folder, name), mmap_mode="r").view(np.ndarray)
         rows = getattr(split, name)
         features = pd.DataFrame(matrix, index=rows, columns=read_columns(folder, name), copy=False)
@@ -119,7 +96,7 @@ def _read(config: RunConfig, tracks: pd.DataFrame, split: Split, storage: Storag
     types = skops.io.get_untrusted_types(file=folder / TRANSFORMER_FILE)
     trusted = [name for name in types if name.startswith(_TRUSTED)]
     return Subsets(
-        **{name: part(name) for name in _PARTS},
+        **{name: subset(name) for name in _SUBSETS},
         transformer=skops.io.load(folder / TRANSFORMER_FILE, trusted=trusted),
         builder=FeatureBuilder(config.features.name, tracks, split, config.seed),
     )

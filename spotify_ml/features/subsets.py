@@ -1,4 +1,4 @@
-"""What estimators are fitted and judged on: features and popularity by part, in memory or in files."""
+"""Features and popularity of the subsets of a split, in memory or in files."""
 
 import mmap
 from collections.abc import Iterator
@@ -13,23 +13,22 @@ from sklearn.compose import ColumnTransformer
 if TYPE_CHECKING:
     from spotify_ml.features.builder import FeatureBuilder
 
-# Some 100 MB of the widest features.
+# About 100 MB of the widest features.
 BATCH_ROWS = 2**17
-# Half a gigabyte of them.
+# Half a gigabyte.
 _BLOCK_VALUES = 2**27
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where features are, and what XGBoost makes of them.
+    """Where features are.
 
     Attributes
     ----------
     kind : {"memory", "disk", "external"}
-        ``memory``: both in memory. ``disk``: features in files, of which XGBoost reads a batch at a time to bin their
-        values in memory. ``external``: the bins in files as well.
+        ``disk``: in files, which XGBoost reads batch by batch and bins in memory. ``external``: the bins are in files.
     folder : Path or None
-        Where the files of bins may be; None: where the system has its temporary ones.
+        Where the files of bins may be; None: the system's temporary folder.
     """
 
     kind: Literal["memory", "disk", "external"] = "memory"
@@ -41,16 +40,10 @@ IN_MEMORY = Storage()
 
 @dataclass(frozen=True)
 class Subset:
-    """The rows of one part of a split.
+    """Features and popularity of some rows.
 
-    Attributes
-    ----------
-    features : DataFrame
-        Named float32 columns, indexed by the position of the row in the clean tracks; maybe those of a mapped file.
-    target : ndarray of float, shape (n_rows,)
-        Popularity.
-    storage : Storage
-        Where the features are.
+    `features` has named float32 columns, indexed by the position of the row in the clean tracks; it may be a mapped
+    file.
     """
 
     features: pd.DataFrame
@@ -58,18 +51,18 @@ class Subset:
     storage: Storage = IN_MEMORY
 
     def matrix(self) -> np.ndarray:
-        """Return a copy of the features without names; some libraries refuse the read-only view of pandas."""
+        """Return a copy of the features as an array; some libraries refuse the read-only view of pandas."""
         return self.features.to_numpy(copy=True)
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Yield the rows of `matrix`, so many at a time that they need little memory."""
+        """Yield the rows of `matrix` in batches that need little memory."""
         matrix = self.features.to_numpy()
         for start in range(0, len(matrix), BATCH_ROWS):
             yield matrix[start : start + BATCH_ROWS].copy()
             _let_go(matrix)
 
     def blocks(self) -> Iterator[pd.DataFrame]:
-        """Yield the columns of `features`, so many at a time that they need little memory."""
+        """Yield the columns of `features` in blocks that need little memory."""
         n_rows, n_columns = self.features.shape
         width = max(1, _BLOCK_VALUES // max(n_rows, 1))
         if width >= n_columns:
@@ -86,7 +79,7 @@ class Subset:
             yield pd.DataFrame(block, columns=self.features.columns[columns], copy=False)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return some rows of `matrix`, by their positions in this part."""
+        """Return rows of `matrix` by their positions in this subset."""
         matrix = self.features.to_numpy()
         taken: np.ndarray = matrix[rows]
         _let_go(matrix)
@@ -95,18 +88,11 @@ class Subset:
 
 @dataclass(frozen=True)
 class Subsets:
-    """What the estimators are fitted and judged on, and the transformers behind the final features.
+    """The four subsets of a run, and the transformers of the final features.
 
-    Attributes
-    ----------
-    train, validation : Subset
-        For early stopping; features fitted on the train rows alone.
-    trainval, test : Subset
-        For the final model; features fitted on the trainval rows, which are train and validation together.
-    transformer : ColumnTransformer
-        The fitted final features.
-    builder : FeatureBuilder, optional
-        Builds the features of other rows in memory; None where the tracks are not in memory.
+    The features of `train` and `validation`, for early stopping, are fitted on the train rows alone; those of
+    `trainval` and `test`, for the final model, on the trainval rows. `builder` builds the features of other rows; None
+    if the tracks are not in memory.
     """
 
     train: Subset
@@ -118,10 +104,10 @@ class Subsets:
 
 
 def _let_go(matrix: Any) -> None:
-    """Give back the pages of a mapped file that were read: till then they count as memory of this process."""
+    """Free the read pages of a mapped file, which count as memory of this process until then."""
     owner = matrix
     while isinstance(owner, np.ndarray):
         owner = owner.base
-    # Windows has no such advice.
+    # Windows has no MADV_DONTNEED.
     if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""What the rows of every key come to, and what is left of that without the rows of one fold."""
+"""Sums and extremes of the target by key, and the same without the rows of one fold."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Self
 
 import numpy as np
 
-# The columns of totals. The last two are extremes, all others are sums.
+# The columns of totals: sums, then two extremes.
 TOTALS = ("count", "sum", "squares", "dead", "highest", "lowest")
-# Spotify's scale starts at 0, where most of what nobody hears stands; 1 is as good as that.
+# Popularity up to this is near-zero: nobody hears the track.
 DEAD = 1.0
 
 
 @dataclass(frozen=True)
 class KeyTotals:
-    """The totals of every key, and what is left of them without each fold that it has rows in.
+    """The totals of every key, and the same without each fold in which it has rows.
 
-    A key has rows in few of the folds, so that there are no more cells, a key within a fold, than rows.
+    A cell is a key within a fold; there are never more cells than rows.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class KeyTotals:
     totals : ndarray of float64, shape (n_keys, 6)
         The columns named by `TOTALS`: count, sum, sum of squares, rows up to `DEAD`, maximum and minimum.
     cells : ndarray of int, shape (n_cells,)
-        The position of a key times the number of folds, plus a fold that it has rows in, ascending.
+        The position of the key times the number of folds, plus the fold, ascending.
     others : ndarray of float64, shape (n_cells, 6)
-        The totals of the same key without the rows of that fold.
+        The totals of the key without the rows of the fold.
     n_folds : int
         Number of folds.
     """
@@ -40,18 +40,9 @@ class KeyTotals:
 
     @classmethod
     def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: Iterable[np.ndarray], n_folds: int) -> Self:
-        """Return the totals of keys from those of their cells.
+        """Return the totals of keys from those of cells, which are sorted by `hashes` and `folds`, shape (n_cells,).
 
-        Parameters
-        ----------
-        hashes : ndarray of uint64, shape (n_cells,)
-            The key of each cell, ascending.
-        folds : ndarray of int, shape (n_cells,)
-            The fold of each, ascending within a key.
-        values : iterable of ndarray of float64, shape (n_cells,)
-            Its totals, a column at a time: together they would be the widest of all that is held here.
-        n_folds : int
-            Number of folds.
+        `values` yields the totals of the cells a column at a time, to save memory.
         """
         keys, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
         totals, others = np.empty((len(keys), len(TOTALS))), np.empty((len(hashes), len(TOTALS)))
@@ -66,24 +57,12 @@ class KeyTotals:
         return cls(keys, totals, codes * n_folds + folds, others, n_folds)
 
     def positions(self, hashes: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Return the positions in `others` that rows of such keys and folds may know, shape (n_rows,)."""
+        """Return the positions in `others` for rows with these keys and folds, shape (n_rows,)."""
         return np.searchsorted(self.cells, np.searchsorted(self.keys, hashes) * self.n_folds + folds)
 
 
 def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> tuple[KeyTotals, np.ndarray]:
-    """Return the totals of the keys that rows have, and the position of the cell of every row.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n_rows,)
-        The key of every row.
-    y : ndarray of float, shape (n_rows,)
-        Its target.
-    folds : ndarray of int, shape (n_rows,)
-        Its fold.
-    n_folds : int
-        Number of folds.
-    """
+    """Return the totals by key of rows with a hash, a target and a fold each, and the position of each row's cell."""
     keys, codes = np.unique(hashes, return_inverse=True)
     cells, positions = np.unique(codes * n_folds + folds, return_inverse=True)
 
@@ -100,27 +79,16 @@ def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds
 
 
 def without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maximum of every run of equal codes, and for every value that of the others of its run.
+    """Return the maximum of every run of equal codes, and for every value the maximum of the others of its run.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_values,)
-    first : ndarray of int, shape (n_runs,)
-        Where each run begins.
-    codes : ndarray of int, shape (n_values,)
-        The number of the run of every value, ascending.
-
-    Returns
-    -------
-    ndarray of float, shape (n_runs,)
-    ndarray of float, shape (n_values,)
-        Minus infinity for a value that has no others.
+    `codes`, shape (n_values,), numbers the runs, ascending, and `first`, shape (n_runs,), is where each begins. The
+    maximum of no others is minus infinity.
     """
     if not len(values):
         return values, values
     highest = np.maximum.reduceat(values, first)
     leads = values == highest[codes]
-    # Of several that are equal, one leads.
+    # One of several equal maxima.
     _, leaders = np.unique(codes[leads], return_index=True)
     leader = np.flatnonzero(leads)[leaders]
     rest = values.copy()

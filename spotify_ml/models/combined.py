@@ -1,4 +1,4 @@
-"""Estimators made of fitted estimators, as scoring needs them: they know nothing of how their members are fitted."""
+"""Estimators made of fitted estimators, for scoring only."""
 
 from typing import Any, Self
 
@@ -6,28 +6,24 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 
-class _Average(BaseEstimator):
-    """Weighted average of fitted estimators.
+class _Fitted(BaseEstimator):
+    """An estimator whose members are fitted already."""
 
-    Parameters
-    ----------
-    estimators : dict of str to estimator
-        Fitted.
-    weights : ndarray of float, shape (n_estimators,)
-        Not negative, summing to 1.
-    """
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Do nothing."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True."""
+        return True
+
+
+class _Average(_Fitted):
+    """Weighted average of fitted estimators by name; the weights, in the same order, sum to 1."""
 
     def __init__(self, estimators: dict[str, Any], weights: np.ndarray) -> None:
         self.estimators = estimators
         self.weights = weights
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Do nothing: the estimators are fitted already."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say that there is nothing left to fit."""
-        return True
 
 
 class AverageRegressor(RegressorMixin, _Average):
@@ -46,31 +42,17 @@ class AverageClassifier(ClassifierMixin, _Average):
         return np.tensordot(self.weights, [each.predict_proba(X) for each in self.estimators.values()], axes=1)
 
 
-class TwoPartRegressor(RegressorMixin, BaseEstimator):
-    """Popularity as that of a dead track or of a living one, by the probability of each.
+class TwoPartRegressor(RegressorMixin, _Fitted):
+    """Expected popularity from the probability that a track is near-zero.
 
-    Parameters
-    ----------
-    dead : classifier
-        Fitted; its second class is a dead track.
-    alive : regressor
-        Fitted on living tracks.
-    dead_mean : float
-        Mean popularity of dead tracks.
+    `dead` is a classifier whose second class is near-zero tracks, with the mean popularity `dead_mean`; `alive` is a
+    regressor of the other tracks.
     """
 
     def __init__(self, dead: Any, alive: Any, dead_mean: float) -> None:
         self.dead = dead
         self.alive = alive
         self.dead_mean = dead_mean
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Do nothing: both parts are fitted already."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say that there is nothing left to fit."""
-        return True
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the expected popularity, shape (n_rows,)."""

@@ -1,4 +1,4 @@
-"""Why a model predicts what it predicts: what each feature adds to a prediction, and the few that move it most."""
+"""SHAP values of predictions, and the features that moved each prediction most."""
 
 import math
 from collections.abc import Sequence
@@ -17,32 +17,20 @@ _LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
 
 def is_explainable(estimator: Any) -> bool:
-    """Tell whether an estimator's library knows what each feature adds: that of every single boosting model does."""
+    """Return whether `contributions` can explain an estimator: a single boosting model."""
     return type(estimator).__module__.partition(".")[0] in _LIBRARIES
 
 
 def contributions(estimator: Any, matrix: np.ndarray) -> np.ndarray:
-    """Return what every feature adds to each prediction, and the base that they are added to.
+    """Return SHAP values in points of popularity, and last the base value, shape (n_rows, n_features + 1).
 
-    They are SHAP values by TreeSHAP (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9): of XGBoost by
-    `spotify_ml.models.tree_shap`, of LightGBM and CatBoost as they tell them. A row sums to the prediction before it is
-    clipped.
-
-    Parameters
-    ----------
-    estimator : xgboost.Booster or regressor
-        Fitted; one that `is_explainable`.
-    matrix : ndarray of float, shape (n_rows, n_features)
-        Features.
-
-    Returns
-    -------
-    ndarray of float, shape (n_rows, n_features + 1)
-        In points of popularity; the base, the mean prediction of the rows of the fit, stands last.
+    They are computed by TreeSHAP (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9), of XGBoost by
+    `spotify_ml.models.tree_shap`. The base value is the mean prediction of the rows of the fit; a row sums to the
+    prediction before clipping.
     """
     if isinstance(estimator, XGBModel):
         booster = estimator.get_booster()
-        # The first fit keeps the trees that came after the best.
+        # The first fit keeps the trees after the best one.
         estimator = booster[: estimator.best_iteration + 1] if estimator.early_stopping_rounds else booster
     if isinstance(estimator, Booster):
         return TreeShap(estimator).contributions(matrix)
@@ -53,13 +41,7 @@ def contributions(estimator: Any, matrix: np.ndarray) -> np.ndarray:
 
 
 def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
-    """Refuse a number of reasons that cannot be given.
-
-    Raises
-    ------
-    ConfigError
-        If it is no number from 1 to that of the features, or the estimator is none that `is_explainable`.
-    """
+    """Raise ConfigError unless 1 to all features are asked for, and the estimator `is_explainable`."""
     is_whole = isinstance(n_reasons, int | np.integer) and not isinstance(n_reasons, bool)
     if not is_whole or not 1 <= n_reasons <= n_features:
         raise ConfigError(f"explain={shown(n_reasons)}: give how many of the {n_features} features to name, 1 or more")
@@ -71,25 +53,21 @@ def check_reasons(estimator: Any, n_reasons: Any, n_features: int) -> None:
 
 
 def reasons(added: np.ndarray, matrix: np.ndarray, features: Sequence[str], n_reasons: int) -> dict[str, np.ndarray]:
-    """Return the features that moved each prediction most, in plain words and points of popularity.
+    """Return the features that moved each prediction most, by display name, in points of popularity.
 
     Parameters
     ----------
     added : ndarray of float, shape (n_rows, n_features + 1)
-        What each feature adds, as `contributions` returns it.
+        As `contributions` returns it.
     matrix : ndarray of float, shape (n_rows, n_features)
-        Features.
-    features : sequence of str
-        The names of the columns.
-    n_reasons : int
-        How many to give, from 1 to all.
+        The features, named by `features`.
 
     Returns
     -------
     dict of str to ndarray, each of shape (n_rows,)
-        ``base``, the mean prediction; ``reasons``, a list of ``{"feature": …, "value": …, "points": …}``, the largest
-        first, whose value is that of the column as the model sees it, or None where it is missing; and ``others``,
-        what all other features add together. Base, points and others sum to the prediction before it is clipped.
+        ``base``, the mean prediction; ``reasons``, a list of ``{"feature": …, "value": …, "points": …}``, largest
+        first, where value is the model's input, None if missing; and ``others``, the sum of all other features. Base,
+        points and others sum to the prediction before clipping.
     """
     base, points = added[:, -1].astype(np.float64), added[:, :-1].astype(np.float64)
     largest = np.argsort(-np.abs(points), axis=1, kind="stable")[:, :n_reasons]
@@ -100,11 +78,11 @@ def reasons(added: np.ndarray, matrix: np.ndarray, features: Sequence[str], n_re
         [{"feature": text, "value": _readable(value), "points": point} for text, value, point in zip(*row, strict=True)]
         for row in zip(labels.tolist(), values.tolist(), named.tolist(), strict=True)
     ]
-    # NumPy would make a matrix of them, and pandas numbers of none.
+    # NumPy would make a matrix of the lists.
     column = pd.Series(listed, dtype=object).to_numpy()
     return {"base": base, "reasons": column, "others": points.sum(axis=1) - named.sum(axis=1)}
 
 
 def _readable(value: float) -> float | None:
-    """Return a float32 without the digits that float64 would add, and NaN, which JSON does not know, as None."""
+    """Return a float32 without the digits that float64 would add, and NaN, which JSON lacks, as None."""
     return None if math.isnan(value) else float(f"{value:.6g}")

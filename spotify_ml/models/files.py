@@ -1,4 +1,4 @@
-"""The model files of a run, and the proof that they agree."""
+"""The model files of a run, and the check that they agree."""
 
 import json
 import re
@@ -23,28 +23,18 @@ FEATURES_FILE = "features.skops"
 INTERVALS_FILE = "intervals.json"
 IMPORTANCE_FILE = "feature_importance.csv"
 METADATA_FILE = "model_metadata.json"
-# XGBoost 3.1 began to write the base score as a list, which older ones silently read as 0.5.
+# XGBoost writes the base score as a list since 3.1; older versions silently read 0.5.
 _SINGLE_SCORE = re.compile(rb'("base_score":)"\[([^],]+)\]"')
-# Points of popularity: float32 rounding is below it, a wrong model far above.
+# Points of popularity: larger than float32 rounding, far smaller than the difference of a wrong model.
 AGREEMENT = 1e-5
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where the files of a model are.
+    """Paths of the files of a model.
 
-    Attributes
-    ----------
-    features : Path
-        The fitted transformers, as skops.
-    estimator : Path
-        The estimator that is registered: XGBoost JSON, or skops for every other library.
-    joblib : Path
-        The estimator once more, as scikit-learn's users expect it.
-    metadata : Path
-        How the model came to be, and its classes if it has any.
-    intervals : Path or None
-        How far a regression may be off, as JSON.
+    `estimator` is the one that is registered: XGBoost JSON, or skops for other libraries. `intervals` is None of a
+    classification.
     """
 
     features: Path
@@ -63,29 +53,11 @@ def write_model(
     metadata: dict[str, Any],
     intervals: PredictionIntervals | None = None,
 ) -> None:
-    """Write a fitted model in every format.
+    """Write a fitted model in every format to an existing folder, in files whose names begin with the family's `name`.
 
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    name : str
-        Of the estimator's family; begins the names of its files.
-    estimator : estimator
-        The final fit; written as joblib, and as XGBoost JSON or skops.
-    features : ColumnTransformer
-        Its fitted features; written as skops.
-    importance : DataFrame
-        As in `Evaluation`.
-    metadata : dict
-        Everything JSON about how the model came to be; ``formats``, which versions read which file, is added.
-    intervals : PredictionIntervals, optional
-        How far a regression may be off; written as JSON.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full.
+    The estimator is written as joblib, and as XGBoost JSON or skops; its features as skops; the rest as JSON and CSV.
+    To `metadata`, how the model was made, ``formats`` is added: the versions that read each file. Raises `OutputError`
+    if the disk is full.
     """
     joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
     formats = {f"{name}_popularity_model.joblib": "the versions that wrote it"}
@@ -106,16 +78,16 @@ def _write_json(estimator: XGBModel, path: Path) -> None:
     try:
         estimator.save_model(path)
     except XGBoostError as error:
-        # XGBoost writes by itself and has no errno to tell.
+        # XGBoost writes the file itself and has no errno.
         raise OutputError(f"{path} cannot be written; is the disk full?") from error
     path.write_bytes(_SINGLE_SCORE.sub(rb'\1"\2"', path.read_bytes()))
 
 
 def json_readers(estimator: XGBModel) -> str:
-    """Return which versions of XGBoost read the JSON file of a fitted estimator rightly, as a requirement.
+    """Return the versions of XGBoost that read the JSON file of a fitted estimator correctly, as a requirement.
 
-    A base score of several values, that of three or more classes, has no form for versions before 3.1: these load the
-    file without an error, and predict other probabilities.
+    Versions before 3.1 know one base score only: they load a model of three or more classes without an error, but
+    predict other probabilities.
     """
     learner = json.loads(estimator.get_booster().save_config())["learner"]
     scores = json.loads(learner["learner_model_param"]["base_score"])
@@ -133,28 +105,10 @@ def model_files(folder: Path) -> ModelFiles:
 
 
 def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = ()) -> float:
-    """Load the estimator's files and compare them with the model to be registered.
+    """Return the largest difference between the predictions of the estimator's files and of the model to be registered.
 
-    Parameters
-    ----------
-    folder : Path
-        Where `write_model` wrote.
-    matrix : ndarray of float, shape (n_rows, n_features)
-        The rows, as features; predictions of popularity are clipped to 0 to 100 before comparing.
-    registered : ndarray or DataFrame of float
-        Predictions of the same rows by the logged model.
-    classes : sequence of str
-        The classes of a classification.
-
-    Returns
-    -------
-    float
-        The largest difference, in points of popularity or in probability.
-
-    Raises
-    ------
-    SpotifyMLError
-        If it is above `AGREEMENT`.
+    `matrix` has the features of some rows; `registered` the logged model's predictions of them, in points of popularity
+    or probabilities. Raises `SpotifyMLError` if the difference is above `AGREEMENT`.
     """
     files = model_files(folder)
     estimators = (joblib.load(files.joblib), load_estimator(files.estimator))

@@ -1,44 +1,29 @@
-"""The sha256 of every file of a saved model: taken once it is saved, compared whenever it is loaded."""
+"""The sha256 of every file of a saved model, written when it is saved and compared when it is loaded."""
 
 import hashlib
 from pathlib import Path
 
 from spotify_ml.utils.errors import ModelError
 
-# In the format of sha256sum: `sha256sum -c SHA256SUMS` says the same by hand.
+# To check by hand: `sha256sum -c SHA256SUMS`.
 SUMS_FILE = "SHA256SUMS"
-# What appears in the folder by use: MLflow's note of the address that it was loaded by, and compiled code, which
-# `spotify_ml.tracking.registry` leaves alone.
+# Written when a model is used: MLflow's note of its address, and compiled code.
 _NOTE, _COMPILED = "registered_model_meta", "__pycache__"
 
 
 def write_sums(folder: Path) -> str:
-    """Write the sha256 of every file of a model beside them, and return that of the list itself.
-
-    Parameters
-    ----------
-    folder : Path
-        The saved model.
-    """
+    """Write the sha256 of every file of a saved model into its folder, and return the sha256 of that list."""
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in _files(folder)]
     (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
     return _sha256(folder / SUMS_FILE)
 
 
 def check_files(folder: Path, sums_sha256: str | None = None) -> None:
-    """Check that a model still consists of the files that it was saved with.
+    """Check that a model's files are those that it was saved with.
 
-    Parameters
-    ----------
-    folder : Path
-        The saved model.
-    sums_sha256 : str, optional
-        What `write_sums` returned.
+    `sums_sha256` is the value that `write_sums` returned, if it is known.
 
-    Raises
-    ------
-    ModelError
-        Naming every file that was changed, is missing or was added.
+    Raises `ModelError` naming every file that was changed, is missing or was added.
     """
     if not (folder / SUMS_FILE).is_file():
         differences = [f"{SUMS_FILE} is missing"]
@@ -56,20 +41,20 @@ def check_files(folder: Path, sums_sha256: str | None = None) -> None:
 def _differences(folder: Path) -> list[str]:
     lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
     saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    there = _files(folder)
-    changed = [f"{name} was changed" for name in saved if name in there and not _is(folder / name, saved[name])]
-    missing = [f"{name} is missing" for name in saved if name not in there]
-    added = [f"{name} was added" for name in there if name not in saved]
+    present = _files(folder)
+    changed = [f"{name} was changed" for name in saved if name in present and not _is(folder / name, saved[name])]
+    missing = [f"{name} is missing" for name in saved if name not in present]
+    added = [f"{name} was added" for name in present if name not in saved]
     return changed + missing + added
 
 
 def _is(path: Path, digest: str) -> bool:
-    # What a link leads to may change once it was looked at.
+    # The target of a link may change after the check.
     return path.is_file() and not path.is_symlink() and _sha256(path) == digest
 
 
 def _files(folder: Path) -> list[str]:
-    """Return all below a folder but folders, and links, wherever they lead; relative to it."""
+    """Return all files and links below a folder, relative to it."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(
         path.as_posix() for path in files if str(path) not in (SUMS_FILE, _NOTE) and _COMPILED not in path.parts

@@ -1,4 +1,4 @@
-"""The model that leaves the project: raw rows in, popularity or the probabilities of its classes out."""
+"""The saved model: raw rows in, popularity or class probabilities out."""
 
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
-from spotify_ml.data.contract import CheckedRows, OutOfRange, scoring_rows
+from spotify_ml.data.contract import OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
@@ -21,9 +21,9 @@ from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, ch
 from spotify_ml.models.tree_shap import TreeShap
 from spotify_ml.utils.errors import ConfigError, ModelError, shown
 
-# XGBoost gives every thread so many rows at a time.
+# XGBoost gives every thread this number of rows at a time.
 _BLOCK_ROWS = 64
-# What a saved model may consist of, beside what skops itself trusts: what those of this project do.
+# Types in the models of this project, in addition to those that skops trusts by itself.
 _TRUSTED_TYPES = frozenset(
     {
         "catboost.core.CatBoostClassifier",
@@ -61,11 +61,11 @@ class PopularityModel:
     features : ColumnTransformer
         Fitted features.
     estimator : xgboost.Booster, regressor or classifier
-        Fitted on what the features give.
+        Fitted on these features.
     classes : sequence of str
-        The classes of a classification, in the order of their codes; none for a regression.
+        The classes of a classification, in the order of their codes; empty for a regression.
     intervals : PredictionIntervals, optional
-        How far a regression may be off.
+        Of a regression.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PopularityModel:
         self.estimator = estimator
         self.classes = tuple(classes)
         self.intervals = intervals
-        # For one row they take a third of the time, and only the reference pipeline's features ask for them.
+        # Derived columns are slow for one row, and only the reference pipeline's features need them.
         self._derives = not set(features.feature_names_in_) <= {*AUDIO, *TEXT}
 
     @classmethod
@@ -90,19 +90,7 @@ class PopularityModel:
         classes: tuple[str, ...] = (),
         intervals_path: Path | None = None,
     ) -> Self:
-        """Load a model from its files, without unpickling anything.
-
-        Parameters
-        ----------
-        features_path : Path
-            The transformers, as skops.
-        estimator_path : Path
-            The estimator, as XGBoost JSON or as skops.
-        classes : sequence of str
-            The classes of a classification.
-        intervals_path : Path, optional
-            How far a regression may be off, as JSON.
-        """
+        """Load a model from its files (skops, XGBoost JSON, JSON), without unpickling anything."""
         intervals = None if intervals_path is None else PredictionIntervals.read(intervals_path)
         return cls(_load_skops(features_path), load_estimator(estimator_path), classes, intervals)
 
@@ -119,35 +107,35 @@ class PopularityModel:
         Parameters
         ----------
         rows : DataFrame
-            Raw rows, or what `spotify_ml.data.tables.as_frame` takes for them: every audio column, NaN where a value is
-            unknown; text columns as far as known; any others are ignored.
+            Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads: every audio column, NaN where
+            unknown; text columns if known; other columns are ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
         interval : float, optional
-            With what confidence, between 0 and 1, popularity is to lie within an interval that is given as well.
+            Also return intervals that contain the popularity with this probability, between 0 and 1.
         explain : int, optional
-            How many of the features that moved each prediction most to give as well.
+            Also return this number of features that moved each prediction most.
 
         Returns
         -------
         ndarray of float64, shape (n_rows,)
-            From 0 to 100, of a regression.
+            Popularity from 0 to 100, of a regression.
         DataFrame of float64, shape (n_rows, n_classes)
             One column per class, of a classification.
         DataFrame, shape (n_rows, n_columns)
-            Of a regression that is asked for more: ``popularity``, with `interval` ``lower`` and ``upper``, and with
-            `explain` what `spotify_ml.models.explanation.reasons` returns.
+            Of a regression with `interval` or `explain`: ``popularity``; ``lower`` and ``upper``; and the columns of
+            `spotify_ml.models.explanation.reasons`.
 
         Raises
         ------
         DataError
-            If an audio column is absent, or a column holds what is not numeric, out of range, or no text.
+            If an audio column is missing, or a value is not numeric, out of range, or not text.
         ConfigError
-            If a keyword has no such value, or asks for what this model cannot give.
+            If the value of a keyword is invalid, or this model does not support it.
         """
         if out_of_range not in get_args(OutOfRange):
             raise ConfigError(f"out_of_range={shown(repr(out_of_range))}: there are {', '.join(get_args(OutOfRange))}")
-        self._check_asked(interval, explain)
+        self._check_options(interval, explain)
         rows = as_frame(rows)
         matrix, predicted = self._predict(rows, out_of_range)
         if self.classes:
@@ -158,18 +146,23 @@ class PopularityModel:
         if interval is not None and self.intervals is not None:
             columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
         if explain is not None:
-            columns |= reasons(self._contributions(matrix), matrix, self._feature_names, explain)
+            is_booster = isinstance(self.estimator, Booster)
+            added = self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
+            columns |= reasons(added, matrix, self._feature_names, explain)
         return pd.DataFrame(columns, index=rows.index)
 
     def _predict(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features of raw rows, and what the estimator says of them."""
+        """Return the features of raw rows, and the predictions."""
         if len(rows) == 0:
             return np.empty((0, len(self._feature_names))), np.empty((0, len(self.classes)) if self.classes else 0)
+        checked = scoring_rows(rows, out_of_range)
+        # For a few rows, making a DataFrame takes longer than the features.
+        inputs = add_derived_columns(checked.frame()) if self._derives else checked.columns()
+        matrix = transform_columns(self.features, inputs)
         few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
-        matrix = self._matrix(scoring_rows(rows, out_of_range))
         return matrix, predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
 
-    def _check_asked(self, interval: float | None, explain: int | None) -> None:
+    def _check_options(self, interval: float | None, explain: int | None) -> None:
         asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}
         if asked and self.classes:
             names = " and ".join(f"{name}={value}" for name, value in asked.items())
@@ -187,35 +180,20 @@ class PopularityModel:
 
     @cached_property
     def _single_thread(self) -> Booster:
-        """The same booster without threads, which have nothing to do for a few rows but to wait for each other."""
+        """The same booster with one thread: for a few rows, threads only wait for each other."""
         booster = self.estimator.copy()
         booster.set_param({"nthread": 1})
         return booster
-
-    def _contributions(self, matrix: np.ndarray) -> np.ndarray:
-        is_booster = isinstance(self.estimator, Booster)
-        return self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
 
     @cached_property
     def _tree_shap(self) -> TreeShap:
         return TreeShap(self.estimator)
 
-    def _matrix(self, rows: CheckedRows) -> np.ndarray:
-        # A table of columns costs more than the features do of a few rows.
-        return transform_columns(self.features, add_derived_columns(rows.frame()) if self._derives else rows.columns())
-
 
 def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:
-    """Return popularity within its range, shape (n_rows,), or the probabilities of classes, (n_rows, n_classes).
+    """Return popularity from 0 to 100, shape (n_rows,), or the probabilities of classes, shape (n_rows, n_classes).
 
-    Parameters
-    ----------
-    estimator : xgboost.Booster, regressor or classifier
-        Fitted.
-    matrix : ndarray of float, shape (n_rows, n_features)
-        Features.
-    classes : sequence of str
-        The classes of a classification; none for a regression.
+    `classes` are the classes of a classification; empty for a regression.
     """
     if isinstance(estimator, Booster):
         predicted = estimator.inplace_predict(matrix, validate_features=False)
@@ -230,13 +208,13 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def predict_part(estimator: Any, part: Subset, classes: tuple[str, ...] = ()) -> np.ndarray:
-    """Return what `predict_matrix` does, of the rows of a part, a batch at a time."""
-    return np.concatenate([predict_matrix(estimator, batch, classes) for batch in part.batches()])
+def predict_subset(estimator: Any, subset: Subset, classes: tuple[str, ...] = ()) -> np.ndarray:
+    """Return the predictions of `predict_matrix` for the rows of a subset, batch by batch."""
+    return np.concatenate([predict_matrix(estimator, batch, classes) for batch in subset.batches()])
 
 
 def clip_popularity(predictions: np.ndarray) -> np.ndarray:
-    """Return predictions within the range that popularity has."""
+    """Return predictions clipped to the range of popularity."""
     return np.clip(predictions.astype(np.float64), LOWEST, HIGHEST)
 
 

@@ -1,4 +1,4 @@
-"""What an estimator is fitted on: popularity itself, or its classes; and how much each track counts."""
+"""The target of a fit, popularity or its classes, and the weights of tracks."""
 
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
@@ -6,7 +6,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from spotify_ml.config.models import ClassificationConfig, RegressionConfig
 from spotify_ml.data.etl import POPULARITY_EDGES, POPULARITY_LEVELS
 
-# Popularity 0 is a band of its own: a seventh of all rows, and mostly second ids of songs that live elsewhere.
+# Popularity 0 is a band of its own: a seventh of all rows, mostly second ids of songs.
 BAND_EDGES = (0.0, *POPULARITY_EDGES)
 BANDS = ("zero", "low", "medium", "high")
 Task = RegressionConfig | ClassificationConfig
@@ -34,7 +34,7 @@ def band_codes(popularity: np.ndarray) -> np.ndarray:
 
 
 def sample_weights(task: Task, popularity: np.ndarray) -> np.ndarray | None:
-    """Return how much each track counts in fitting, shape (n_tracks,), on average 1; None: all the same.
+    """Return the weight of each track in fitting, shape (n_tracks,), with mean 1; None if all are equal.
 
     ``balanced`` gives every class, or every popularity band, the same sum.
     """

@@ -1,4 +1,4 @@
-"""What each feature of a row adds to the prediction of boosted trees, several times as fast as XGBoost tells it."""
+"""SHAP values of boosted trees, several times as fast as XGBoost's own."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,32 +9,23 @@ import numpy as np
 from joblib import cpu_count
 from xgboost import Booster
 
-# As many rows are worth a thread.
+# Fewer rows are not worth a thread.
 _PART_ROWS = 16
-# Whether a row follows an edge, and the one above it that asks for the same feature; it cannot follow the first alone.
+# Whether a row follows an edge, and the edge above that asks for the same feature; it cannot follow the first alone.
 _STATES = ((0, 0), (0, 1), (1, 1))
 
 
 class TreeShap:
-    """SHAP values of regression trees: those of XGBoost's ``pred_contribs``, of all nodes of a depth at once.
+    """SHAP values of regression trees, equal to XGBoost's ``pred_contribs``, computed for all nodes of a depth at once.
 
-    A feature's Shapley value is the mean slope of the prediction by that feature, on the way from a row of which
-    nothing is known to one of which all is (Owen 1972, doi 10.1287/mnsc.18.5.64). A tree that does not know a feature
-    goes to both sides of a split, to each as often as the rows of its fit did (Lundberg et al. 2020, doi
-    10.1038/s42256-019-0138-9). At time t of the way, an edge is thus gone with weight z (1 - t) + t if the row follows
-    it, else with z (1 - t), where z is the share of the fit's rows that did. Of several edges above a leaf that ask for
-    the same feature, the last counts, with the product of their z. The product of a leaf's weights is a polynomial of
-    t, of which the rule of Gauss and Legendre takes the mean without error.
+    A feature's Shapley value is the mean slope of the prediction by that feature, on the path from a row without any
+    known feature to the row itself (Owen 1972, doi 10.1287/mnsc.18.5.64). Where a feature is unknown, both sides of a
+    split count, by their share of the rows of the fit (Lundberg et al. 2020, doi 10.1038/s42256-019-0138-9). At time t
+    of the path, an edge with share z has weight z (1 - t) + t if the row follows it, else z (1 - t). If several edges
+    above a leaf ask for the same feature, the last counts, with the product of their z. The product of the weights
+    above a leaf is a polynomial of t, whose mean Gauss-Legendre quadrature computes exactly.
 
-    Parameters
-    ----------
-    booster : xgboost.Booster
-        Regression trees of numeric features.
-
-    Attributes
-    ----------
-    base : float
-        The prediction of a row of which nothing is known.
+    `base` is the prediction of a row without any known feature.
     """
 
     def __init__(self, booster: Booster) -> None:
@@ -47,7 +38,7 @@ class TreeShap:
         self._parents: list[np.ndarray] = []
         # Edge 0 is above all roots: every row follows it.
         features, shares, previous = [np.array([-1])], np.ones(1), [np.zeros(1, dtype=np.intp)]
-        level, way, reached = nodes.roots, np.zeros((len(nodes.roots), 1), dtype=np.intp), np.ones(len(nodes.roots))
+        level, paths, reached = nodes.roots, np.zeros((len(nodes.roots), 1), dtype=np.intp), np.ones(len(nodes.roots))
         splits = []
         while True:
             self._leaves.append(nodes.leaves[level])
@@ -59,12 +50,12 @@ class TreeShap:
             split, children = level[parents], nodes.children[level[parents[::2]]].ravel()
             splits.append(split[::2])
             features.append(nodes.features[split])
-            ways = way[parents]
-            same = np.concatenate(features[:-1])[ways] == features[-1][:, np.newaxis]
-            # Edges are numbered downwards: the last of a way is the largest.
-            previous.append(np.where(same, ways, 0).max(axis=1))
+            above = paths[parents]
+            same = np.concatenate(features[:-1])[above] == features[-1][:, np.newaxis]
+            # Edges are numbered downwards: the last edge of a path has the largest number.
+            previous.append(np.where(same, above, 0).max(axis=1))
             share = nodes.covers[children] / nodes.covers[split]
-            way = np.column_stack([ways, len(shares) + np.arange(len(children))])
+            paths = np.column_stack([above, len(shares) + np.arange(len(children))])
             shares = np.append(shares, share * shares[previous[-1]])
             level, reached = children, reached[parents] * share
         self._ends = np.cumsum([len(each) for each in features]).tolist()
@@ -75,13 +66,7 @@ class TreeShap:
         self._ratios, self._slopes = _tables(shares, self._previous, depth=len(splits))
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        """Return what every feature adds to each prediction, and last the base, shape (n_rows, n_features + 1).
-
-        Parameters
-        ----------
-        matrix : ndarray of float32, shape (n_rows, n_features)
-            Features.
-        """
+        """Return the SHAP values of every feature, and last the base, shape (n_rows, n_features + 1)."""
         n_parts = min(cpu_count(), len(matrix) // _PART_ROWS)
         if n_parts <= 1:
             return self._contributions(matrix)
@@ -90,11 +75,11 @@ class TreeShap:
 
     def _contributions(self, matrix: np.ndarray) -> np.ndarray:
         added = np.full((len(matrix), self._n_features + 1), self.base)
-        # To ask the system for memory takes longer than to fill it.
+        # Allocating memory takes longer than filling it.
         ratios, slopes = (np.empty((len(self._features), self._ratios.shape[1]), np.float32) for _ in range(2))
         for row, values in enumerate(matrix):
             states = self._states(values)
-            # Without a mode that needs no check, NumPy would fill a buffer of its own.
+            # Another mode would fill a buffer of NumPy's own.
             np.take(self._ratios, states, axis=0, out=ratios, mode="clip")
             np.take(self._slopes, states, axis=0, out=slopes, mode="clip")
             points = self._points(ratios, slopes)
@@ -102,7 +87,7 @@ class TreeShap:
         return added
 
     def _states(self, values: np.ndarray) -> np.ndarray:
-        """Return where in the tables the state of every edge is, for one row."""
+        """Return the row of the tables for the state of every edge, for one row of features."""
         asked = values[self._asked]
         goes_left = np.where(np.isnan(asked), self._default_left, asked < self._thresholds)
         follows = np.ones(len(self._features), dtype=np.int8)
@@ -115,7 +100,7 @@ class TreeShap:
         return states
 
     def _points(self, ratios: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-        """Return what every edge adds: the slopes of all leaves below it."""
+        """Return the SHAP value of every edge: the sum of the slopes of all leaves below it."""
         weights = [np.ones((len(self._leaves[0]), ratios.shape[1]), np.float32)]
         for parents, first, last in zip(self._parents, self._ends, self._ends[1:], strict=False):
             weights.append(weights[-1].take(parents, axis=0) * ratios[first:last])
@@ -132,7 +117,7 @@ class TreeShap:
 
 
 class _Nodes:
-    """The nodes of all trees in one row of arrays; of a leaf, its features and children mean nothing."""
+    """The nodes of all trees, joined into arrays; the features and children of a leaf are not used."""
 
     def __init__(self, trees: list[dict[str, Any]]) -> None:
         sizes = [len(tree["left_children"]) for tree in trees]
@@ -148,17 +133,15 @@ class _Nodes:
         self.thresholds = joined("split_conditions", np.float32)
         self.default_left = joined("default_left", np.bool_)
         self.covers = joined("sum_hessian", np.float64)
-        # XGBoost keeps the prediction of a leaf where others have their threshold.
+        # XGBoost stores the prediction of a leaf as its threshold.
         self.leaves = np.where(self.is_split, np.float32(0), self.thresholds)
 
 
 def _tables(shares: np.ndarray, previous: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return by what an edge multiplies the weight of its way, and what it adds per weight of a leaf below it.
+    """Return the factors by which an edge multiplies weights, and its slope per weight of a leaf below it.
 
-    Returns
-    -------
-    tuple of ndarray of float32, each of shape (n_edges * n_states, n_times)
-        At the times of the rule, of which as many as half of the depth are exact; the second times their weights.
+    Both are float32 of shape (n_edges * n_states, n_times), at the points of the quadrature; half as many as the depth
+    are exact. The slopes are multiplied by the weights of the quadrature.
     """
     points, weights = np.polynomial.legendre.leggauss(max(1, (depth + 1) // 2))
     times = (points + 1) / 2

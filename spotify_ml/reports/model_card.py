@@ -42,7 +42,7 @@ class Origin:
 
 def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
     """Return the model card as Markdown; it names the data's file, but no folder of this machine."""
-    final, trainval = result.fitted.refit, result.matrices.trainval.features
+    final, trainval = result.fitted.refit, result.subsets.trainval.features
     genres = result.tracks.frame["track_genre"].loc[trainval.index]
     parameters = config.model.model_dump(exclude={"name"})
     return render(
@@ -111,7 +111,7 @@ def _bands(result: Result) -> str:
 
 def _genres(config: RunConfig, result: Result) -> str:
     evaluation = result.evaluation
-    genres = result.tracks.frame["track_genre"].loc[result.matrices.test.features.index]
+    genres = result.tracks.frame["track_genre"].loc[result.subsets.test.features.index]
     errors = row_errors(config.task, evaluation.actual, evaluation.predicted)
     by_genre = errors_by_genre(genres, errors, result.split.groups[result.split.test])
     if by_genre.empty:

@@ -19,14 +19,14 @@ from spotify_ml.utils.files import staged
 
 def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
     """Write the files of a run below its folder, all but its figures."""
-    matrices, fitted = result.matrices, result.fitted
+    subsets, fitted = result.subsets, result.fitted
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.recorded(), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
         data.mkdir()
-        write_reports(data, result.quality, matrices.trainval.blocks())
+        write_reports(data, result.quality, subsets.trainval.blocks())
         if config.outputs.data:
-            parts = {"train": matrices.trainval.features, "test": matrices.test.features}
+            parts = {"train": subsets.trainval.features, "test": subsets.test.features}
             write_data(data, result.tracks.frame, parts)
     with staged(folder / "predictions") as predictions:
         predictions.mkdir()
@@ -37,14 +37,14 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
         importance = result.explanation.importance
-        write_model(models, name, fitted.refit, matrices.transformer, importance, metadata, result.prediction_intervals)
+        write_model(models, name, fitted.refit, subsets.transformer, importance, metadata, result.prediction_intervals)
         if result.prediction_intervals is not None:
             write_coverage(models, result.coverage)
 
 
 def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     predicted, classes = result.evaluation.predicted, class_names(config.task)
-    intervals, test = result.prediction_intervals, result.matrices.test
+    intervals, test = result.prediction_intervals, result.subsets.test
     bounds = None if intervals is None else part_bounds(intervals, test, predicted, CONFIDENCE)
     return scored_rows(result.tracks.frame, result.split, config.split.name, predicted, classes, bounds)
 
@@ -63,7 +63,7 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "split": config.split.model_dump(),
         "task": config.task.model_dump(),
         "classes": list(classes),
-        "features": list(result.matrices.trainval.features.columns),
+        "features": list(result.subsets.trainval.features.columns),
         "prediction": kind,
         "metrics": result.evaluation.metrics,
     }

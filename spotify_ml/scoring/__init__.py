@@ -1,25 +1,25 @@
-"""Batch scoring: files of raw rows in, the same rows with what a registered model says of them out."""
+"""Batch scoring: files of raw rows are written again with the predictions of a registered model."""
 
 from pathlib import Path
 
-# The formats, which the name of a file tells apart, in small letters or capitals.
+# Suffixes by format, in small letters or capitals.
 PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES = (*PARQUET_SUFFIXES, ".csv")
-SUFFIXES_TOLD = ".parquet, .pq or .csv"
-# What a folder of scored files was made from. A dot: whoever reads the folder as one table passes over it.
+SUFFIXES_LISTED = ".parquet, .pq or .csv"
+# The inputs and settings of the files in a folder. Readers of the folder as one table ignore names with a dot.
 RECORD = ".scored.json"
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a name is that of a file that can be scored, or be an output."""
+    """Return whether a path is named like a file that can be scored or written."""
     return path.suffix.lower() in SUFFIXES
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell whether a name is that of a Parquet file."""
+    """Return whether a path is named like a Parquet file."""
     return path.suffix.lower() in PARQUET_SUFFIXES
 
 
 def rejected_path(target: Path) -> Path:
-    """Return where the rows stand that are set aside when a file is scored."""
+    """Return the file for the rows that are set aside when a file is scored."""
     return target.with_name(f"{target.name}.rejected.csv")

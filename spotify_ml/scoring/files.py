@@ -1,56 +1,58 @@
-"""Score one file of raw rows of any length, a batch at a time."""
+"""Score files of raw rows of any length, a batch at a time, and folders of such files."""
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spotify_ml.data.arrow import arrow_frame, listed
 from spotify_ml.data.batches import Batch, Input, open_input
 from spotify_ml.data.contract import CheckedRows, check_rows
-from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT
-from spotify_ml.data.scored import UNREADABLE, CsvOutput, Output, ParquetOutput, RejectedRows
-from spotify_ml.data.units import Scales
-from spotify_ml.scoring import is_parquet, rejected_path
+from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT, Scales, in_rows
+from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
+from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
-from spotify_ml.utils.errors import DataError, shown
+from spotify_ml.utils.errors import DataError, OutputError, shown
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.streams import open_standard_output
+
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 
 def score_file(
     source: Path | None, target: Path | None, scorer: Scorer, tally: Tally, on_progress: Callable[[int], object]
 ) -> None:
-    """Score a file of raw rows.
+    """Score a file of raw rows, and add its counts to `tally`.
 
     Parameters
     ----------
     source : Path, optional
         CSV or Parquet; by default CSV from standard input.
     target : Path, optional
-        Parquet or CSV, by its suffix, which appears when it is complete; by default CSV to standard output, as it
-        comes. Rows that are set aside stand in `rejected_path`.
+        Parquet or CSV, by its suffix, written as a whole; by default CSV to standard output, batch by batch. Rows that
+        are set aside are written to `rejected_path`.
     scorer : Scorer
         The model.
     tally : Tally
-        What is counted is added here.
+        The counts of the job.
     on_progress : callable
         Called with the number of rows of every batch.
 
     Raises
     ------
     DataError
-        If the file cannot be read or has no rows, or holds rows that cannot be scored and are to end the job: all are
-        counted, and the first named.
+        If the file cannot be read, has no rows, or has rows that cannot be scored and end the job.
     OutputError
         If the output cannot be written.
     """
     rows = open_input(source)
-    taken = [name for name in (*scorer.added.names, UNREADABLE) if name in rows.schema.names]
-    if taken:
-        raise DataError(f"{rows.origin} has a column {', '.join(taken)} already; rename or remove it")
+    existing = [name for name in (*scorer.added.names, UNREADABLE) if name in rows.schema.names]
+    if existing:
+        raise DataError(f"{rows.origin} has a column {', '.join(existing)} already; rename or remove it")
     known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
     complaints = _Complaints()
     read_before = tally.n_rows
@@ -59,13 +61,12 @@ def score_file(
             checked = check_rows(arrow_frame(batch.table.select(known)), scorer.out_of_range)
             bad = checked.refused()
             tally.count(checked, bad, len(batch.broken))
+            complaints.scales.add(checked.scales)
             if rejected is not None:
                 _set_aside(batch, checked, bad, rejected)
-            else:
-                complaints.scales.add(checked.scales)
-                if batch.broken or (scorer.on_error == "fail" and bad.any()):
-                    complaints.add(batch, checked, only_broken=scorer.on_error == "null")
-            # What is to end in an error is read to its end, to say all that is wrong, but no longer scored.
+            elif batch.broken or (scorer.on_error == "fail" and bad.any()):
+                complaints.add(batch, checked, only_broken=scorer.on_error == "null")
+            # After the first problem, the rest is only read, to list all problems.
             if not complaints.found:
                 kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
                 output.write(batch, kept, scorer.score(checked.frame(), bad).filter(kept))
@@ -76,26 +77,24 @@ def score_file(
 
 
 @contextmanager
-def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Output]:
+def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[CsvOutput | ParquetOutput]:
     if target is None:
         with open_standard_output() as file:
             yield CsvOutput(file, rows, scorer.added, escape=scorer.escape_formulas)
         return
     with staged(target) as temporary:
-        written = (
-            ParquetOutput(temporary, rows, scorer.added)
-            if is_parquet(target)
-            else CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
-        )
-        try:
+        written: CsvOutput | ParquetOutput
+        if is_parquet(target):
+            written = ParquetOutput(temporary, rows, scorer.added)
+        else:
+            written = CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
+        with closing(written):
             yield written
-        finally:
-            written.close()
 
 
 @contextmanager
 def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[RejectedRows | None]:
-    """Give the side file, if rows are to be set aside; it is there afterwards if there are any."""
+    """Yield the file for rows that are set aside, if they are to be; it is removed if there are none."""
     if scorer.on_error != "skip" or target is None:
         yield None
         return
@@ -118,28 +117,25 @@ def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: Re
 
 @dataclass
 class _Complaints:
-    """What is wrong with the rows that end a job: how many of each kind, and the first of them."""
+    """The problems of the rows that end a job: by text, their number and first examples."""
 
-    n_rows: int = 0
+    n_bad: int = 0
     n_broken: int = 0
     scales: Scales = field(default_factory=Scales)
     found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def add(self, batch: Batch, checked: CheckedRows, *, only_broken: bool) -> None:
-        """Add the bad rows of a batch, or those alone that do not have a field for every column."""
+        """Add the bad rows of a batch; only those with missing or extra fields if `only_broken`."""
         self.n_broken += len(batch.broken)
-        self.n_rows += len(batch.broken)
         for broken in batch.broken:
             self._add(broken.problem, 1, [f"row {broken.number}"])
         if only_broken:
             return
-        self.n_rows += int(checked.refused().sum())
+        self.n_bad += int(checked.refused().sum())
         for problem in checked.problems:
             values = batch.table.column(problem.column)
-            first = np.flatnonzero(problem.where)[:EXAMPLES]
-            examples = [
-                f"row {batch.numbers[row]}: {shown(listed(values[int(row) : int(row) + 1])[0])}" for row in first
-            ]
+            first = map(int, np.flatnonzero(problem.where)[:EXAMPLES])
+            examples = [f"row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first]
             self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
 
     def _add(self, text: str, count: int, examples: list[str]) -> None:
@@ -150,19 +146,70 @@ class _Complaints:
         """Raise a `DataError` if there are any."""
         if not self.found:
             return
-        listing = "\n  ".join(
-            f"{text} in {count:,} row{'s' * (count > 1)} ({', '.join(examples)})"
-            for text, (count, examples) in self.found.items()
-        )
+        listing = "\n  ".join(text + in_rows(*found) for text, found in self.found.items())
         ways = ["on_error=skip to set them aside"]
-        # A row without a field for every column has no columns to be kept in.
+        # The fields of a broken row belong to no columns.
         if on_error == "fail" and not self.n_broken:
             ways.append("on_error=null to keep them without a prediction")
         other_units = self.scales.advice()
         if any(" is outside " in text and text.split()[0] not in other_units for text in self.found):
             ways.append("out_of_range=clip")
         advice = "".join(f"\n{text}" for text in other_units.values())
+        n_rows = self.n_bad + self.n_broken
         raise DataError(
-            f"{origin}: {self.n_rows:,} row{'s' * (self.n_rows > 1)} cannot be scored:\n  {listing}{advice}\n"
+            f"{origin}: {n_rows:,} row{'s' * (n_rows > 1)} cannot be scored:\n  {listing}{advice}\n"
             f"Mend or remove them, or set {', or '.join(ways)}"
         )
+
+
+def score_folder(
+    source: Path,
+    target: Path,
+    scorer: Scorer,
+    tally: Tally,
+    on_progress: Callable[[int], object],
+    settings: dict[str, str],
+) -> None:
+    """Score every CSV and Parquet file of a folder to a file of the same name and format in another folder.
+
+    A file is kept if the record in `target` shows that it has the same input (by size and time of change) and settings:
+    the model, and everything else that decides the result. Other files, except hidden ones, are listed in the tally. A
+    `DataError` is raised if the folder has no file to score, or a compressed one; other errors are those of
+    `score_file`.
+    """
+    found = sorted(
+        path for path in source.iterdir() if not path.name.startswith(".") and path.resolve() != target.resolve()
+    )
+    packed = [path.name for path in found if path.suffix.lower() in _PACKED and is_table(path.with_suffix(""))]
+    if packed:
+        raise DataError(f"{source} has compressed tables: {', '.join(packed)}; unpack them, or move them elsewhere")
+    paths = [path for path in found if is_table(path) and not path.is_dir()]
+    if not paths:
+        raise DataError(f"{source} has no file whose name ends in {SUFFIXES_LISTED}")
+    tally.passed_over += [f"{path.name}{'/' * path.is_dir()}" for path in found if path not in paths]
+    record = _read(target / RECORD)
+    for path in paths:
+        scored = target / path.name
+        made_from = settings | _state("input", path)
+        if scored.is_file() and record.get(path.name) == made_from | _state("output", scored):
+            tally.n_kept_files += 1
+            continue
+        score_file(path, scored, scorer, tally, on_progress)
+        record[path.name] = made_from | _state("output", scored)
+        with staged(target / RECORD) as temporary:
+            temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def _state(name: str, path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {f"{name}.bytes": status.st_size, f"{name}.changed_ns": status.st_mtime_ns}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be read ({error}); remove it to score every file anew") from error
+    return dict(record)

@@ -1,4 +1,4 @@
-"""What a request to a served model holds: raw rows in one of MLflow's formats, and the parameters of the prediction."""
+"""Requests to a served model: raw rows in one of MLflow's formats, and parameters of the prediction."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,35 +16,21 @@ from spotify_ml.utils.errors import DataError, did_you_mean, shown
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 _ORIGIN = "the request"
 _PARAMS = "params"
-# Names are shorter.
-_LONG = 100
+# No known name is longer.
+_LONGEST_NAME = 100
 _TABLES = ("dataframe_records", "dataframe_split", "instances", "inputs")
 
 
 class UnsupportedFormatError(DataError):
-    """A request in a format, or an encoding, that is not read."""
+    """A request in an unknown format or encoding."""
 
 
 def read_request(content: bytes, content_type: str, max_rows: int | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the raw rows of a request, and the parameters of the prediction.
 
-    Text stays text: only an empty field of a CSV, and a null, are missing. Fields are those of `spotify_ml.predict`.
-
-    Parameters
-    ----------
-    content : bytes
-        The body.
-    content_type : str
-        As in the header of that name: JSON in one of MLflow's forms, CSV, or Parquet.
-    max_rows : int, optional
-        How many rows are read; a small Parquet file may hold very many that are alike.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        If the format is another.
-    DataError
-        Saying what cannot be read, or that there are too many rows.
+    Text stays text: only a null and an empty field of a CSV are missing, as in `spotify_ml.predict`. The content type
+    is JSON in one of MLflow's forms, CSV, or Parquet, or else an `UnsupportedFormatError` is raised; a `DataError` if
+    the body cannot be read, or has more than ``max_rows`` rows: a small Parquet file may have very many.
     """
     kind = _kind(content_type)
     if kind == JSON:
@@ -74,7 +60,7 @@ def _kind(content_type: str) -> str:
 
 
 def _rows(source: Input, max_rows: int | None) -> pd.DataFrame:
-    """Return all rows of a CSV or Parquet file; one that is cut short, or too long, is an error."""
+    """Return all rows of a CSV or Parquet file; broken or too many rows are an error."""
     known = [name for name in source.schema.names if name in AUDIO or name in TEXT]
     frames, n_rows = [], 0
     for batch in source.batches():
@@ -99,10 +85,10 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     given = [key for key in document if key in _TABLES] if isinstance(document, dict) else []
     if len(given) != 1:
         raise DataError(f"{_ORIGIN} must be a JSON object with one of {', '.join(_TABLES)}, and perhaps {_PARAMS}")
-    (name,) = given
+    name = given[0]
     unknown = [key for key in document if key not in (name, _PARAMS)]
     if unknown:
-        hint = did_you_mean(unknown[0][:_LONG], [_PARAMS])
+        hint = did_you_mean(unknown[0][:_LONGEST_NAME], [_PARAMS])
         raise DataError(
             f"{_ORIGIN} has the unknown key '{shown(unknown[0])}'{hint}; beside {name} it may have {_PARAMS}"
         )
@@ -113,7 +99,7 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     if not any(len(values) for values in columns.values()):
         raise DataError(f"{_ORIGIN}: {name} has no rows; send rows to score")
     try:
-        return typed_frame(columns), params
+        return pd.DataFrame({name: _typed(name, values) for name, values in columns.items()}), params
     except UnicodeEncodeError as error:
         raise DataError(f"{_ORIGIN}: {name} has a column whose name is no text ({error}); rename it") from error
 
@@ -129,19 +115,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _columns(name: str, table: Any) -> dict[str, list[Any]]:
     """Return the values of each column of a JSON table."""
-    form, read = _form(name, table)
+    read: Callable[[Any], dict[str, list[Any]]] = _of_records
+    form = "a list of objects, one a row"
+    if name == "dataframe_split":
+        read, form = _of_split, 'a table as {"columns": ["…"], "data": [[…]]} with a value for every column'
+    elif name == "inputs" and isinstance(table, dict):
+        read, form = _of_columns, "an object of columns of one length"
     try:
         return read(table)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{_ORIGIN}: {name} is not {form}") from error
-
-
-def _form(name: str, table: Any) -> tuple[str, Callable[[Any], dict[str, list[Any]]]]:
-    if name == "dataframe_split":
-        return 'a table as {"columns": ["…"], "data": [[…]]} with a value for every column', _of_split
-    if name == "inputs" and isinstance(table, dict):
-        return "an object of columns of one length", _of_columns
-    return "a list of objects, one a row", columns_of_records
 
 
 def _of_split(table: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -159,16 +142,8 @@ def _of_columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:
     return dict(table)
 
 
-def columns_of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the values of each column of rows that are mappings; what a row lacks is None.
-
-    Raises
-    ------
-    TypeError
-        If a row is no mapping.
-    DataError
-        As of `spotify_ml.data.tables.check_keys`.
-    """
+def _of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each column of a list of mappings; absent values are None."""
     if isinstance(records, str | bytes) or not all(isinstance(record, Mapping) for record in records):
         raise TypeError
     check_keys(records)
@@ -176,14 +151,10 @@ def columns_of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[A
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def typed_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """Return columns as a table in which text is as it was given: beside a missing one, pandas makes 25 to 25.0."""
-    return pd.DataFrame({name: _typed(values, is_text=name in TEXT) for name, values in columns.items()})
-
-
-def _typed(values: Sequence[Any], *, is_text: bool) -> pd.Series:
+def _typed(name: str, values: Sequence[Any]) -> pd.Series:
+    """Return a column with unchanged text: beside a missing value, pandas would turn 25 into 25.0."""
     try:
-        return pd.Series(values, dtype=object if is_text else None)
-    # Half of a character is no text, which the contract says with its column and row.
+        return pd.Series(values, dtype=object if name in TEXT else None)
+    # Half of a character (a surrogate): the contract's error names its column and row.
     except UnicodeEncodeError:
         return pd.Series(values, dtype=object)

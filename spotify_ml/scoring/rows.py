@@ -1,4 +1,4 @@
-"""What scoring does with a batch of rows: the columns it adds, and what it counts."""
+"""Scoring of one batch of rows: the added columns, and the counts."""
 
 import json
 from collections import Counter
@@ -12,8 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
-from spotify_ml.data.schema import AUDIO
-from spotify_ml.data.units import Scales
+from spotify_ml.data.schema import AUDIO, Scales
 
 OnError = Literal["fail", "skip", "null"]
 PREDICTED, VERSION = "popularity_predicted", "model_version"
@@ -21,22 +20,22 @@ PREDICTED, VERSION = "popularity_predicted", "model_version"
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, and what to do with rows that it does not take.
+    """A model, and the treatment of rows that it cannot score.
 
     Attributes
     ----------
     predict : callable
-        Checked rows to what `spotify_ml.models.popularity.PopularityModel.predict` returns of them.
+        `spotify_ml.models.popularity.PopularityModel.predict` with its parameters.
     version : int
-        Of the registered model.
+        The version of the registered model.
     classes : tuple of str
-        The classes of a classification; none for a regression.
+        The classes of a classification; empty for a regression.
     on_error : {"fail", "skip", "null"}
         Whether a bad row ends the job, is set aside, or is kept without a prediction.
     out_of_range : {"refuse", "clip"}
-        Whether a number outside the range of its column makes a row bad, or is moved to the nearest bound.
+        Whether a number out of range makes a row bad, or is moved to the nearest bound.
     escape_formulas : bool
-        Whether text that a spreadsheet would calculate is kept from it in a CSV.
+        Whether text that a spreadsheet would run as a formula is escaped in a CSV.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray | pd.DataFrame]
@@ -48,11 +47,11 @@ class Scorer:
 
     @cached_property
     def added(self) -> pa.Schema:
-        """The columns that scoring adds: those that the model gives of no rows."""
+        """The schema of the added columns."""
         return self._table(self.predict(pd.DataFrame(columns=list(AUDIO)))).schema
 
     def score(self, rows: pd.DataFrame, bad: np.ndarray) -> pa.Table:
-        """Return the added columns of checked rows; those of a bad row, but the version, are empty."""
+        """Return the added columns of checked rows; for bad rows all but the version are empty."""
         if not bad.any():
             return self._table(self.predict(rows))
         table = self._table(self.predict(rows[~bad]))
@@ -76,7 +75,7 @@ class Scorer:
 
 
 def _arrow(values: pd.Series) -> pa.Array:
-    """Return a column of numbers, or of lists as JSON: CSV has no others."""
+    """Return numbers as they are, and lists as JSON, since CSV has none."""
     if values.dtype == object:
         return pa.array([json.dumps(value, ensure_ascii=False) for value in values], pa.string())
     return pa.array(values.to_numpy(np.float64))
@@ -84,30 +83,13 @@ def _arrow(values: pd.Series) -> pa.Array:
 
 @dataclass
 class Tally:
-    """What a job did.
-
-    Attributes
-    ----------
-    n_rows : int
-        Rows that were read.
-    n_bad : int
-        Rows that were not scored.
-    missing : Counter of str
-        Missing values among the scored rows, by audio column.
-    clipped : Counter of str
-        Values that were moved into their range, by column.
-    n_kept_files : int
-        Files of a folder that had been scored before.
-    passed_over : list of str
-        What else was in a folder.
-    scales : Scales
-        Values that were outside of their range.
-    """
+    """The counts of a job; the missing values are those of scored rows, by audio column."""
 
     n_rows: int = 0
     n_bad: int = 0
     missing: Counter[str] = field(default_factory=Counter)
     clipped: Counter[str] = field(default_factory=Counter)
+    # Files of a folder that had been scored before, and other files in it.
     n_kept_files: int = 0
     passed_over: list[str] = field(default_factory=list)
     scales: Scales = field(default_factory=Scales)

@@ -208,7 +208,7 @@ def record_result(
 
 def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path) -> tuple[SavedModel, float]:
     """Save the model that scores raw rows, and return it with the largest difference between its formats."""
-    test = result.matrices.test
+    test = result.subsets.test
     # All, but for very many: of those, rows from the first to the last.
     checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
     raw_columns = [name for name in NAMES if name != TARGET]

@@ -22,6 +22,7 @@ from spotify_ml.utils.errors import TrackingError, did_you_mean
 from spotify_ml.utils.files import temporary_folder
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_SHORTEST_PREFIX = 4
 _PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _READ_FILES = ("config.json", "predictions", "figures")
 _LATEST_RUNS = 1000
@@ -147,7 +148,8 @@ def _by_name(client: MlflowClient, experiment_id: str, name: str) -> Run:
         more = " and more" if len(found) > _LISTED else ""
         raise TrackingError(f"'{name}' may be several runs: {listed}{more}; name one by its id")
     latest = client.search_runs([experiment_id], max_results=_LATEST_RUNS)
-    known = [str(run.info.run_name) for run in latest] + [run.info.run_id[: len(name)] for run in latest]
+    known = [str(run.info.run_name) for run in latest]
+    known += [run.info.run_id[: len(name)] for run in latest if len(name) >= _SHORTEST_PREFIX]
     raise TrackingError(
         f"there is no run '{name}'{did_you_mean(name, known)}; give a run's id, four or more of its first characters, "
         "its name, or models:/name@alias"

@@ -1,1 +1,1 @@
-"""Studies: many fits of the training rows, the best of which is refitted and recorded."""
+"""Studies: many fits on the train rows, the best of which is refitted and recorded."""

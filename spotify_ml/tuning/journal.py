@@ -1,4 +1,4 @@
-"""A journal of studies that stays readable when the disk is full in the middle of a line."""
+"""A journal of studies that stays readable after the disk was full."""
 
 import os
 from pathlib import Path
@@ -12,21 +12,16 @@ _BLOCK = 2**16
 
 
 class Journal(JournalFileBackend):
-    """Optuna's journal file, which ends in a whole line whenever something is added to it.
+    """Optuna's journal file, without half-written lines.
 
-    Optuna goes on after the half of a line that a full disk or a killed process leaves, and can read none of it again.
-
-    Parameters
-    ----------
-    path : str
-        The file.
+    Optuna continues after half a line of a full disk or a killed process, and can read neither part later.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path, _MendingLock(path))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write entries; what the system says of a disk becomes an error of the storage."""
+        """Write entries; an error of the disk becomes an error of the storage."""
         try:
             super().append_logs(logs)
         except OSError as error:
@@ -34,7 +29,7 @@ class Journal(JournalFileBackend):
 
 
 class _MendingLock(JournalFileSymlinkLock):
-    """The lock that every writer holds: who has it finds the half of a line only if its writer failed."""
+    """The lock that every writer holds: its holder removes half a line, whose writer must have failed."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)

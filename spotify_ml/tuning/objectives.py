@@ -1,16 +1,16 @@
-"""What a study optimises: figures of the validation rows, or of the model itself. Never one of the test rows."""
+"""The objectives of a study: metrics of the validation rows or of the model, never of the test rows."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from spotify_ml.config.models import EnsembleConfig, ForestConfig, LinearConfig, TwoPartConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import OptunaConfig
+from spotify_ml.models.families import FAMILIES
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.errors import ConfigError, did_you_mean
 
 Direction = Literal["minimize", "maximize"]
-# By the kind of task, with the direction that each is meant in; the first is what a run is chosen by.
+# Metrics by task, with their directions; the first is the default.
 _REGRESSION: dict[str, Direction] = {
     "val/rmse": "minimize",
     "val/mae": "minimize",
@@ -36,31 +36,21 @@ _OF_MODEL: dict[str, Direction] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure, and whether less or more of it is better.
-
-    Attributes
-    ----------
-    metric : str
-        Its MLflow name.
-    direction : {"minimize", "maximize"}
-        Which way is better.
-    """
+    """The MLflow name of a metric, and whether lower or higher is better."""
 
     metric: str
     direction: Direction
 
 
 def read_objectives(config: RunConfig, settings: OptunaConfig) -> list[Objective]:
-    """Return what a study optimises.
+    """Return the objectives of a study.
 
-    Raises
-    ------
-    ConfigError
-        If a metric is not recorded or is one of the test rows, if directions and metrics do not pair up, or if the
-        pruner cannot judge by them.
+    Raises `ConfigError` if a metric is not recorded or is one of the test rows, the number of directions is wrong, or
+    the pruner cannot use the metrics.
     """
     known = (_CLASSIFICATION if class_names(config.task) else _REGRESSION) | _OF_MODEL
-    if isinstance(config.model, LinearConfig | ForestConfig | TwoPartConfig | EnsembleConfig):
+    family = FAMILIES.get(type(config.model))
+    if family is None or family.watch is None:
         known = {metric: direction for metric, direction in known.items() if metric != "model/trees"}
     metrics = settings.metrics or [next(iter(known))]
     for metric in metrics:

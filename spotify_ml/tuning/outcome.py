@@ -1,4 +1,4 @@
-"""What a study leaves behind: its trials as a table, the best of them as an experiment to commit, and pictures."""
+"""The results of a study: its trials as a table, the best one as an experiment file, and plots."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from spotify_ml.config.run import RunConfig
 from spotify_ml.data.csv_text import write_csv
 from spotify_ml.reports.summary import Summary
 from spotify_ml.tuning.objectives import Objective
-from spotify_ml.tuning.space import Values
+from spotify_ml.tuning.space import Values, set_dotted
 from spotify_ml.tuning.study import VALUES
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.paths import CONF
@@ -46,13 +46,7 @@ _STATES = {
 
 
 def best_trial(study: Study, objectives: list[Objective]) -> FrozenTrial:
-    """Return the best trial; of a Pareto front, the one best in the first metric.
-
-    Raises
-    ------
-    ValueError
-        If no trial was completed.
-    """
+    """Return the best trial; of a Pareto front, the one best in the first metric."""
     sign = 1 if objectives[0].direction == "minimize" else -1
     return min(study.best_trials, key=lambda trial: sign * trial.values[0])
 
@@ -68,16 +62,9 @@ def trials_table(study: Study) -> pd.DataFrame:
 
 
 def experiment(config: RunConfig, name: str, comment: str) -> str:
-    """Return the text of a file for ``conf/experiment/`` that composes to a configuration, whatever its data.
+    """Return an experiment file for ``conf/experiment/`` that composes to a run, whatever its data.
 
-    Parameters
-    ----------
-    config : RunConfig
-        The best run.
-    name : str
-        Stands in the names of its runs.
-    comment : str
-        Where it comes from, a line.
+    `name` is the run's; `comment`, one line, says where the experiment comes from.
     """
     groups = {group: getattr(config, group).name for group in _GROUPS}
     settings: dict[str, Any] = {"defaults": [{f"override /{group}": choice} for group, choice in groups.items()]}
@@ -85,40 +72,25 @@ def experiment(config: RunConfig, name: str, comment: str) -> str:
     usual = _usual(groups).flat()
     for key, value in config.flat().items():
         if key.split(".")[0] in (*_GROUPS, "seed") and value != usual.get(key, _ABSENT):
-            *sections, last = key.split(".")
-            section = settings
-            for part in sections:
-                section = section.setdefault(part, {})
-            section[last] = value
+            set_dotted(settings, key, value)
     body = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    # What PyYAML takes for a text, Hydra may take for a number.
+    # Hydra could read an unquoted name as a number.
     body = body.replace(f"\nname: {name}\n", f"\nname: {json.dumps(name)}\n", 1)
     return f"# @package _global_\n# {comment}\n{body}"
 
 
 def _usual(groups: dict[str, str]) -> RunConfig:
-    """Compose a run of some choices, nothing overridden."""
-    # Within the command, Hydra is there already.
-    there = GlobalHydra.instance().is_initialized()
-    with nullcontext() if there else initialize_config_dir(str(CONF), version_base="1.3"):
+    """Compose a run with these choices and no overrides."""
+    # Within a command, Hydra is initialised already.
+    is_initialised = GlobalHydra.instance().is_initialized()
+    with nullcontext() if is_initialised else initialize_config_dir(str(CONF), version_base="1.3"):
         return validate(compose("train", [f"{group}={choice}" for group, choice in groups.items()]))
 
 
 def write_plots(folder: Path, study: Study, objectives: list[Objective]) -> None:
-    """Draw Optuna's plots as HTML and PNG; one that these trials do not make is left out.
-
-    Parameters
-    ----------
-    folder : Path
-        Must exist.
-    study : Study
-        With at least one completed trial.
-    objectives : list of Objective
-        What it optimises.
-    """
+    """Draw Optuna's plots as HTML and PNG in an existing folder; those that fail for these trials are left out."""
     import matplotlib as mpl
 
-    # No screen is needed.
     mpl.use("Agg")
     import optuna.visualization as html
     import optuna.visualization.matplotlib as png
@@ -141,13 +113,12 @@ def _draw(
 
     try:
         with warnings.catch_warnings():
-            # Few trials say little of importance, and an axis of one value is widened; that is as it should be.
+            # Optuna warns about few trials, and matplotlib about an axis with one value.
             warnings.simplefilter("ignore", UserWarning)
-            # With plotly's script in it: MLflow shows a page alone, without what lies beside it.
+            # With plotly's script: MLflow shows a page without the files next to it.
             plot_html(study, **target).write_html(path.with_suffix(".html"), include_plotlyjs=True)
             axes = plot_png(study, **target)
-        first = axes.flat[0] if hasattr(axes, "flat") else axes
-        figure = first.figure
+        figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
         _make_room(figure)
         figure.savefig(path.with_suffix(".png"), dpi=100, bbox_inches="tight")
     except (RuntimeError, ValueError, ZeroDivisionError) as error:
@@ -157,7 +128,7 @@ def _draw(
 
 
 def _make_room(figure: "Figure") -> None:
-    """Widen a figure by the number of its axes, and turn what would overlap."""
+    """Widen a figure by its number of axes, and rotate labels that would overlap."""
     from matplotlib.ticker import NullFormatter
 
     figure.set_size_inches(max(10, 1.8 * len(figure.axes)), 6)
@@ -171,7 +142,7 @@ def _make_room(figure: "Figure") -> None:
 
 
 def write_outcome(folder: Path, study: Study, objectives: list[Objective], config: RunConfig, comment: str) -> None:
-    """Write ``trials.csv``, the best trial as an experiment, and the plots, into a folder that is there when all is."""
+    """Write ``trials.csv``, the best trial as an experiment, and plots; the folder appears when it is complete."""
     with staged(folder) as partial:
         partial.mkdir()
         write_csv(trials_table(study), partial / "trials.csv")
@@ -181,26 +152,15 @@ def write_outcome(folder: Path, study: Study, objectives: list[Objective], confi
 
 
 def silence_experimental_warnings() -> None:
-    """Keep Optuna from warning of its own features that this package has chosen."""
+    """Ignore Optuna's warnings about experimental features that this package uses."""
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker saw of its study.
+    """The results of a study for one worker: the best value of the first metric, trials by state, and best values.
 
-    Attributes
-    ----------
-    name : str
-        The study's.
-    objective : float
-        The best value of the first metric.
-    counts : dict of str to int
-        Trials by state.
-    values : dict
-        What the best trial set.
-    summary : Summary or None
-        The refitted best; None where another worker does that, or did.
+    `summary` is that of the best trial's refit; None if another worker does it.
     """
 
     name: str
@@ -214,7 +174,7 @@ class Outcome:
         counts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if number)
         lines = ["", f"study    {self.name}: {counts}", "best     " + "  ".join(map(_shown, self.values.items()))]
         if self.summary is None:
-            lines.append("run      the best has been refitted and recorded already, or another worker is at it")
+            lines.append("run      the best has been refitted and recorded already, or another worker does it")
         return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The search space: which keys of a run a study may set, and to what."""
+"""The search space of a study: keys of a run and their possible values."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
@@ -19,57 +18,35 @@ from spotify_ml.config.models import model_config
 from spotify_ml.config.run import RunConfig
 from spotify_ml.utils.errors import ConfigError, did_you_mean
 
-# What else a run has decides which rows are judged, by what, or where that is recorded.
+# Other keys decide which rows judge a trial, by which metric, or where it is recorded.
 SEARCHABLE = ("cleaning", "features", "model", "task.weights")
 _SPEC = {"low", "high", "log", "step", "choices", "when"}
 Values = dict[str, Any]
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key of a run, and what it may be.
-
-    Attributes
-    ----------
-    key : str
-        Dotted.
-    distribution : BaseDistribution
-        Optuna's.
-    when : dict of str to list
-        Other keys, and the values they must have for this one to matter.
-    """
+    """A dotted key of a run, its values, and the values of other keys under which it has an effect."""
 
     key: str
-    distribution: BaseDistribution
+    distribution: Distribution
     when: dict[str, list[Any]] = field(default_factory=dict)
 
     def applies(self, values: Values, config: RunConfig) -> bool:
-        """Say whether the parameter matters beside the values chosen so far."""
+        """Return whether the parameter has an effect with the values chosen so far."""
         settings = config.flat() | values
         return all(settings.get(key) in allowed for key, allowed in self.when.items())
 
 
 def read_space(space: Mapping[str, Any], config: RunConfig) -> list[Parameter]:
-    """Check a search space against the schema of a run.
+    """Check a search space against the schema of a run; parameters come after those that they depend on.
 
-    Parameters
-    ----------
-    space : mapping
-        The section ``tune.space``: nested like a run's configuration, with ``{low, high, log, step}`` or ``{choices}``
-        in the place of a value, and ``when: {other.key: value}`` for what matters beside that value only. Where
-        ``model.name`` is searched, a parameter of some models matters beside those.
-    config : RunConfig
-        The run that the values are put into.
+    The section ``tune.space`` is nested like a run's configuration, with ``{low, high, log, step}`` or ``{choices}``
+    instead of a value, and ``when: {other.key: value}`` if a parameter needs that value. Where ``model.name`` is
+    searched, a model's parameters need that model.
 
-    Returns
-    -------
-    list of Parameter
-        In an order in which every condition comes before what depends on it.
-
-    Raises
-    ------
-    ConfigError
-        Naming every key that does not exist or may not be searched, and every range that is none or leaves the schema.
+    Raises `ConfigError` naming every key that does not exist or cannot be searched, and every invalid range.
     """
     specs = dict(_leaves(space))
     if not specs:
@@ -97,56 +74,46 @@ def read_space(space: Mapping[str, Any], config: RunConfig) -> list[Parameter]:
 
 
 def suggest(trial: Trial, space: list[Parameter], config: RunConfig) -> Values:
-    """Let the sampler choose a value of every parameter that matters beside the others."""
+    """Let the sampler choose a value of every parameter that has an effect."""
     values: Values = {}
     for parameter in space:
         if parameter.applies(values, config):
-            distribution = parameter.distribution
-            if isinstance(distribution, CategoricalDistribution):
-                values[parameter.key] = trial.suggest_categorical(parameter.key, distribution.choices)
-            elif isinstance(distribution, IntDistribution):
-                values[parameter.key] = trial.suggest_int(
-                    parameter.key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-                )
-            elif isinstance(distribution, FloatDistribution):
-                values[parameter.key] = trial.suggest_float(
-                    parameter.key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-                )
+            key, known = parameter.key, parameter.distribution
+            if isinstance(known, CategoricalDistribution):
+                values[key] = trial.suggest_categorical(key, known.choices)
+            elif isinstance(known, IntDistribution):
+                values[key] = trial.suggest_int(key, known.low, known.high, step=known.step, log=known.log)
+            else:
+                values[key] = trial.suggest_float(key, known.low, known.high, step=known.step, log=known.log)
     return values
 
 
 def own_values(space: list[Parameter], config: RunConfig) -> Values:
-    """Return the values that a run has without a study, of every parameter that matters beside the others."""
+    """Return the run's own values of the parameters that have an effect."""
     settings = config.flat()
     return {each.key: settings[each.key] for each in space if each.key in settings and each.applies({}, config)}
 
 
 def nearest_values(space: list[Parameter], own: Values) -> Values:
-    """Return a run's own values as a sampler may know them: each moved to the nearest in the space.
+    """Return a run's own values, each moved to the nearest in the space.
 
-    Parameters
-    ----------
-    space : list of Parameter
-        What is searched.
-    own : dict
-        As of `own_values`. A choice that the space does not have, and a null beside a range, have no nearest value.
+    A choice that is not in the space, and null for a range, are left out.
     """
     values: Values = {}
     for parameter in (each for each in space if each.key in own):
         value, distribution = own[parameter.key], parameter.distribution
-        if isinstance(distribution, IntDistribution | FloatDistribution) and value is not None:
+        if isinstance(distribution, CategoricalDistribution):
+            if value in distribution.choices:
+                values[parameter.key] = value
+        elif value is not None:
             low, step = distribution.low, distribution.step
             value = min(max(value, low), distribution.high)
             values[parameter.key] = value if step is None else low + round((value - low) / step) * step
-        elif (
-            isinstance(distribution, CategoricalDistribution) and value in distribution.choices and parameter.key in own
-        ):
-            values[parameter.key] = value
     return values
 
 
 def outside(space: list[Parameter], own: Values) -> list[str]:
-    """Return, of every value of a run that the space does not hold, what it is and what the space goes over."""
+    """Describe every value of a run that is not in the space."""
     nearest = nearest_values(space, own)
     return [
         f"{each.key}={_shown(own[each.key])}, which tune.space.{each.key} does not hold ({_extent(each.distribution)})"
@@ -159,34 +126,30 @@ def _shown(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def _extent(distribution: BaseDistribution) -> str:
+def _extent(distribution: Distribution) -> str:
     if isinstance(distribution, CategoricalDistribution):
         return ", ".join(map(_shown, distribution.choices))
-    if isinstance(distribution, IntDistribution | FloatDistribution):
-        step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
-        return f"{distribution.low:g} to {distribution.high:g}{step}"
-    return str(distribution)
+    step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low:g} to {distribution.high:g}{step}"
 
 
 def apply(config: RunConfig, values: Values) -> RunConfig:
-    """Return a run with other values; another ``model.name`` brings that model's own defaults.
-
-    Raises
-    ------
-    ConfigError
-        If a value is not one of the schema's.
-    """
+    """Return a run with other values; another ``model.name`` brings that model's defaults."""
     container = config.model_dump(by_alias=True)
     name = values.get("model.name", config.model.name)
     if name != config.model.name:
         container["model"] = model_config(name).model_dump()
     for key, value in values.items():
-        *sections, last = key.split(".")
-        section = container
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[last] = value
+        set_dotted(container, key, value)
     return check(container, RunConfig)
+
+
+def set_dotted(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key of nested settings."""
+    *sections, last = key.split(".")
+    for name in sections:
+        settings = settings.setdefault(name, {})
+    settings[last] = value
 
 
 def describe(space: list[Parameter]) -> str:
@@ -207,7 +170,7 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _check_spec(key: str, given: Any) -> None:
-    """Check the shape of a range, and that its key may be searched; the schema says the rest."""
+    """Check the form of a range, and that its key may be searched; the schema checks its values."""
     if key.split(".")[0] not in {name.split(".")[0] for name in known_keys()}:
         raise ConfigError(f"{key}: a run has no such key{did_you_mean(key, known_keys())}")
     if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in SEARCHABLE):
@@ -222,7 +185,7 @@ def _check_spec(key: str, given: Any) -> None:
 
 
 def _when(key: str, given: Mapping[str, Any], specs: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the conditions of a key, each with all values that meet it."""
+    """Return the conditions of a key, each with the values that meet it."""
     when = {
         other: list(allowed) if isinstance(allowed, list | tuple) else [allowed]
         for other, allowed in (given.get("when") or {}).items()
@@ -250,23 +213,23 @@ def _ordered(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _met(key: str, conditions: Mapping[str, Mapping[str, list[Any]]]) -> Values:
-    """Return values that meet the conditions of a key, and their conditions."""
+    """Return values that meet the conditions of a key, and the conditions of those."""
     values: Values = {}
     for other, allowed in conditions[key].items():
         values |= (_met(other, conditions) if other in conditions else {}) | {other: allowed[0]}
     return values
 
 
-def _distribution(key: str, given: Mapping[str, Any], condition: Values, config: RunConfig) -> BaseDistribution:
-    """Put choices, or both ends of a range, into the run for the schema to judge, and return Optuna's form of them."""
-    # An override is merged into what is there: choices take the place of a range.
+def _distribution(key: str, given: Mapping[str, Any], condition: Values, config: RunConfig) -> Distribution:
+    """Check choices, or both ends of a range, by the schema, and return Optuna's form of them."""
+    # Choices replace a range, with which an override of them is merged.
     ends = given["choices"] if "choices" in given else [given["low"], given["high"]]
     runs = [apply(config, condition | {key: value}) for value in ends]
     if "choices" in given:
         return CategoricalDistribution(list(ends))
     low, high = ends
     log, step = bool(given.get("log", False)), given.get("step")
-    # The schema, not the way a bound is written, says what is whole.
+    # Whether values are whole depends on the schema, not on how a bound is written.
     if _is_whole(runs[0], key):
         return IntDistribution(low, high, log=log, step=1 if step is None else step)
     return FloatDistribution(float(low), float(high), log=log, step=None if step is None else float(step))
@@ -275,8 +238,8 @@ def _distribution(key: str, given: Mapping[str, Any], condition: Values, config:
 def _is_whole(config: RunConfig, key: str) -> bool:
     *sections, last = key.split(".")
     section: Any = config
-    for part in sections:
-        section = section[part] if isinstance(section, dict) else getattr(section, part)
+    for name in sections:
+        section = section[name] if isinstance(section, dict) else getattr(section, name)
     annotation = type(section).model_fields[last].annotation
     kinds = set(get_args(annotation) or (annotation,))
     return int in kinds and float not in kinds

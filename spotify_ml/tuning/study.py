@@ -1,4 +1,4 @@
-"""A study that several processes, here or elsewhere, work on: who takes which trial, and what became of the dead."""
+"""A study that several processes share, on one or more machines."""
 
 import os
 import socket
@@ -46,35 +46,31 @@ from spotify_ml.tuning.journal import Journal
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.utils.errors import ConfigError, TrackingError, without_passwords
 
-# The run says what happens, in its own words.
+# This package logs the trials itself.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _POSTGRESQL_OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
 _JOURNAL, _SQLITE, _POSTGRESQL = "journal:///", "sqlite:///", "postgresql"
 _OF_MLFLOW = "experiment_tags"
 _LOCKED_FOR_S = 60
-# A worker on another machine is taken for dead when it has been silent for so long.
+# Seconds between a worker's updates, and without one until other machines count it as gone.
 BEAT_S, SILENT_S = 10.0, 90.0
 _WORKER, _IDENTITY, _FINISHER = "worker", "spotify_ml", "finisher"
-# What a trial sets, under dotted keys.
+# The attribute of a trial with its values, by dotted key.
 VALUES = "values"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Storage:
-    """Where studies are kept, and a lock that one process at a time holds on them.
+    """The storage of studies, and a lock that one process at a time holds.
+
+    Raises `ConfigError` if it is none of these, or its driver is not installed. Raises `TrackingError` if it cannot be
+    reached or written.
 
     Parameters
     ----------
     url : str
         ``sqlite:///file``, ``postgresql://…`` or ``journal:///file``.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of these, or its driver is not installed.
-    TrackingError
-        If it cannot be reached or written.
     """
 
     def __init__(self, url: str) -> None:
@@ -92,13 +88,13 @@ class Storage:
                 raise ConfigError(
                     f"config: tune.storage={self.name}: give sqlite:///file, postgresql://… or journal:///file"
                 )
-            # Processes that make the same tables at once break each other.
+            # Processes that create the same tables at once fail.
             with self.lock():
                 self._refuse_store(url)
                 self.backend = self._open(url)
 
     def _refuse_store(self, url: str) -> None:
-        """Refuse a database with MLflow's tables: both note their version in the same table, and neither opens then."""
+        """Refuse MLflow's database: both keep a version in the same table, and neither could open it then."""
         if self._file is not None and (url.startswith(_JOURNAL) or not self._file.is_file()):
             return
         engine = self._engine or create_engine(f"{_SQLITE}{self._file}")
@@ -118,14 +114,14 @@ class Storage:
         return RDBStorage(url, engine_kwargs=_POSTGRESQL_OPTIONS)
 
     def lock(self) -> AbstractContextManager[Any]:
-        """Return the lock; it is gone with the process that holds it."""
+        """Return the lock, which the system releases when its holder ends."""
         if self._engine is None:
             return FileLock(f"{self._file}.study.lock")
         return _advisory_lock(self._engine)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what a database raises into one error that names it."""
+        """Turn a database's errors into one error that names it."""
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
@@ -144,7 +140,7 @@ class Storage:
         except OSError as error:
             raise self._refusal(error.strerror or str(error)) from error
         except ValueError as error:
-            # A port that is no number; a file that is no journal.
+            # An invalid port, or a file that is not a journal.
             raise self._refusal(str(error)) from error
 
     def _refusal(self, cause: str) -> TrackingError:
@@ -163,13 +159,7 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
 
 
 class Worker:
-    """A process that works on a study, as the others see it: alive as long as its beat is.
-
-    Parameters
-    ----------
-    study : Study
-        Where its beat is kept.
-    """
+    """A process that works on a study: other workers count it as alive while it updates a time in the study."""
 
     def __init__(self, study: Study) -> None:
         self.name = f"{_WORKER}:{uuid.uuid4().hex[:12]}"
@@ -178,17 +168,17 @@ class Worker:
         self._thread = Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> "Worker":
-        """Start to beat."""
+        """Start updating."""
         self._say()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say that it is gone."""
+        """Retire."""
         self.retire()
 
     def retire(self) -> None:
-        """Stop, and say so: a trial that is still under way is nobody's now."""
+        """Stop updating, and remove the entry: other workers may end its trials."""
         self._end.set()
         self._thread.join()
         with suppress(SQLAlchemyError, StorageInternalError, OSError):
@@ -199,7 +189,7 @@ class Worker:
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
-            # A missed beat is no reason to end: several must be missed.
+            # A worker counts as gone only after several missed updates.
             with suppress(SQLAlchemyError, StorageInternalError, OSError):
                 self._say()
 
@@ -218,34 +208,16 @@ def _process_exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
 class SharedStudy:
-    """A study, and the rules by which several workers share it.
+    """A study, and the rules by which workers share it.
 
-    Parameters
-    ----------
-    storage : Storage
-        Where it is kept.
-    name : str
-        Its name.
-    config : OptunaConfig
-        Sampler, pruner and the number of trials.
-    seed : int
-        Seeds the sampler and the pruner.
-    objectives : list of Objective
-        What it optimises.
-    identity : dict of str to str
-        What all trials of the study have in common, each under a name that a user knows.
-    first : dict
-        Values of the first trial, as far as it is not for the sampler to choose them.
-
-    Raises
-    ------
-    ConfigError
-        If there is a study of that name that differs in any of it; nothing is written then.
+    `identity` is what all its trials have in common, by descriptions for error messages; `first` has values of the
+    first trial, whose others the sampler chooses. Raises `ConfigError` if a study of that name has another identity;
+    nothing is written then.
     """
 
     def __init__(
@@ -264,7 +236,7 @@ class SharedStudy:
         self._sampler, self._seed = config.sampler, seed
         with storage.lock():
             existing = {each.study_name: each for each in optuna.get_all_study_summaries(storage.backend)}.get(name)
-            # A start that was killed in between may have made it, and no more.
+            # An empty study is left by a start that was killed.
             is_new = existing is None or not (existing.n_trials or existing.user_attrs)
             if existing is not None and not is_new:
                 _check_identity(name, existing.user_attrs.get(_IDENTITY), identity)
@@ -281,20 +253,20 @@ class SharedStudy:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other worker from taking or ending trials for a moment."""
+        """Hold the lock: no other worker starts or ends trials."""
         with self._storage.errors(), self._storage.lock():
             yield
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Return the trials in some states, in their order."""
+        """Return the trials in some states, in order."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def take(self, worker: Worker) -> Trial | None:
-        """Start the next trial; None where as many as are wanted are finished or under way. Call it under the lock."""
+        """Start the next trial; None if enough are finished or running. Needs the lock."""
         running = self.trials(*FINISHED, TrialState.RUNNING)
         if len(running) >= self._n_trials:
             return None
-        # By its number alone: the same state of the study gives the same trial, whatever was run before it and where.
+        # Seeded by the number of the trial, so that the same state of a study gives the same trial in any process.
         number = len(self.trials())
         if number == 0:
             self.study.enqueue_trial(self._first)
@@ -304,40 +276,40 @@ class SharedStudy:
         return trial
 
     def is_complete(self) -> bool:
-        """Say whether as many trials as are wanted are finished."""
+        """Return whether enough trials are finished."""
         return len(self.trials(*FINISHED)) >= self._n_trials
 
     def has_abandoned(self) -> bool:
-        """Say whether a trial is under way whose worker is gone."""
+        """Return whether a running trial's worker is gone."""
         return any(not self.is_in_hand(trial) for trial in self.trials(TrialState.RUNNING))
 
     def fail_abandoned(self) -> list[int]:
-        """Mark trials failed whose worker is gone, and return their numbers. Call it under the lock."""
+        """Mark running trials as failed if their worker is gone, and return their numbers. Needs the lock."""
         abandoned = []
         for trial in self.trials(TrialState.RUNNING):
             if not self.is_in_hand(trial):
-                # Its worker may have ended it in this very moment.
+                # Its worker may end it at the same time.
                 with suppress(UpdateFinishedTrialError, ValueError):
                     self.study.tell(trial.number, state=TrialState.FAIL)
                     abandoned.append(trial.number)
         return abandoned
 
     def is_in_hand(self, trial: FrozenTrial) -> bool:
-        """Say whether the worker of a trial is alive."""
+        """Return whether the worker of a trial is alive."""
         return _is_alive(self.study.user_attrs.get(trial.user_attrs.get(_WORKER, "")))
 
     def has_other_workers(self, worker: Worker) -> bool:
-        """Say whether another worker is alive."""
+        """Return whether another worker is alive."""
         others = {name: state for name, state in self.study.user_attrs.items() if name.startswith(f"{_WORKER}:")}
         return any(_is_alive(state) for name, state in others.items() if name != worker.name)
 
     def is_being_finished(self) -> bool:
-        """Say whether a worker is ending the study."""
+        """Return whether a worker is ending the study."""
         attributes = self.study.user_attrs
         return _is_alive(attributes.get(attributes.get(_FINISHER, "")))
 
     def finish(self, worker: Worker) -> bool:
-        """Say whether it falls to this worker to end the study, which one alone does. Call it under the lock."""
+        """Return whether this worker, and no other, shall end the study. Needs the lock."""
         attributes = self.study.user_attrs
         finisher = attributes.get(_FINISHER)
         if finisher is not None and finisher != worker.name and _is_alive(attributes.get(finisher)):
@@ -346,7 +318,7 @@ class SharedStudy:
         return True
 
     def equal_trial(self, values: dict[str, Any]) -> FrozenTrial | None:
-        """Return a finished trial of the same values, which are not always what the sampler knows."""
+        """Return a finished trial with the same values, which the sampler may not know."""
         return next((other for other in self.trials(*FINISHED) if other.user_attrs.get(VALUES) == values), None)
 
 
@@ -357,7 +329,7 @@ def _check_identity(name: str, stored: dict[str, str] | None, identity: dict[str
     if different:
         raise ConfigError(
             f"config: tune.study_name={name}: the study of that name has another {', another '.join(different)}; "
-            "choose another name, or run what it was begun with"
+            "choose another name, or use its settings"
         )
 
 
@@ -369,14 +341,14 @@ def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
 
 
 class SeededHyperband(HyperbandPruner):
-    """Hyperband that divides trials among its brackets by a seed; Optuna's own takes the name of the study for that."""
+    """Hyperband that assigns trials to brackets by a seed; Optuna's own uses the name of the study."""
 
     def __init__(self, seed: int, **parameters: Any) -> None:
         super().__init__(**parameters)
         self._seed = seed
 
     def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
-        # Optuna's samplers ask for it as well, by this name.
+        # Optuna's samplers call this method too.
         seeded: Any = SimpleNamespace(study_name=f"seed {self._seed}")
         return int(super()._get_bracket_id(seeded, trial))
 

@@ -1,4 +1,4 @@
-"""What one trial does: fit a configuration on the train rows, as far as it is worth it, and judge it."""
+"""One trial: a fit on the train rows, judged on the validation rows."""
 
 import logging
 import pickle
@@ -26,50 +26,27 @@ from spotify_ml.features.builder import FeatureBuilder
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.families.xgboost import grow
-from spotify_ml.models.fit import build_estimator, estimator_rows, fit_selected, library_refusals
-from spotify_ml.models.popularity import predict_part
+from spotify_ml.models.fit import build_estimator, estimator_rows, fit_early_stopped, library_refusals
+from spotify_ml.models.popularity import predict_subset
 from spotify_ml.models.targets import class_names
+from spotify_ml.tuning.objectives import Objective
 from spotify_ml.utils.timing import Stopwatch
 
 Value = TypeVar("Value")
-# What decides the rows of each part.
+# Settings that decide the rows of each subset.
 _ROWS = ("cleaning", "split", "seed")
 
-# A tree at rate 1 would be infinitely far.
+# At rate 1, the step would be infinite.
 _HIGHEST_RATE = 0.99
-# Told the step and the error there; raises to end the trial.
+# Called with a step and the error there; raises to end the trial.
 Report = Callable[[int, float], None]
-# Told the figures of every fold so far; raises to end the trial.
+# Called with the metrics of all folds so far; raises to end the trial.
 FoldReport = Callable[[list[dict[str, float]]], None]
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """What a trial came to.
-
-    Attributes
-    ----------
-    metrics : dict of str to float
-        ``val/…``, ``time/fit_s``, ``time/predict_s``, ``model/bytes``, and of boosting ``model/trees``; of folds the
-        mean.
-    curve : dict of str to list of float
-        Validation error after every tree, under ``val``, of the last fold if there are several; empty without trees.
-    """
-
-    metrics: dict[str, float]
-    curve: dict[str, list[float]]
-
-
-@dataclass
-class Curve:
-    """The error after every tree so far, whether the fit comes to its end or not."""
-
-    errors: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class _Fold:
-    """The subsets of one fit, the rows it is judged by, and quantised matrices by what these depend on."""
+    """The subsets of one fit, the rows that judge it, and quantised matrices by their settings."""
 
     subsets: Subsets
     judged: Subset
@@ -77,20 +54,20 @@ class _Fold:
 
 
 class _Watch(TrainingCallback):
-    """Keep the learning curve, and report it at every whole step of -log(1 - learning rate) × trees.
+    """Keeps the learning curve, and reports it at every whole step of -log(1 - learning rate) × trees.
 
-    A tree at rate r leaves at best the share 1 - r of what is still to be explained (Friedman 2001, Greedy function
-    approximation, on shrinkage), n trees (1 - r)^n: at equal steps, trials of different rates have come equally far.
+    A tree at rate r leaves at best the share 1 - r of the remaining error, n trees (1 - r)^n (Friedman 2001, Greedy
+    function approximation, on shrinkage): at equal steps, trials of different rates are equally far.
     """
 
-    def __init__(self, curve: Curve, learning_rate: float, report: Report | None) -> None:
+    def __init__(self, curve: list[float], learning_rate: float, report: Report | None) -> None:
         super().__init__()
         self._curve, self._report = curve, report
         self._rate = -log1p(-min(learning_rate, _HIGHEST_RATE))
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
         error = next(iter(evals_log["val"].values()))[-1]
-        self._curve.errors.append(error)
+        self._curve.append(error)
         step = int((epoch + 1) * self._rate + 1e-9)
         if self._report is not None and step > int(epoch * self._rate + 1e-9):
             self._report(step, error)
@@ -98,12 +75,9 @@ class _Watch(TrainingCallback):
 
 
 class TrialData:
-    """Everything that trials share: each table, split, feature matrix and quantised matrix is made once.
+    """Everything that trials share: each table, split, feature set and quantised matrix is made once.
 
-    Parameters
-    ----------
-    n_folds : int or None
-        Number of group folds of the train and validation rows to judge by; None: judge by the validation rows.
+    A trial is judged by `n_folds` group folds of the trainval rows, or by the validation rows if it is None.
     """
 
     def __init__(self, n_folds: int | None) -> None:
@@ -113,38 +87,30 @@ class TrialData:
         self._folds: dict[str, list[_Fold]] = {}
 
     def source(self, config: RunConfig) -> Source:
-        """Return the clean tracks of a configuration, as the first stage of a run does."""
+        """Return the clean tracks of a configuration."""
         return _once(self._sources, config.digest("cleaning"), _backend(config).read)
 
     def fit(
-        self, config: RunConfig, report: Report | None, between_folds: FoldReport | None, curve: Curve
-    ) -> TrialResult:
-        """Fit and judge a configuration.
+        self,
+        config: RunConfig,
+        curve: list[float],
+        report: Report | None = None,
+        report_folds: FoldReport | None = None,
+    ) -> dict[str, float]:
+        """Fit and judge a configuration, and return its metrics; with folds, their means.
 
-        Parameters
-        ----------
-        config : RunConfig
-            The run, with the trial's values in it.
-        report : callable or None
-            Told the error at every step of an XGBoost fit; raises to end it.
-        between_folds : callable or None
-            Told the figures of the folds after each of them; raises to end the trial.
-        curve : Curve
-            Filled while the fit goes on.
-
-        Raises
-        ------
-        SpotifyMLError
-            If the values make no fit.
+        They are ``val/…``, ``time/fit_s``, ``time/predict_s``, ``model/bytes`` and, for boosting, ``model/trees``.
+        `curve` is filled with the validation error after every tree, also if the fit is ended; with folds, it is that
+        of the last one. `report` is called at steps of an XGBoost fit, `report_folds` after each fold. Raises
+        `SpotifyMLError` if no model can be fitted with these values.
         """
         results: list[dict[str, float]] = []
         for fold in _once(self._folds, config.digest(*_ROWS, "features"), partial(self._make_folds, config)):
-            curve.errors.clear()
+            curve.clear()
             results.append(_fit_fold(config, fold, None if self._n_folds else report, curve))
-            if self._n_folds and between_folds is not None:
-                between_folds(results)
-        metrics = {name: fmean(result[name] for result in results) for name in results[0]}
-        return TrialResult(metrics, {"val": curve.errors} if curve.errors else {})
+            if self._n_folds and report_folds is not None:
+                report_folds(results)
+        return {name: fmean(result[name] for result in results) for name in results[0]}
 
     def _make_folds(self, config: RunConfig) -> list[_Fold]:
         backend, source = _backend(config), self.source(config)
@@ -158,7 +124,7 @@ class TrialData:
 
 
 def _fold(builder: FeatureBuilder) -> _Fold:
-    """Build the features of a fold: all are fitted on its train rows, as nothing is fitted a second time."""
+    """Build the features of a fold, all fitted on its train rows, as there is no refit."""
     split = builder.split
     n_validation = len(split.validation)
     train, others, transformer = builder.subsets(split.train, np.concatenate([split.validation, split.test]))
@@ -170,7 +136,7 @@ def _fold(builder: FeatureBuilder) -> _Fold:
 
 
 def _backend(config: RunConfig) -> LocalBackend:
-    # Of trials the log tells other times.
+    # The times of single stages are not logged for trials.
     return LocalBackend(config, Stopwatch(logging.DEBUG))
 
 
@@ -180,11 +146,11 @@ def _once(known: dict[str, Value], key: str, make: Callable[[], Value]) -> Value
     return known[key]
 
 
-def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) -> dict[str, float]:
+def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: list[float]) -> dict[str, float]:
     started = perf_counter()
     estimator, n_trees = _fit(config, fold, report, curve)
     fitted = perf_counter()
-    predicted = predict_part(estimator, fold.judged, class_names(config.task))
+    predicted = predict_subset(estimator, fold.judged, class_names(config.task))
     predicted_in = perf_counter() - fitted
     n_features = fold.judged.features.shape[1]
     scored = task_metrics(config.task, fold.judged.target, predicted, n_features)
@@ -197,23 +163,21 @@ def _fit_fold(config: RunConfig, fold: _Fold, report: Report | None, curve: Curv
     }
 
 
-def _fit(config: RunConfig, fold: _Fold, report: Report | None, curve: Curve) -> tuple[Any, int | None]:
+def _fit(config: RunConfig, fold: _Fold, report: Report | None, curve: list[float]) -> tuple[Any, int | None]:
     model = config.model
     if isinstance(model, XGBoostConfig):
         return _fit_xgboost(config, model, fold, report, curve)
     if isinstance(model, EnsembleConfig | TwoPartConfig):
         return fit_estimators(model, config.task, fold.subsets, config.seed).early_stopped, None
-    estimator, n_trees, errors = fit_selected(
-        model, config.task, fold.subsets.train, fold.subsets.validation, config.seed
-    )
-    curve.errors.extend(errors.get("val", []))
+    estimator, n_trees, errors = fit_early_stopped(model, config.task, fold.subsets, config.seed)
+    curve.extend(errors.get("val", []))
     return estimator, n_trees
 
 
 def _fit_xgboost(
-    config: RunConfig, model: XGBoostConfig, fold: _Fold, report: Report | None, curve: Curve
+    config: RunConfig, model: XGBoostConfig, fold: _Fold, report: Report | None, curve: list[float]
 ) -> tuple[Any, int]:
-    """Fit as a run's first fit does, on matrices that other trials have quantised already."""
+    """Fit like the early-stopped fit of a run, with matrices that trials share."""
     estimator = build_estimator(model, config.task, config.seed)
     with library_refusals(model.name):
         train, validation = _quantised(config, model, fold)
@@ -233,37 +197,34 @@ def _quantised(config: RunConfig, model: XGBoostConfig, fold: _Fold) -> tuple[Qu
     key = f"{model.max_bin} {config.digest('task')}"
     if key not in fold.binned:
         train, validation = (
-            estimator_rows(model, config.task, part) for part in (fold.subsets.train, fold.subsets.validation)
+            estimator_rows(model, config.task, subset) for subset in (fold.subsets.train, fold.subsets.validation)
         )
         settings = {"max_bin": model.max_bin, "nthread": model.n_jobs}
         binned = QuantileDMatrix(train.X, train.y, weight=train.weights, **settings)
-        # Binned rows are slow to watch; see `spotify_ml.models.families.xgboost`.
+        # Not binned; see `spotify_ml.models.families.xgboost`.
         fold.binned[key] = binned, DMatrix(validation.X, validation.y, nthread=model.n_jobs)
     return fold.binned[key]
 
 
-class Reporter:
-    """Report the error along the fit, and end the trial where the pruner says so."""
+class Pruning:
+    """Reports a trial's figures to the pruner, and raises TrialPruned when the pruner ends the trial.
 
-    def __init__(self, trial: Trial, sign: int) -> None:
-        self._trial, self._sign = trial, sign
+    `by_fold`: report each fold's own figure, not the mean of the folds so far.
+    """
 
-    def __call__(self, step: int, error: float) -> None:
-        """Report the error after so many trees."""
-        self._trial.report(self._sign * error, step)
-        if self._trial.should_prune():
-            raise TrialPruned
+    def __init__(self, trial: Trial, objective: Objective, *, by_fold: bool) -> None:
+        self._trial, self._objective, self._by_fold = trial, objective, by_fold
 
+    def after_trees(self, step: int, error: float) -> None:
+        """Report the error after a number of trees, negated if the objective is maximised."""
+        self._report(error if self._objective.direction == "minimize" else -error, step)
 
-class FoldReporter:
-    """Report the figure of every fold, or the mean of those so far, and end the trial where the pruner says so."""
+    def after_folds(self, figures: list[dict[str, float]]) -> None:
+        """Report the figures of the folds so far."""
+        values = [each[self._objective.metric] for each in figures]
+        self._report(values[-1] if self._by_fold else fmean(values), len(figures))
 
-    def __init__(self, trial: Trial, metric: str, single: bool) -> None:
-        self._trial, self._metric, self._single = trial, metric, single
-
-    def __call__(self, figures: list[dict[str, float]]) -> None:
-        """Report the folds so far."""
-        of_folds = [each[self._metric] for each in figures]
-        self._trial.report(of_folds[-1] if self._single else fmean(of_folds), len(figures))
+    def _report(self, value: float, step: int) -> None:
+        self._trial.report(value, step)
         if self._trial.should_prune():
             raise TrialPruned

@@ -1,9 +1,10 @@
-"""One worker of a study: take trials until there are enough, then record the best as any other run."""
+"""One worker of a study: run trials until there are enough, then record the best as a run."""
 
 import gc
 import json
 import logging
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from spotify_ml.tuning.space import (
     suggest,
 )
 from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker
-from spotify_ml.tuning.trials import Curve, FoldReporter, Reporter, TrialData, TrialResult
+from spotify_ml.tuning.trials import FoldReport, Pruning, Report, TrialData
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.utils.places import shared_overrides
 from spotify_ml.utils.stops import deferred, if_stuck, status_of
@@ -51,28 +52,16 @@ _WAIT_S = 1.0
 _GONE = "its process is gone"
 _DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
 _THREADS = ("n_jobs", "thread_count")
-# So many failures in a row are no accident.
+# Failures in a row that end the study.
 _FAILURES = 5
 
 
 def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRun | None = None) -> Outcome:
-    """Work on the study of a configuration until it has as many trials as are wanted.
+    """Work on the study of a configuration, which has ``tune=optuna``, until it has enough trials.
 
-    Parameters
-    ----------
-    config : RunConfig
-        With ``tune=optuna``.
-    folder : Path
-        Where the files of the study and of the best run are written.
-    overrides : list of str
-        What was typed, for the record.
-    parent : ParentRun, optional
-        The run above, for the jobs of a sweep.
-
-    Raises
-    ------
-    SpotifyMLError
-        If space, metrics, storage, data or tracking store cannot be used; nothing is written to the study then.
+    `folder` is for the files of the study and of the best run; `overrides` are recorded; `parent` is the parent run of
+    a sweep's jobs. Raises `SpotifyMLError` if space, metrics, storage, data or tracking store cannot be used; nothing
+    is written to the study then.
     """
     settings = config.tune
     assert isinstance(settings, OptunaConfig)  # noqa: S101 - the caller has looked
@@ -100,7 +89,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
 def _identity(
     config: RunConfig, raw: RawFile, space: list[Parameter], objectives: list[Objective], settings: OptunaConfig
 ) -> dict[str, str]:
-    """Return what all trials of a study have in common, under names that stand in an error."""
+    """Return what all trials of a study have in common, by descriptions for error messages."""
     return {
         "dataset": raw.sha256,
         "search space": describe(space),
@@ -110,7 +99,7 @@ def _identity(
 
 
 def _deciding_settings(config: RunConfig) -> str:
-    """Return what decides the figures of a trial; how many threads it takes does not."""
+    """Return the settings that decide the figures of a trial, without numbers of threads."""
     settings = {
         key: value
         for key, value in config.flat().items()
@@ -119,189 +108,164 @@ def _deciding_settings(config: RunConfig) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
+@dataclass(frozen=True)
 class _Work:
     """What one worker does for a study; see `tune`."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        settings: OptunaConfig,
-        space: list[Parameter],
-        objectives: list[Objective],
-        data: TrialData,
-        study: SharedStudy,
-        worker: Worker,
-        record: StudyRecord,
-    ) -> None:
-        self._config, self._settings, self._space, self._objectives = config, settings, space, objectives
-        self._data, self._study, self._worker, self._record = data, study, worker, record
+    config: RunConfig
+    settings: OptunaConfig
+    space: list[Parameter]
+    objectives: list[Objective]
+    data: TrialData
+    study: SharedStudy
+    worker: Worker
+    record: StudyRecord
 
     def run(self, folder: Path, overrides: list[str], parent: ParentRun | None) -> Outcome:
-        """Open the record, run trials, and end the study where that falls to this worker."""
+        """Open the record, run trials, and end the study if no other worker does."""
         try:
             with if_stuck(partial(self._leave, "KILLED")):
-                with self._study.locked():
+                with self.study.locked():
                     self._open_record(overrides, parent)
                     self._recover()
-                self._record.close_abandoned()
+                self.record.close_abandoned()
                 self._run_trials()
                 summary = self._finish(folder, overrides)
         except BaseException as error:
             self._leave(status_of(error))
             raise
         finally:
-            self._record.leave()
+            self.record.leave()
         best = self._best()
-        counts = {state.name.lower(): len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
-        return Outcome(self._study.study.study_name, best.values[0], counts, best.user_attrs[VALUES], summary)
+        return Outcome(self.study.study.study_name, best.values[0], self._counts(), best.user_attrs[VALUES], summary)
 
     def _open_record(self, overrides: list[str], parent: ParentRun | None) -> None:
-        study = self._study.study
+        study = self.study.study
         tags = {"hydra.overrides": " ".join(shared_overrides(overrides)), "tune.study": study.study_name}
         if parent is not None:
             tags["mlflow.parentRunId"] = parent.run_id
         run_id = study.user_attrs.get(_RUN_ID)
-        self._record.open(study.study_name, run_id, tags)
+        self.record.open(study.study_name, run_id, tags)
         if run_id is None:
-            study.set_user_attr(_RUN_ID, self._record.run_id)
-            settings = {key: value for key, value in self._config.shared_flat().items() if key != "tune.storage"}
-            self._record.log_params(settings)
+            study.set_user_attr(_RUN_ID, self.record.run_id)
+            settings = {key: value for key, value in self.config.shared_flat().items() if key != "tune.storage"}
+            self.record.log_params(settings)
 
     def _recover(self) -> None:
         """End the trials and runs of workers that are gone."""
-        self._study.fail_abandoned()
-        trials = {trial.number: trial for trial in self._study.trials()}
-        for number, run_id in self._record.running():
+        self.study.fail_abandoned()
+        trials = {trial.number: trial for trial in self.study.trials()}
+        for number, run_id in self.record.running():
             if number is None:
-                if not self._study.is_being_finished():
-                    self._record.end_refit(run_id)
+                if not self.study.is_being_finished():
+                    self.record.end_refit(run_id)
                 continue
             trial = trials[number]
-            if trial.state is TrialState.RUNNING or self._study.is_in_hand(trial):
+            if trial.state is TrialState.RUNNING or self.study.is_in_hand(trial):
                 continue
-            # Its worker came to the end of the trial, not of its run.
+            # Its worker ended the trial, but not the run.
             if trial.state in FINISHED:
-                self._record.end_trial(run_id, trial.state.name.lower(), trial.user_attrs.get(METRICS))
+                self.record.end_trial(run_id, trial.state.name.lower(), trial.user_attrs.get(METRICS))
             else:
-                self._record.end_trial(run_id, "fail", error=_GONE)
+                self.record.end_trial(run_id, "fail", error=_GONE)
 
     def _run_trials(self) -> None:
         failures = 0
-        with tqdm(total=self._settings.n_trials, unit="trial", disable=None, leave=False) as bar:
+        with tqdm(total=self.settings.n_trials, unit="trial", disable=None, leave=False) as bar:
             while True:
-                bar.n = len(self._study.trials(*FINISHED))
+                bar.n = len(self.study.trials(*FINISHED))
                 bar.refresh()
-                with self._study.locked():
-                    if self._study.has_abandoned():
+                with self.study.locked():
+                    if self.study.has_abandoned():
                         self._recover()
-                    trial = self._study.take(self._worker)
+                    trial = self.study.take(self.worker)
                 if trial is not None:
                     failures = 0 if self._run_trial(trial, bar) else failures + 1
                     if failures == _FAILURES:
                         raise ConfigError(f"{failures} trials in a row failed; the log and their runs say why")
-                elif self._study.is_complete():
+                elif self.study.is_complete():
                     return
                 else:
-                    # The last ones are in other workers' hands; they may yet be lost.
+                    # Other workers run the last trials, and may fail.
                     sleep(_WAIT_S)
 
     def _run_trial(self, trial: Trial, bar: "tqdm[Never]") -> bool:
-        """Run one trial to its end, whatever that is, and say whether there was nothing wrong with it."""
+        """Run one trial to its end, and return False if it failed."""
         started = perf_counter()
-        values: Values = {}
-        run_id, curve, told = "", Curve(), None
+        run_id, curve, ended = "", list[float](), None
         try:
             values = self._values(trial)
             with deferred():
-                run_id = self._record.start_trial(trial.number, values)
+                run_id = self.record.start_trial(trial.number, values)
             trial.set_user_attr(VALUES, values)
-            result, state, tags = self._result(trial, values, curve)
+            metrics, state, tags = self._fit(trial, values, curve)
             with deferred():
-                told = self._tell(trial, result, state)
-                self._record_trial(run_id, told, result, curve, tags)
+                trial.set_user_attr(METRICS, metrics)
+                figures = None if state is TrialState.PRUNED else [metrics[each.metric] for each in self.objectives]
+                ended = self.study.study.tell(trial, figures, state=state)
+                error_name = "log_loss" if class_names(self.config.task) else "rmse"
+                self.record.end_trial(run_id, ended.state.name.lower(), metrics, curve, error_name, **tags)
         except UpdateFinishedTrialError:
-            # This worker was silent for so long, asleep perhaps, that another has taken it for dead.
-            log.warning("trial %d was given up for this worker's silence", trial.number)
+            # Another worker has ended the trial, as this one was silent too long (asleep perhaps).
+            log.warning("trial %d was ended by another worker, as this one sent no update in time", trial.number)
             if run_id:
-                self._record.end_trial(run_id, "fail", error=_GONE)
+                self.record.end_trial(run_id, "fail", error=_GONE)
             return True
         except BaseException as error:
-            if told is not None:
-                # The trial came to its end, and the next start ends its run.
+            if ended is not None:
+                # Only its run is left open, which the next start ends.
                 raise
-            # A storage that cannot be written is no reason to leave the run open; the next start mends the trial.
+            # If the storage cannot be written, the run is ended all the same; the next start ends the trial.
             with suppress(StorageInternalError, SQLAlchemyError, OSError):
-                self._study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            interrupted = status_of(error) == "KILLED"
+                self.study.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             if run_id:
-                said = "interrupted" if interrupted else str(error)
-                self._record.end_trial(run_id, "interrupted" if interrupted else "fail", error=said)
+                if status_of(error) == "KILLED":
+                    self.record.end_trial(run_id, "interrupted", error="interrupted")
+                else:
+                    self.record.end_trial(run_id, "fail", error=str(error))
             if not isinstance(error, SpotifyMLError):
                 raise
             log.warning("trial %d failed: %s", trial.number, error)
             return False
-        self._say(told, perf_counter() - started, bar)
+        self._log(ended, perf_counter() - started, bar)
         return True
 
-    def _record_trial(
-        self, run_id: str, told: FrozenTrial, result: TrialResult | None, curve: Curve, tags: dict[str, str]
-    ) -> None:
-        metrics = {} if result is None else result.metrics
-        error_name = "log_loss" if class_names(self._config.task) else "rmse"
-        self._record.end_trial(run_id, told.state.name.lower(), metrics, curve.errors, error_name, **tags)
-
     def _values(self, trial: Trial) -> Values:
-        """Return what a trial sets: the first what the run has anyway, so that a study does not end with less."""
+        """Return the values of a trial; the first has the run's own, so that a study cannot end with a worse run."""
         if trial.number > 0:
-            return suggest(trial, self._space, self._config)
-        own = own_values(self._space, self._config)
-        for value in outside(self._space, own):
+            return suggest(trial, self.space, self.config)
+        own = own_values(self.space, self.config)
+        for value in outside(self.space, own):
             log.info("the first trial is the run itself: %s", value)
-        known = nearest_values(self._space, own)
-        # For the sampler's knowledge alone: it takes no value that it could not have chosen.
-        suggest(trial, [each for each in self._space if each.key in known], self._config)
+        known = nearest_values(self.space, own)
+        # The sampler learns the nearest values in its space.
+        suggest(trial, [each for each in self.space if each.key in known], self.config)
         return own
 
-    def _tell(self, trial: Trial, result: TrialResult | None, state: TrialState) -> FrozenTrial:
-        metrics = {} if result is None else result.metrics
-        trial.set_user_attr(METRICS, metrics)
-        told = None if state is TrialState.PRUNED else [metrics[each.metric] for each in self._objectives]
-        return self._study.study.tell(trial, told, state=state)
-
-    def _result(
-        self, trial: Trial, values: Values, curve: Curve
-    ) -> tuple[TrialResult | None, TrialState, dict[str, str]]:
-        """Return the figures of a trial, its state, and what else is to be said of it."""
-        equal = self._study.equal_trial(values)
+    def _fit(
+        self, trial: Trial, values: Values, curve: list[float]
+    ) -> tuple[dict[str, float], TrialState, dict[str, str]]:
+        """Return the metrics of a trial, its state, and tags of its run."""
+        equal = self.study.equal_trial(values)
         if equal is not None:
-            metrics = equal.user_attrs.get(METRICS, {})
-            return TrialResult(metrics, {}), equal.state, {"equal_to": str(equal.number)}
+            return equal.user_attrs.get(METRICS, {}), equal.state, {"equal_to": str(equal.number)}
+        reports: tuple[Report | None, FoldReport | None] = None, None
+        if len(self.objectives) == 1 and self.settings.pruner.name != "none":
+            pruning = Pruning(trial, self.objectives[0], by_fold=isinstance(self.settings.pruner, WilcoxonConfig))
+            reports = pruning.after_trees, pruning.after_folds
         try:
-            result = self._data.fit(
-                apply(self._config, values), self._reporter(trial), self._fold_reporter(trial), curve
-            )
+            metrics = self.data.fit(apply(self.config, values), curve, *reports)
         except TrialPruned:
-            return None, TrialState.PRUNED, {}
-        missing = [each.metric for each in self._objectives if each.metric not in result.metrics]
+            return {}, TrialState.PRUNED, {}
+        missing = [each.metric for each in self.objectives if each.metric not in metrics]
         if missing:
             raise DataError(f"{missing[0]} is not defined for these rows")
-        return result, TrialState.COMPLETE, {}
+        return metrics, TrialState.COMPLETE, {}
 
-    def _reporter(self, trial: Trial) -> Reporter | None:
-        if len(self._objectives) > 1 or self._settings.pruner.name == "none":
-            return None
-        # The curve is an error; what is maximised is compared upside down.
-        return Reporter(trial, 1 if self._objectives[0].direction == "minimize" else -1)
-
-    def _fold_reporter(self, trial: Trial) -> FoldReporter | None:
-        if len(self._objectives) > 1 or self._settings.pruner.name == "none":
-            return None
-        return FoldReporter(trial, self._objectives[0].metric, isinstance(self._settings.pruner, WilcoxonConfig))
-
-    def _say(self, trial: FrozenTrial, seconds: float, bar: "tqdm[Never]") -> None:
-        value = "pruned" if trial.state is TrialState.PRUNED else f"{self._objectives[0].metric} {trial.values[0]:.4f}"
+    def _log(self, trial: FrozenTrial, seconds: float, bar: "tqdm[Never]") -> None:
+        value = "pruned" if trial.state is TrialState.PRUNED else f"{self.objectives[0].metric} {trial.values[0]:.4f}"
         best = ""
-        if self._study.trials(TrialState.COMPLETE):
+        if self.study.trials(TrialState.COMPLETE):
             leader = self._best()
             best = f" (best {leader.values[0]:.4f} of trial {leader.number})"
             bar.set_postfix_str(f"best {leader.values[0]:.4f}")
@@ -309,73 +273,70 @@ class _Work:
         log.info("trial %d: %s%s, %.1f s", trial.number, value, best, seconds)
 
     def _best(self) -> FrozenTrial:
-        if not self._study.trials(TrialState.COMPLETE):
-            raise ConfigError("no trial came to its end; give tune.n_trials more, or another tune/pruner")
-        return best_trial(self._study.study, self._objectives)
+        if not self.study.trials(TrialState.COMPLETE):
+            raise ConfigError("no trial was completed; raise tune.n_trials, or choose another tune/pruner")
+        return best_trial(self.study.study, self.objectives)
 
     def _finish(self, folder: Path, overrides: list[str]) -> Summary | None:
-        """Refit and record the best trial, once for each number of trials; return None where it is done."""
-        study = self._study.study
-        n_finished = len(self._study.trials(*FINISHED))
-        with self._study.locked():
-            mine = study.user_attrs.get(_OUTCOME) != n_finished and self._study.finish(self._worker)
+        """Refit and record the best trial, once for each number of trials; return None if another worker does."""
+        study = self.study.study
+        n_finished = len(self.study.trials(*FINISHED))
+        with self.study.locked():
+            mine = study.user_attrs.get(_OUTCOME) != n_finished and self.study.finish(self.worker)
             self._recover()
         if not mine:
             if study.user_attrs.get(_OUTCOME) == n_finished:
-                self._record.end("FINISHED")
+                self.record.end("FINISHED")
             return None
         best = self._best()
-        values = best.user_attrs[VALUES]
-        pruned = len(self._study.trials(TrialState.PRUNED))
-        shown = "  ".join(
-            f"{each.metric} {value:.4f}" for each, value in zip(self._objectives, best.values, strict=True)
-        )
-        sha256 = self._data.source(self._config).raw.sha256
-        comment = (
-            f"Trial {best.number} of {n_finished} ({pruned} pruned) of the study {study.study_name}: {shown}; "
-            f"split={self._config.split.name}, seed {self._config.seed}, data sha256 {sha256[:12]}."
-        )
-        chosen = apply(self._config, values)
-        self._record.use_folder(folder)
-        write_outcome(folder / "study", study, self._objectives, chosen, comment)
-        refitted = chosen.model_copy(
-            update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name}
-        )
-        # The boosters of trials are held by cycles; frozen by the run, they would outlive their library.
+        chosen = apply(self.config, best.user_attrs[VALUES])
+        self.record.use_folder(folder)
+        write_outcome(folder / "study", study, self.objectives, chosen, self._comment(best, n_finished))
+        refit = chosen.model_copy(update={"tune": NoTuningConfig(name="none"), "name": chosen.name or study.study_name})
+        # Reference cycles hold the boosters of trials; the run's gc.freeze would keep them longer than their library.
         gc.collect()
-        summary = train(refitted, folder / "best", overrides, ParentRun(self._record.run_id, folder))
-        self._record.log_files(folder / "study")
-        self._record.log_metrics(self._figures(best, summary))
-        with self._study.locked():
+        summary = train(refit, folder / "best", overrides, ParentRun(self.record.run_id, folder))
+        self.record.log_files(folder / "study")
+        counts = {f"trials/{state}": float(count) for state, count in self._counts().items()}
+        figures = best.user_attrs[METRICS] | {
+            name: value for name, value in summary.metrics.items() if name.startswith("test/")
+        }
+        of_best = {f"best/{name}": value for name, value in figures.items()}
+        self.record.log_metrics({**counts, "best/trial": float(best.number), **of_best})
+        with self.study.locked():
             study.set_user_attr(_OUTCOME, n_finished)
-        self._record.end("FINISHED")
+        self.record.end("FINISHED")
         return summary
 
-    def _figures(self, best: FrozenTrial, summary: Summary) -> dict[str, float]:
-        counts = {
-            f"trials/{state.name.lower()}": len(self._study.trials(state)) for state in (*FINISHED, TrialState.FAIL)
-        }
-        of_best = {f"best/{name}": value for name, value in best.user_attrs[METRICS].items()}
-        tests = {f"best/{name}": value for name, value in summary.metrics.items() if name.startswith("test/")}
-        return {
-            **{name: float(count) for name, count in counts.items()},
-            "best/trial": float(best.number),
-            **of_best,
-            **tests,
-        }
+    def _comment(self, best: FrozenTrial, n_finished: int) -> str:
+        """Return where the best trial comes from, for the experiment's file."""
+        n_pruned = len(self.study.trials(TrialState.PRUNED))
+        figures = "  ".join(
+            f"{each.metric} {value:.4f}" for each, value in zip(self.objectives, best.values, strict=True)
+        )
+        sha256 = self.data.source(self.config).raw.sha256
+        return (
+            f"Trial {best.number} of {n_finished} ({n_pruned} pruned) of the study "
+            f"{self.study.study.study_name}: {figures}; split={self.config.split.name}, seed {self.config.seed}, "
+            f"data sha256 {sha256[:12]}."
+        )
+
+    def _counts(self) -> dict[str, int]:
+        """Return the number of trials by state."""
+        return {state.name.lower(): len(self.study.trials(state)) for state in (*FINISHED, TrialState.FAIL)}
 
     def _leave(self, status: str) -> None:
-        """End the parent run, unless others go on with it."""
+        """End the parent run, unless other workers continue."""
         others = False
         try:
-            with self._study.locked():
-                self._worker.retire()
+            with self.study.locked():
+                self.worker.retire()
                 self._recover()
-                others = self._study.has_other_workers(self._worker)
+                others = self.study.has_other_workers(self.worker)
         except SpotifyMLError as error:
             log.warning("the study's trials could not be ended: %s", error)
         try:
             if not others:
-                self._record.end(status)
+                self.record.end(status)
         except SpotifyMLError as error:
             log.warning("the study's run could not be marked %s: %s", status, error)

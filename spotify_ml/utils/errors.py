@@ -41,20 +41,14 @@ class ModelError(SpotifyMLError):
 
 
 class Refused(BaseException):
-    """An error of a check, on its way through Hydra: this passes over every `Exception` of a callback.
-
-    Parameters
-    ----------
-    error : Exception
-        What the command is to say.
-    """
+    """The error of a check on its way through Hydra, which catches every `Exception` of a callback."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-# What libraries in C++ say; their errors have types of their own.
+# The messages of C++ libraries, whose errors have types of their own.
 _NO_MEMORY = re.compile(
     r"bad_alloc|bad_malloc|bad allocation|failed to allocate|cannot allocate memory|malloc.*failed|out of memory",
     re.IGNORECASE,
@@ -62,28 +56,19 @@ _NO_MEMORY = re.compile(
 
 
 def says_no_memory(text: str) -> bool:
-    """Say whether a library's message means that there is not enough memory."""
+    """Return whether a library's message means that there is not enough memory."""
     return _NO_MEMORY.search(text) is not None
 
 
 def shown(value: object, longest: int = 60) -> str:
-    r"""Return a value for a message: in one line, shortened, and escaped where it cannot be printed.
+    r"""Return a value for a message: on one line, at most ``longest`` characters, escaped where it cannot be printed.
 
-    Parameters
-    ----------
-    value : object
-        Whatever a user gave.
-    longest : int
-        How many characters of it are shown.
-
-    Examples
-    --------
     >>> print(shown("a\nb"), shown("x" * 100, 3))
     a\nb xxx… (100 characters)
     """
     try:
         text = str(value)
-    # An object of any kind, which may have no text.
+    # Any object; its `__str__` may fail.
     except Exception:
         text = f"({type(value).__name__})"
     more = f"… ({len(text):,} characters)" if len(text) > longest else ""
@@ -91,27 +76,19 @@ def shown(value: object, longest: int = 60) -> str:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string.
-
-    Parameters
-    ----------
-    name : str
-        What was typed.
-    candidates : iterable of str
-        The names that exist.
-    """
+    """Return ``" (did you mean 'x'?)"`` for the nearest candidate, or an empty string."""
     nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
     return f" (did you mean '{nearest[0]}'?)" if nearest else ""
 
 
-# Of an address: what stands between its user and its host, to the last @; or all of that where there is no user.
+# In an address: the text between user and host, up to the last @; all of it where there is no user.
 _PASSWORD = re.compile(r"(//[^\s:/@'\"]*):[^\s/'\"]*@")
 _TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")
 _SECRET_KEY = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|signature|key)=)[^\s&#'\"]+", re.IGNORECASE)
 
 
 def without_passwords(text: str) -> str:
-    """Return a text in which the passwords, tokens and keys of addresses are hidden."""
+    """Return a text with the passwords, tokens and keys of its addresses hidden."""
     if "/" not in text:
         return text
     hidden = _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text))
@@ -119,19 +96,19 @@ def without_passwords(text: str) -> str:
 
 
 def hide_passwords_in_logs() -> None:
-    """Let what this process logs from now on be without passwords: Hydra logs what was typed for every job of a sweep.
+    """Hide passwords in all that this process logs: Hydra logs the command line of every job of a sweep.
 
-    Hydra sets its handlers up anew before each job; what makes records stays.
+    Hydra replaces the handlers before each job, but not the factory of log records.
     """
-    logging.setLogRecordFactory(_told)
+    logging.setLogRecordFactory(_record_without_passwords)
 
 
-def _told(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+def _record_without_passwords(*arguments: Any, **keywords: Any) -> logging.LogRecord:
     record = logging.LogRecord(*arguments, **keywords)
-    # A message that does not fit its values is for the handler to complain of.
+    # A message that does not fit its values is reported by the handler.
     with suppress(TypeError, ValueError, KeyError):
         message = record.getMessage()
-        # A handler may look at the values by themselves, as uvicorn's does.
-        if (told := without_passwords(message)) != message:
-            record.msg, record.args = told, ()
+        # Some handlers, such as uvicorn's, read the values themselves.
+        if (hidden := without_passwords(message)) != message:
+            record.msg, record.args = hidden, ()
     return record

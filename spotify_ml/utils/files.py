@@ -14,47 +14,41 @@ from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.process import machine_token, started
 from spotify_ml.utils.stops import if_stuck
 
-# As the text of an OSError begins.
+# The beginning of an OSError's text.
 _ERRNO = re.compile(r"\[Errno \d+\] ([^:]+)")
 _PARTIAL = re.compile(r"\..+\.(?P<process>\d+)-(?P<machine>[0-9a-f]+)\.partial")
 
-# How the names of temporary folders begin.
+# The prefix of temporary folders.
 WORK = ".work."
-# Characters of a target's name, which a file system may count in bytes: 255 at most, with all that is added.
+# In characters: file systems allow 255 bytes for the whole name.
 _LONGEST_PREFIX = 40
 
 
 def is_abandoned(path: Path) -> bool:
-    """Say whether a path has the name of a temporary file or folder of a process of this machine that is gone."""
+    """Return whether a path is a temporary file or folder of a process of this machine that has ended."""
     process_id = _process_of(path)
     return process_id is not None and started(process_id) is None
 
 
 def is_in_use(path: Path) -> bool:
-    """Say whether a path has the name of a temporary file or folder of a process of this machine that has not ended."""
+    """Return whether a path is a temporary file or folder of a running process of this machine."""
     process_id = _process_of(path)
     return process_id is not None and started(process_id) is not None
 
 
 def _process_of(path: Path) -> int | None:
-    """Return the process of this machine that a temporary file or folder is of, None of any other path."""
+    """Return the id of the process of this machine that made a temporary file or folder; None for other paths."""
     found = _PARTIAL.fullmatch(path.name)
     return int(found["process"]) if found is not None and found["machine"] == machine_token() else None
 
 
 def _suffix() -> str:
-    """Return how the names of what this process makes for a while end."""
+    """Return the end of the names of this process's temporary files."""
     return f".{os.getpid()}-{machine_token()}.partial"
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes of this machine that are gone were writing in a folder when they ended.
-
-    Parameters
-    ----------
-    folder : Path
-        Only it is looked at, not the folders in it; it need not be there.
-    """
+    """Remove temporary files and folders directly in a folder whose process, of this machine, has ended."""
     for path in folder.glob(".*.partial"):
         if is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -62,15 +56,15 @@ def remove_abandoned(folder: Path) -> None:
 
 @cache
 def _remove_abandoned_once(folder: Path) -> None:
-    """Look once at a folder that a process writes thousands of files to."""
+    """Check a folder once: a process may write thousands of files to it."""
     with suppress(OSError):
         remove_abandoned(folder)
 
 
 def reason_of(error: OSError) -> str:
-    """Return the reason of a failed file operation in a line, with the file that it names.
+    """Return the reason of a failed file operation, and the file, on one line.
 
-    The error of a folder that could not be copied holds a line for every file in it; the first says why.
+    If a folder could not be copied, its error has a line for every file; only the first is returned.
     """
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
         source, _, why = error.args[0][0]
@@ -82,22 +76,10 @@ def reason_of(error: OSError) -> str:
 
 @contextmanager
 def temporary_folder(place: Path | None = None) -> Iterator[Path]:
-    """Give a folder for files that are needed for a while; `remove_abandoned` knows it once its process is gone.
+    """Make a temporary folder that is removed at the end; `remove_abandoned` removes it if the process was killed.
 
-    Parameters
-    ----------
-    place : Path, optional
-        Where it is made; by default where the system has its temporary files. Libraries make theirs in it meanwhile.
-
-    Yields
-    ------
-    Path
-        The folder, removed with all that is in it at the end.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
+    Without a `place`, it is in the system's temporary folder, and libraries then put their files in it too. An
+    `OutputError` is raised if it cannot be made.
     """
     before = tempfile.tempdir
     try:
@@ -120,12 +102,12 @@ def temporary_folder(place: Path | None = None) -> Iterator[Path]:
 
 @cache
 def lasting_folder() -> Path:
-    """Return a temporary folder that goes with this process, or if that is killed by `remove_abandoned`."""
+    """Return a temporary folder that is removed when this process ends; if it is killed, by `remove_abandoned`."""
     folder, process_id = Path(tempfile.mkdtemp(prefix=WORK, suffix=_suffix())), os.getpid()
 
     @atexit.register
     def _remove() -> None:
-        # A fork may end before the process that it came from.
+        # A fork may end before its parent process.
         if os.getpid() == process_id:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -133,14 +115,14 @@ def lasting_folder() -> Path:
 
 
 def remove_lasting_folder() -> None:
-    """Remove the `lasting_folder`, if there is one, for a process that ends by a signal."""
+    """Remove the `lasting_folder`, if there is one, before a signal ends the process."""
     if lasting_folder.cache_info().currsize:
         shutil.rmtree(lasting_folder(), ignore_errors=True)
 
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Give a new folder beside `target`, which nobody else can name beforehand or open, removed at the end."""
+    """Make a private folder beside `target`, with a name that cannot be guessed; it is removed at the end."""
     prefix = f".{target.name[:_LONGEST_PREFIX]}."
     folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_suffix(), dir=target.absolute().parent))
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
@@ -153,29 +135,16 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give a place to write a file or folder at, and rename it to `target` when that went well.
+    """Yield a temporary path for a new file or folder, or a file to replace; rename it to `target` after the block.
 
-    Parameters
-    ----------
-    target : Path
-        A file or folder that does not exist yet, or a file to replace.
-
-    Yields
-    ------
-    Path
-        A path of the same name in a `folder_beside` the target; it is removed if the block raises.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full, or the place cannot be written.
+    An `OutputError` is raised if the disk is full, or the folder cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned_once(target.parent.absolute())
-        # Two processes may write the same file; whole it is in either case.
+        # Two processes may write the same file: each writes a whole one.
         with folder_beside(target) as folder:
-            # What is made in it has the permissions that it would have beside it.
+            # Files in it get the usual permissions.
             temporary = folder / target.name
             yield temporary
             temporary.replace(target)

@@ -1,51 +1,47 @@
-"""Markdown in which names, and any other text that is not ours, stand as they are."""
+"""Markdown that shows names, and any other foreign text, unchanged."""
 
 import base64
 import re
 from collections.abc import Iterable
 
-# An underscore within a word is none of Markdown's; to some readers dollars are mathematics, and :words: pictures.
+# Underscores within words are no markup; some readers show $…$ as mathematics and :words: as pictures.
 _MARKUP = re.compile(r"[\\`*\[\]<>~&#$]|://|www\.|(?<!\w)_|_(?!\w)|\w@[\w-]+\.\w|:[\w+-]+:")
-# What stands between bars, without the spaces beside these.
+# The text between bars, without outer spaces.
 _BETWEEN_BARS = re.compile(r"[^|\s](?:[^|]*[^|\s])?")
 _FENCES = re.compile("`+")
 
 
 def inlined(png: bytes, description: str) -> str:
-    """Return a PNG as Markdown that holds the picture itself."""
+    """Return a PNG as a Markdown image that contains its data."""
     return f"![{description}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def named(text: str) -> str:
-    """Return a name, or any text that is not ours, as Markdown that shows it as it is: no image, link or tag.
+    """Return a name, or any foreign text, as Markdown that shows it unchanged: no image, link or tag.
 
-    What Markdown, or a page that shows it, could take for more than text stands in a code span, but for bars: readers
-    differ in what ends a cell of a table within one.
+    Parts that could be read as markup become code spans. Bars stay outside: readers differ on bars in code spans of a
+    table.
     """
-    return _BETWEEN_BARS.sub(lambda between: _without_markup(between[0]), " ".join(text.split()))
 
+    def without_markup(between: re.Match[str]) -> str:
+        return code(between[0]) if _MARKUP.search(between[0]) else between[0]
 
-def _without_markup(text: str) -> str:
-    return code(text) if _MARKUP.search(text) else text
+    return _BETWEEN_BARS.sub(without_markup, " ".join(text.split()))
 
 
 def code(text: str) -> str:
-    """Return a text as a code span, within which only its own fence means anything."""
+    """Return a text as a code span, with a fence that the text does not contain."""
     fence = "`" * (max(map(len, _FENCES.findall(text)), default=0) + 1)
     padding = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{padding}{' '.join(text.split())}{padding}{fence}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table; what is in a cell stays in it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(map(table_row, lines))
+    """Return a Markdown table; bars and line ends in cells are escaped."""
+    return "\n".join(map(table_row, [header, ["---"] * len(header), *rows]))
 
 
 def table_row(cells: Iterable[str]) -> str:
-    """Return a line of a Markdown table; what is in a cell stays in it."""
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+    """Return one line of a Markdown table; bars and line ends in cells are escaped."""
+    escaped = (" ".join(text.split()).replace("|", r"\|") for text in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,4 +1,4 @@
-"""Where the project's files are, whatever folder a command is started from."""
+"""The project's files, independent of the current folder."""
 
 import os
 from pathlib import Path
@@ -13,17 +13,17 @@ _SQLITE = "sqlite:///"
 
 
 def default_store() -> str:
-    """Return the store that is used where none is named: that of ``MLFLOW_TRACKING_URI``, or the project's own."""
+    """Return the default store: ``MLFLOW_TRACKING_URI``, or else the project's own."""
     return os.environ.get(STORE_VARIABLE, "").strip() or f"{_SQLITE}{_own_database()}"
 
 
 def database_path(uri: str) -> Path | None:
-    """Return the file of a SQLite store, or None for any other."""
+    """Return the file of a SQLite store, None for other stores."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def own_artifacts(uri: str) -> str | None:
-    """Return where the project's own store keeps artifacts; None for any other, which decides that itself."""
+    """Return the artifact folder of the project's own store; None for other stores, which have their own."""
     database = database_path(uri)
     is_own = database is not None and os.path.realpath(database) == os.path.realpath(_own_database())
     return str(PROJECT / "mlruns" / "artifacts") if is_own else None
@@ -34,7 +34,7 @@ def _own_database() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make what depends on where the project is, and on the environment, available in the configuration."""
+    """Register the resolvers of ``conf/`` that depend on the project's folder and the environment."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("default_store", default_store, replace=True)

@@ -1,4 +1,4 @@
-"""What a store may know of this machine: names, and paths below the checkout; its users need not be on one machine."""
+"""Paths as a store may know them: below the checkout, or a name, since its users may be on other machines."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from spotify_ml.utils.paths import PROJECT
 
 # Hydra writes a backslash before the colon of a sweep's values.
 _SCHEME = r"(?P<scheme>(?:sqlite|journal)\\?:///|file\\?://)?"
-# In a sentence a blank ends a path; in an override only what separates values does, and within quotes only these.
+# A blank ends a path in a sentence, a separator of values in an override, a quote within quotes.
 _PART = r"[^\s/'\",;()\[\]{}<>|]"
 _IN_TEXT = re.compile(rf"(?<![^\s'\"=,;(\[{{<>|]){_SCHEME}(?P<path>/(?:{_PART}+/)+{_PART}*)")
 _IN_OVERRIDE = re.compile(rf"(?<![^\s'\"=,(\[{{]){_SCHEME}(?P<path>/[^'\",()\[\]{{}}]+)")
@@ -19,13 +19,7 @@ _WHOLE = re.compile(rf"{_SCHEME}(?P<path>/.+)")
 
 
 def shared_path(path: str | Path) -> str:
-    """Return a path without the folders of this machine: from the checkout on if it is below it, else its name.
-
-    Parameters
-    ----------
-    path : str or Path
-        A relative one stays as it is.
-    """
+    """Return a path relative to the checkout if it is below it, else its name; relative paths stay unchanged."""
     given = Path(path)
     if not given.is_absolute():
         return str(path)
@@ -33,14 +27,9 @@ def shared_path(path: str | Path) -> str:
 
 
 def shared_text(text: str, paths: Iterable[str] = ()) -> str:
-    """Return a text without passwords and without the folders of this machine.
+    """Return a text without passwords and without folders of this machine.
 
-    Parameters
-    ----------
-    text : str
-        A message, a log, a table.
-    paths : iterable of str
-        Paths that may stand in it; any others are known by their slashes, up to the next blank.
+    `paths` may contain blanks; other paths are found by their slashes, up to the next blank.
     """
     for path in sorted(paths, key=len, reverse=True):
         text = text.replace(path, shared_path(path))
@@ -48,7 +37,7 @@ def shared_text(text: str, paths: Iterable[str] = ()) -> str:
 
 
 def shared_value(value: Any) -> Any:
-    """Return a setting as a store may know it; what is no text stays."""
+    """Return a setting without passwords and folders of this machine; only text changes."""
     if not isinstance(value, str):
         return value
     path = _WHOLE.fullmatch(value)
@@ -56,9 +45,9 @@ def shared_value(value: Any) -> Any:
 
 
 def shared_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return what was typed on the command line as a store may know it."""
-    told = (_IN_QUOTES.sub(_shared, without_passwords(each)) for each in overrides)
-    return [_IN_OVERRIDE.sub(_shared, each) for each in told]
+    """Return command-line overrides without passwords and folders of this machine."""
+    unquoted = (_IN_QUOTES.sub(_shared, without_passwords(override)) for override in overrides)
+    return [_IN_OVERRIDE.sub(_shared, override) for override in unquoted]
 
 
 def paths_in(settings: Iterable[Any]) -> list[str]:
@@ -68,7 +57,7 @@ def paths_in(settings: Iterable[Any]) -> list[str]:
 
 
 def shared_folder(folder: Path) -> str:
-    """Return a folder of this machine so that it can be found again here: `folder_of` is the way back."""
+    """Return a folder as text that `folder_of` turns back on this machine."""
     folder = folder.absolute()
     if folder.is_relative_to(PROJECT):
         return folder.relative_to(PROJECT).as_posix()
@@ -77,7 +66,7 @@ def shared_folder(folder: Path) -> str:
 
 
 def folder_of(text: str) -> Path:
-    """Return the folder that `shared_folder` made a text of."""
+    """Return the folder that `shared_folder` turned into text."""
     return PROJECT / Path(text).expanduser()
 
 

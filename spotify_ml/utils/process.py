@@ -1,4 +1,4 @@
-"""Which process did something, so that another can tell later whether it is gone."""
+"""The identity of processes, to find out later whether one has ended."""
 
 import socket
 import subprocess
@@ -8,13 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 
 _PROC = Path("/proc")
-# Of the processes of a machine; those of a container are another's.
+# The namespace of a host's processes; containers have others.
 _HOST_NAMESPACE = "pid:[4026531836]"
 
 
 @cache
 def machine() -> str:
-    """Return a name for what process ids are valid on: the host, and a container's own processes on it."""
+    """Return a name for the host, and the container, on which process ids are valid."""
     host = socket.gethostname()
     try:
         namespace = str((_PROC / "self" / "ns" / "pid").readlink())
@@ -25,21 +25,21 @@ def machine() -> str:
 
 @cache
 def machine_token() -> str:
-    """Return a short form of `machine` for the names of files."""
+    """Return a short form of `machine` for file names."""
     return sha256(machine().encode()).hexdigest()[:6]
 
 
 def started(process_id: int) -> str | None:
-    """Return when a process of this machine was started, in units of the system; None where there is no such process.
+    """Return the start time of a process of this machine, in the system's units; None if there is no such process.
 
-    A number is given to another process once its own is gone, which was started later.
+    A process id is reused after its process has ended, with a later start time.
     """
     if sys.platform == "linux":
         try:
             stat = (_PROC / str(process_id) / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
-        # The name, which may hold anything, is in brackets; the state is the first field after it, the start the 20th.
+        # After the name in brackets, which may contain anything: the state is the first field, the start the 20th.
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
     answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(process_id)], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: each ends a command within seconds, and breaks nothing off that must be whole."""
+"""Ctrl-C, SIGTERM and SIGHUP: each ends a command within seconds, and never within a step that must be completed."""
 
 import os
 import signal
@@ -13,57 +13,45 @@ from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-# Of a library that holds a lock or a transaction, or speaks with a store: what is broken off in it stays held. And of
-# what writes to standard output: it would be written once more.
+# Libraries that hold locks or transactions, which would stay held, and the module that writes to standard output,
+# which would write twice.
 _UNBROKEN_CODE = (
     *(f"{os.sep}{name}{os.sep}" for name in ("sqlalchemy", "filelock", "optuna", "mlflow", "logging")),
     str(Path(__file__).with_name("streams.py")),
 )
-# What opens, closes or removes something; and what XGBoost calls for rows: it frees memory twice if that raises.
+# Functions that open, close or remove something, and XGBoost's callbacks for rows, which frees memory twice on errors.
 _UNBROKEN_FUNCTIONS = frozenset({"__enter__", "__exit__", "__del__", "_next_wrapper", "_reset_wrapper"})
 _UNBROKEN_FOR_S = 1.5
 _STUCK_AFTER_S = 3.0
 _END_AFTER_S = 4.0
 _TICK_S = 0.02
-# A terminal and a launcher may both pass on the same Ctrl-C.
+# A terminal and a launcher may both forward the same Ctrl-C.
 _SAME_CTRL_C_S = 0.3
 
 
 class Stopped(KeyboardInterrupt):
     """A signal asked the process to stop.
 
-    A kind of its own: once a plain `KeyboardInterrupt` has come out of the ``exec`` of a text, as dataclasses do it,
-    Python ends the process by SIGINT, whatever it exits with.
+    A subclass: after a plain `KeyboardInterrupt` leaves ``exec``, as dataclasses use it, Python ends the process by
+    SIGINT and ignores its exit code.
     """
 
 
 @dataclass
 class _State:
-    """What is known of the signal that stops this process.
+    """The signal that stops this process, and how far the stop has come."""
 
-    Attributes
-    ----------
-    number : int
-        The signal; 0: none yet.
-    since : float
-        When the handler saw it.
-    is_listening : bool
-        Whether `listen` was called: whoever uses the package as a library has handlers of its own.
-    is_raised : bool
-        Whether the main thread was told, or needs not be.
-    n_deferred : int
-        Blocks under way that must not be broken off.
-    is_tick : bool
-        Whether the next call of the handler is a reminder.
-    last_steps : list of callable
-        What is done in another thread where the main thread does not come to it.
-    """
-
+    # 0: none yet.
     number: int = 0
+    # When the handler was called.
     since: float = 0.0
+    # Whether `listen` was called: users of the library have their own handlers.
     is_listening: bool = False
+    # Whether the main thread has seen the signal, or need not see it.
     is_raised: bool = False
+    # The number of open blocks that must not be interrupted.
     n_deferred: int = 0
+    # Whether the next call of the handler is a reminder.
     is_tick: bool = False
     last_steps: list[Callable[[], object]] = field(default_factory=list)
 
@@ -74,8 +62,8 @@ _state = _State()
 def listen() -> None:
     """Let each of `SIGNALS` that is not ignored raise `Stopped` in the main thread, and end the process soon.
 
-    A stop waits for code that holds a lock or speaks with a store. Where the main thread does not end by itself, the
-    steps of `if_stuck` are taken, and the process ends. A second Ctrl-C ends it at once.
+    A stop waits for code that holds a lock or talks to a store. If the main thread does not end, the steps of
+    `if_stuck` are run and the process ends. A second Ctrl-C ends it at once.
     """
     _state.is_listening = True
     heeded = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
@@ -83,52 +71,52 @@ def listen() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     Thread(target=_watch, args=(reading,), daemon=True).start()
-    # Python drops what is raised where nobody could catch it: in callbacks of weak references and of C code.
+    # Python drops errors in callbacks of weak references and of C code, where no caller could catch them.
     sys.unraisablehook = _raise_again
     for number in heeded:
         signal.signal(number, _handle)
 
 
 def requested() -> bool:
-    """Say whether a signal asked this process to stop."""
+    """Return whether a signal asked this process to stop."""
     return _state.number != 0
 
 
 def exit_code() -> int:
-    """Return the exit code of a process that was stopped, as shells have it: 130 after Ctrl-C."""
+    """Return the exit code of a stopped process, as in shells: 130 after Ctrl-C."""
     return 128 + (_state.number or signal.SIGINT)
 
 
 def name() -> str:
-    """Return what stopped this process, for a message."""
+    """Return the name of the signal that stopped this process, for a message."""
     number = signal.Signals(_state.number or signal.SIGINT)
     return "Ctrl-C" if number is signal.SIGINT else number.name
 
 
 def status_of(error: BaseException) -> str:
-    """Return the status of a run that an error ends: ``KILLED`` after a stop, else ``FAILED``.
+    """Return the status of a run that ended in an error: ``KILLED`` after a stop, else ``FAILED``.
 
-    What a stop breaks off in a library may come out of it as another error.
+    A library that a stop interrupts may raise another error.
     """
     return "KILLED" if isinstance(error, KeyboardInterrupt) or requested() else "FAILED"
 
 
 def note(number: int) -> None:
-    """Take notice of a signal that a server handles itself: the process ends with its code, and in time."""
+    """Record a signal that a server handles itself: the process ends in time, with the signal's exit code."""
     if not _state.number:
         _state.number, _state.since, _state.is_raised = number, monotonic(), True
         Thread(target=_end_in_time, args=(number,), daemon=True).start()
 
 
 def finish() -> None:
-    """Let a process that has done its work end undisturbed."""
+    """Let a process whose work is done end without interruption."""
     _state.is_raised = True
     sys.unraisablehook = sys.__unraisablehook__
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Raise what stops the process after the block, not in it; elsewhere than in a command, Ctrl-C alone."""
+    """Delay a stop until the end of the block; outside of a command this affects Ctrl-C only."""
     if current_thread() is not main_thread():
         yield
         return
@@ -151,11 +139,11 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def left_to_this_process() -> Iterator[None]:
-    """Start processes that leave Ctrl-C and a hang-up, which reach the whole group, to this one."""
+    """Start child processes that ignore Ctrl-C and hang-ups, so that only this process handles them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Processes inherit what is blocked where they are started; another thread of this one takes the signal.
+    # Child processes inherit blocked signals; another thread of this process receives the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -165,13 +153,7 @@ def left_to_this_process() -> Iterator[None]:
 
 @contextmanager
 def if_stuck(step: Callable[[], object]) -> Iterator[None]:
-    """Have a step taken in another thread if a stop comes during the block and the main thread does not heed it.
-
-    Parameters
-    ----------
-    step : callable
-        What it raises is passed over.
-    """
+    """Run `step` in another thread if a stop comes during the block and the main thread hangs; ignore its errors."""
     _state.last_steps.append(step)
     try:
         yield
@@ -202,7 +184,7 @@ def _is_second() -> bool:
 
 
 def _is_unbroken(frame: FrameType | None) -> bool:
-    """Say whether the code that runs, or what called it, is not to be broken off yet."""
+    """Return whether the running code, or a caller of it, must not be interrupted yet."""
     if monotonic() - _state.since > _UNBROKEN_FOR_S or not hasattr(signal, "pthread_kill"):
         return False
     while frame is not None:
@@ -214,7 +196,7 @@ def _is_unbroken(frame: FrameType | None) -> bool:
 
 
 def _watch(reading: int) -> None:
-    """Wait for a signal, whatever the main thread is at, and see that it ends the process."""
+    """Wait for signals, even while the main thread is busy, and make sure that they end the process."""
     while True:
         for number in os.read(reading, 64):
             if number in SIGNALS and signal.getsignal(number) is _handle:
@@ -235,7 +217,7 @@ def _end_in_time(number: int) -> None:
 
 
 def _take_last_steps() -> None:
-    # Until the end of the process, which comes whether they are done or not.
+    # The process ends in any case, whether all steps are done or not.
     while _state.last_steps:
         step = _state.last_steps.pop()
         with suppress(BaseException):

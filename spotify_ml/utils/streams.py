@@ -1,4 +1,4 @@
-"""Standard streams that may be closed or broken: a command goes on without one that it does not need."""
+"""Standard streams that may be closed or broken: a command continues without a stream that it does not need."""
 
 import io
 import os
@@ -16,12 +16,12 @@ _errors: dict[int, OSError] = {}
 
 
 def make_lenient() -> None:
-    """Let text that cannot be written to standard output or standard error be dropped, and nothing else go there."""
+    """Drop text that standard output or standard error cannot take, and keep other files off their descriptors."""
     for descriptor in _STANDARD:
         try:
             os.fstat(descriptor)
         except OSError:
-            # Else the next file that is opened would take its place, and what is printed would be written to it.
+            # Otherwise the next opened file would get this descriptor, and the printed text.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _lenient(_OUT, sys.__stdout__)
@@ -30,15 +30,7 @@ def make_lenient() -> None:
 
 
 def check_printed() -> None:
-    """Raise the error of what was printed, for what is of use on standard output alone.
-
-    Raises
-    ------
-    BrokenPipeError
-        If its reader has ended.
-    OutputError
-        If it could not be written for another reason.
-    """
+    """Raise the error of standard output, a `BrokenPipeError` if its reader has ended, for a command that needs it."""
     _check_open()
     sys.stdout.flush()
     error = _errors.get(_OUT)
@@ -50,17 +42,12 @@ def check_printed() -> None:
 
 @contextmanager
 def open_standard_output() -> Iterator[BinaryIO]:
-    """Open standard output for bytes that must arrive there.
+    """Open standard output for bytes that must not be lost.
 
-    Raises
-    ------
-    BrokenPipeError
-        If its reader has ended.
-    OutputError
-        If it is closed, or cannot be written for another reason.
+    A `BrokenPipeError` is raised if its reader has ended, an `OutputError` if it is closed or cannot be written.
     """
     if sys.stdout is not sys.__stdout__ and not _is_lenient(sys.stdout):
-        # Whoever called put another in its place.
+        # The caller has replaced it.
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
@@ -84,7 +71,7 @@ def _check_open() -> None:
 
 
 class _LenientFile(io.FileIO):
-    """A descriptor whose errors are noted, not raised."""
+    """A file descriptor whose write errors are recorded, not raised."""
 
     def write(self, data: Any, /) -> int:
         try:

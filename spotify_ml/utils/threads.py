@@ -1,25 +1,25 @@
-"""How many threads a fit takes, and how they wait for each other, on a machine that others use as well."""
+"""The number of threads of a fit, and how they wait, on a machine that other processes also use."""
 
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# libgomp's threads spin while they wait, and those of a fit wait many times a second. Where another process runs on
-# their core, the one that all wait for does not. The usual 300,000 spins gain a lone fit next to nothing over these.
+# Waiting threads of libgomp spin, and take the core from the process that they wait for. Even on an idle machine, the
+# default of 300,000 spins is hardly faster.
 _SPINS = "1000"
 _PROC = Path("/proc")
-# Of a process's line, after its name: its parent, and the ticks that it has run, in its own code and in the system's.
+# Fields of a process's line, after its name: its parent, and its ticks in its own code and in the system's.
 _PARENT, _USER, _SYSTEM = 1, 11, 12
-# Of the line of all cores: what is no idling. Time stolen by another machine is nobody's here.
+# Fields of the line of all cores that are not idle time. Time stolen by other virtual machines is left out.
 _BUSY = (0, 1, 2, 5, 6)
-# A shorter time says little in ticks of a hundredth of a second.
+# Too few ticks, of a hundredth of a second, are not reliable.
 _SHORTEST_S = 0.5
 
 
 @dataclass(frozen=True)
 class _Ticks:
-    """What all cores have run so far, and how much of it was this process and those that it started."""
+    """Ticks that all cores were busy so far, and those of this process and its descendants."""
 
     at: float
     busy: int
@@ -30,10 +30,10 @@ _started: _Ticks | None = None
 
 
 def be_considerate() -> None:
-    """Let threads wait without keeping a core, and begin to watch how busy others keep the machine.
+    """Let waiting threads free their core, and start to measure how busy other processes keep the machine.
 
-    Call it before a library with threads is imported. What the user has set is kept: ``GOMP_SPINCOUNT`` or
-    ``OMP_WAIT_POLICY``.
+    Call it before importing a library with threads. ``GOMP_SPINCOUNT`` and ``OMP_WAIT_POLICY`` are kept if they are
+    set.
     """
     global _started
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -42,16 +42,11 @@ def be_considerate() -> None:
 
 
 def leave_busy_cores() -> int | None:
-    """Let fits from now on take as many threads as there are cores that others have left idle since the start.
+    """Limit the threads of later fits to the cores that other processes have left idle, and return their number.
 
-    A thread beside a busy process gets half a core, and all others wait for it: with one core of two, one thread is
-    twice as fast as two. How many threads there are changes no number. ``OMP_NUM_THREADS``, and a number of threads
-    among the parameters of a model, are kept.
-
-    Returns
-    -------
-    int or None
-        The number of threads, if it was set: where there is a way to know.
+    A thread on a busy core gets half of it, and all others wait for it: with one free core of two, one thread is twice
+    as fast as two. The number of threads changes no result. ``OMP_NUM_THREADS`` and a model's own parameter take
+    precedence. Where it cannot be decided, nothing changes, and None is returned.
     """
     before, now = _started, _ticks()
     if before is None or now is None or "OMP_NUM_THREADS" in os.environ or now.at - before.at < _SHORTEST_S:
@@ -66,22 +61,12 @@ def leave_busy_cores() -> int | None:
 
 
 def threads_beside(busy: float, n_cores: int, n_own: int) -> int:
-    """Return how many threads find a core of their own.
-
-    Parameters
-    ----------
-    busy : float
-        How many cores others keep busy, on average.
-    n_cores : int
-        How many there are.
-    n_own : int
-        How many of them this process may use.
-    """
+    """Return how many threads get their own core if others keep ``busy`` cores busy; at most ``n_own``."""
     return min(max(round(n_cores - busy), 1), n_own)
 
 
 def _ticks() -> _Ticks | None:
-    """Return the ticks so far, or None where the system does not tell them as Linux does."""
+    """Return the ticks so far, None where there is no ``/proc`` as on Linux."""
     try:
         busy = [int(field) for field in (_PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]]
         return _Ticks(time.monotonic(), sum(busy[field] for field in _BUSY), _own_ticks())
@@ -90,13 +75,13 @@ def _ticks() -> _Ticks | None:
 
 
 def _own_ticks() -> int:
-    """Return the ticks of this process and of those below it that are there."""
+    """Return the ticks of this process and its running descendants."""
     parents, ticks = dict[int, int](), dict[int, int]()
     for folder in _PROC.iterdir():
         if not folder.name.isdecimal():
             continue
         try:
-            # A name may hold blanks and brackets.
+            # A name may contain blanks and brackets.
             fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
             continue

@@ -9,18 +9,7 @@ log = logging.getLogger(__name__)
 
 
 class Stopwatch:
-    """Measure stages by name, in wall-clock seconds.
-
-    Parameters
-    ----------
-    level : int
-        At which the log tells of each stage.
-
-    Attributes
-    ----------
-    seconds : dict of str to float
-        By stage, in their order.
-    """
+    """Wall-clock ``seconds`` by stage, in their order, also logged at ``level``."""
 
     def __init__(self, level: int = logging.INFO) -> None:
         self._level = level
@@ -29,7 +18,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Take the duration of the block, and say it in the log; several blocks of a stage are added."""
+        """Measure and log the duration of the block; blocks of the same stage are added."""
         started = perf_counter()
         yield
         seconds = perf_counter() - started
@@ -39,6 +28,6 @@ class Stopwatch:
         log.log(self._level, "%s: %.2f s%s", name, seconds, in_all)
 
     def metrics(self) -> dict[str, float]:
-        """Return ``time/<stage>_s`` of every stage, and of everything since the stopwatch was made."""
+        """Return ``time/<stage>_s`` of every stage, and ``time/total_s`` since the stopwatch was made."""
         times = {**self.seconds, "total": perf_counter() - self._started}
         return {f"time/{stage}_s": seconds for stage, seconds in times.items()}

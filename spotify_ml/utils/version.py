@@ -1,29 +1,23 @@
-"""The version of this package, when the process loaded it, and the versions of libraries."""
+"""The version of this package, and the versions of libraries."""
 
 import time
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
-# A source that was changed later than this may not be what the process runs.
+# The process may not run sources that were changed later.
 LOADED_AT = time.time()
 
-# Libraries that are also distributed under another name.
+# Libraries with a second distribution name.
 _OTHER_NAMES = {"xgboost": "xgboost-cpu"}
 
 
 def library_version(name: str) -> str:
-    """Return the installed version of a library.
-
-    Raises
-    ------
-    PackageNotFoundError
-        If it is not installed.
-    """
+    """Return the installed version of a library; a `PackageNotFoundError` if there is none."""
     return version(distribution(name))
 
 
 def distribution(name: str) -> str:
-    """Return the name that a library was installed under."""
+    """Return the name under which a library was installed."""
     try:
         version(name)
     except PackageNotFoundError:

@@ -8,7 +8,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from spotify_ml.backends.dask import features as engine_features
-from spotify_ml.backends.dask.evaluate import collect_part
+from spotify_ml.backends.dask.evaluate import collect_subset
 from spotify_ml.backends.dask.features import FittedFeatures, fit_partitions
 from spotify_ml.backends.dask.partitions import mapped
 from spotify_ml.backends.dask.reading import ROW
@@ -114,7 +114,7 @@ def test_features_are_those_of_one_process(client, tracks, local, split, name):
     found = fitted(client, name, tracks, local, split)
     seen, unseen, transformer = fit_features(name, local, split.groups, split.train, split.validation, 42)
     for parts, expected in ((found.seen, seen), (found.unseen, unseen)):
-        part = collect_part(client, parts)
+        part = collect_subset(client, parts)
         assert_frame_equal(part.features, expected.features, rtol=1e-6)
         np.testing.assert_array_equal(part.target, expected.target)
     # The model that leaves is given raw tracks.
@@ -144,14 +144,14 @@ def changed(tracks: TrackPartitions, local: pd.DataFrame, rows: np.ndarray) -> t
 def assert_blind(client, tracks: TrackPartitions, local: pd.DataFrame, split: Split) -> None:
     """Rows that are not seen change nothing that is fitted; rows that are, nothing that their own group is told."""
     before = fitted(client, "full", tracks, local, split)
-    told = collect_part(client, before.seen).features
+    told = collect_subset(client, before.seen).features
     unseen = np.concatenate([split.validation, split.test])
     after = fitted(client, "full", *changed(tracks, local, unseen), split)
-    assert_frame_equal(collect_part(client, after.seen).features, told)
-    assert_frame_equal(collect_part(client, after.unseen).features, collect_part(client, before.unseen).features)
+    assert_frame_equal(collect_subset(client, after.seen).features, told)
+    assert_frame_equal(collect_subset(client, after.unseen).features, collect_subset(client, before.unseen).features)
     (own,) = np.nonzero(split.groups == split.groups[split.train[100]])
     again = fitted(client, "full", *changed(tracks, local, own), split)
-    assert_frame_equal(collect_part(client, again.seen).features.loc[own], told.loc[own])
+    assert_frame_equal(collect_subset(client, again.seen).features.loc[own], told.loc[own])
 
 
 def test_nothing_fitted_sees_validation_or_test_rows_and_no_row_its_own_group(client, tracks, local, split):

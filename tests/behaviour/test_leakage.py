@@ -41,8 +41,8 @@ def configured(split: str) -> RunConfig:
     return support.configured(*overrides)
 
 
-def fit(config: RunConfig, matrices: Subsets) -> FittedEstimators:
-    return fit_estimators(config.model, config.task, matrices, config.seed)
+def fit(config: RunConfig, subsets: Subsets) -> FittedEstimators:
+    return fit_estimators(config.model, config.task, subsets, config.seed)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def assert_noise_is_not_predicted(
     errors = spread = 0.0
     for seed in seeds:
         parts, noise = split_tracks(tracks, config.split, seed), permuted(tracks, seed)
-        matrices = build("full", noise, parts, seed)
-        evaluation = evaluate(fit(config, matrices), matrices, noise, config.task)
+        subsets = build("full", noise, parts, seed)
+        evaluation = evaluate(fit(config, subsets), subsets, noise, config.task)
         errors += np.square(evaluation.actual - evaluation.predicted).sum()
         spread += np.square(evaluation.actual - evaluation.actual.mean()).sum()
     assert 1 - errors / spread <= HIGHEST_R2, f"R² of noise is {1 - errors / spread:.3f}"
@@ -220,8 +220,8 @@ def scored(tracks: pd.DataFrame) -> tuple[PopularityModel, pd.DataFrame, np.ndar
     """The model, the raw test rows and what it predicts of them together."""
     config = configured("recording")
     parts = split_tracks(tracks, config.split, config.seed)
-    matrices = build_subsets("full", tracks, parts, config.seed)
-    model = PopularityModel(matrices.transformer, fit(config, matrices).refit.get_booster())
+    subsets = build_subsets("full", tracks, parts, config.seed)
+    model = PopularityModel(subsets.transformer, fit(config, subsets).refit.get_booster())
     rows = tracks.iloc[parts.test]
     return model, rows, model.predict(rows)
 

@@ -38,10 +38,10 @@ class Trained:
 def trained(config: RunConfig, tracks: pd.DataFrame) -> Trained:
     """Fit and judge a model as a run does, without the record of it."""
     split = split_tracks(tracks, config.split, config.seed)
-    matrices = build_subsets(config.features.name, tracks, split, config.seed)
-    fitted = fit_estimators(config.model, config.task, matrices, config.seed)
-    model = PopularityModel(matrices.transformer, fitted.refit.get_booster())
-    return Trained(model, tracks.iloc[split.test], evaluate(fitted, matrices, tracks, config.task).metrics)
+    subsets = build_subsets(config.features.name, tracks, split, config.seed)
+    fitted = fit_estimators(config.model, config.task, subsets, config.seed)
+    model = PopularityModel(subsets.transformer, fitted.refit.get_booster())
+    return Trained(model, tracks.iloc[split.test], evaluate(fitted, subsets, tracks, config.task).metrics)
 
 
 @pytest.fixture(scope="module")

@@ -102,11 +102,11 @@ def test_the_code_digest_knows_sources_libraries_and_python(tmp_path: Path, monk
     take()
     with monkeypatch.context() as patched:
         patched.setattr(module, "PACKAGE", tmp_path)
-        for source in ("data/etl.py", "features/names.py"):
-            (tmp_path / source).parent.mkdir()
+        for source in ("data/etl.py", "features/transformers/names.py"):
+            (tmp_path / source).parent.mkdir(parents=True)
             (tmp_path / source).write_text("")
         take()
-        (tmp_path / "features" / "names.py").write_text("WORDS = {}")
+        (tmp_path / "features" / "transformers" / "names.py").write_text("WORDS = {}")
         take()
         patched.setattr(module, "library_version", lambda name: "999")
         take()

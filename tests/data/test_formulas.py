@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.data.formulas import escaped_row, escaped_rows
+from spotify_ml.data.csv_text import escaped_row, escaped_rows
 
 FIRST = "=+-@\t\r\n＝＋－＠"
 PIECES = [*FIRST, '"', ",", ";", "'", " ", "a", "é", "🎵", "1", ".", "e", "inf", "NaN", "-5.3", "=1+1", "\r\n"]

@@ -682,7 +682,7 @@ def test_a_pipe_is_read_to_its_end(csv_text: str, tracks: pd.DataFrame, tmp_path
 
 @pytest.fixture
 def nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_HELD", 0)
+    monkeypatch.setattr(sources, "_KEPT", 0)
     # So that a small file has many blocks as well.
     monkeypatch.setattr(batches, "_BLOCK", 2**16)
 
@@ -742,7 +742,7 @@ def test_what_is_wrong_with_a_file_is_told_whether_it_is_held_or_not(
         as_csv(tracks.assign(artists="x", album_name="x", track_name="Café")).encode("latin-1"),
     ]
     told = [rejected(file(content)) for content in contents]
-    monkeypatch.setattr(sources, "_HELD", 0)
+    monkeypatch.setattr(sources, "_KEPT", 0)
     assert [rejected(file(content)) for content in contents] == told
 
 

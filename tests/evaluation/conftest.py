@@ -30,7 +30,7 @@ def figure_data(config: RunConfig, result: Result) -> tuple[ErrorData, Explanati
     """What the figures of a run show."""
     parts = result.split, result.fitted, result.evaluation, result.coverage
     errors = error_data(config.task, result.tracks.frame, *parts)
-    return errors, explanation_data(config.task, result.explanation, result.matrices.test)
+    return errors, explanation_data(config.task, result.explanation, result.subsets.test)
 
 
 @pytest.fixture(scope="session")
@@ -44,26 +44,26 @@ def result_of(sample: RawTracks) -> ResultOf:
         raw = replace(sample, frame=sample.frame.sample(2500, random_state=0))
         tracks = clean(raw.frame, config.cleaning.name)
         split = split_tracks(tracks.frame, config.split, config.seed)
-        matrices = build_subsets(config.features.name, tracks.frame, split, config.seed)
-        fitted = fit_estimators(config.model, config.task, matrices, config.seed)
-        evaluation = evaluate(fitted, matrices, tracks.frame, config.task)
+        subsets = build_subsets(config.features.name, tracks.frame, split, config.seed)
+        fitted = fit_estimators(config.model, config.task, subsets, config.seed)
+        evaluation = evaluate(fitted, subsets, tracks.frame, config.task)
         scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
-        reach = calibrate_intervals(config.task, fitted, matrices, split.groups)
+        reach = calibrate_intervals(config.task, fitted, subsets, split.groups)
         return config, Result(
             raw,
             tracks,
             quality_report(raw, tracks),
             split,
-            matrices,
+            subsets,
             fitted,
             evaluation,
             [],
             {},
             intervals,
             reach,
-            interval_coverage(reach, matrices.test, evaluation.predicted, tracks.frame),
-            explain(fitted, matrices, config.task, config.seed),
+            interval_coverage(reach, subsets.test, evaluation.predicted, tracks.frame),
+            explain(fitted, subsets, config.task, config.seed),
         )
 
     return run

@@ -160,10 +160,10 @@ def test_full_baselines_are_the_three_that_are_models(figures: dict[str, float])
 def test_ridge_baseline_is_a_ridge_on_the_reference_features(
     figures: dict[str, float], some: pd.DataFrame, split: Split
 ):
-    matrices = build_subsets("reference", some, split, 42)
-    ridge = make_pipeline(StandardScaler(), Ridge(alpha=10.0)).fit(matrices.trainval.features, matrices.trainval.target)
-    predicted = ridge.predict(matrices.test.features).clip(0, 100)
-    expected = regression_metrics(matrices.test.target, predicted, 37)
+    subsets = build_subsets("reference", some, split, 42)
+    ridge = make_pipeline(StandardScaler(), Ridge(alpha=10.0)).fit(subsets.trainval.features, subsets.trainval.target)
+    predicted = ridge.predict(subsets.test.features).clip(0, 100)
+    expected = regression_metrics(subsets.test.target, predicted, 37)
     found = {name: figures[f"baseline_ridge/{name}"] for name in expected}
     assert found == pytest.approx(expected, rel=1e-5)
 

@@ -63,17 +63,16 @@ def test_classes_have_no_intervals():
 
 def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(result_of: ResultOf):
     config, result = result_of()
-    matrices, groups = result.matrices, result.split.groups
-    wider = matrices.test.features.copy()
+    subsets, groups = result.subsets, result.split.groups
+    wider = subsets.test.features.copy()
     wider.insert(0, "genre_met_in_validation_rows_alone", np.float32(0))
-    test = Subset(wider, matrices.test.target)
+    test = Subset(wider, subsets.test.target)
     known, more = (
-        calibrate_intervals(config.task, result.fitted, each, groups)
-        for each in (matrices, replace(matrices, test=test))
+        calibrate_intervals(config.task, result.fitted, each, groups) for each in (subsets, replace(subsets, test=test))
     )
     predicted = result.evaluation.predicted
     for expected, found in zip(
-        known.bounds(matrices.test.matrix(), predicted, 0.9), more.bounds(test.matrix(), predicted, 0.9), strict=True
+        known.bounds(subsets.test.matrix(), predicted, 0.9), more.bounds(test.matrix(), predicted, 0.9), strict=True
     ):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -86,9 +85,9 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_are_enough")
 def test_all_fitting_rows_calibrate_but_those_of_the_small_fit(result_of: ResultOf):
     config, result = result_of()
-    matrices, split = result.matrices, result.split
-    intervals = calibrate_intervals(config.task, result.fitted, matrices, split.groups)
-    half, others = matrices.builder.train_half()
+    subsets, split = result.subsets, result.split
+    intervals = calibrate_intervals(config.task, result.fitted, subsets, split.groups)
+    half, others = subsets.builder.train_half()
     assert set(half.features.index) | set(others.features.index) == set(split.trainval)
     assert not set(split.groups[half.features.index]) & set(split.groups[others.features.index])
     assert list(others.features.index[: len(split.validation)]) == list(split.validation)
@@ -106,16 +105,16 @@ def test_of_few_and_of_very_many_rows_the_validation_rows_calibrate(
     for fewest, most, few in ((0, n_fitting, False), (0, n_fitting - 1, True), (n_fitting + 1, 10**9, True)):
         monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
         monkeypatch.setattr(module, "_MOST_ROWS", most)
-        intervals = calibrate_intervals(config.task, result.fitted, result.matrices, split.groups)
+        intervals = calibrate_intervals(config.task, result.fitted, result.subsets, split.groups)
         assert (len(intervals.scores) == n_validation) == few
     monkeypatch.setattr(module, "_CALIBRATING_ROWS", 100)
-    drawn = calibrate_intervals(config.task, result.fitted, result.matrices, split.groups)
+    drawn = calibrate_intervals(config.task, result.fitted, result.subsets, split.groups)
     assert len(drawn.scores) == 100
 
 
 def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(result_of: ResultOf):
     config, result = result_of()
-    half, others = result.matrices.builder.train_half()
+    half, others = result.subsets.builder.train_half()
     tracks = result.tracks.frame.copy()
     tracks.iloc[others.features.index, tracks.columns.get_loc(TARGET)] = 100 - others.target
     changed = build_subsets(config.features.name, tracks, result.split, config.seed).builder.train_half()
@@ -127,8 +126,8 @@ def test_rows_that_calibrate_have_no_part_in_the_features_they_are_judged_by(res
 def test_the_popularity_of_test_rows_does_not_matter(fewest: int, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
     config, result = result_of()
-    matrices = result.matrices
-    expected = calibrate_intervals(config.task, result.fitted, matrices, result.split.groups)
-    test = Subset(matrices.test.features, 100 - matrices.test.target)
-    again = calibrate_intervals(config.task, result.fitted, replace(matrices, test=test), result.split.groups)
+    subsets = result.subsets
+    expected = calibrate_intervals(config.task, result.fitted, subsets, result.split.groups)
+    test = Subset(subsets.test.features, 100 - subsets.test.target)
+    again = calibrate_intervals(config.task, result.fitted, replace(subsets, test=test), result.split.groups)
     np.testing.assert_array_equal(again.scores, expected.scores)

@@ -132,9 +132,9 @@ def test_a_fold_is_scored_by_a_model_of_the_other_folds(tracks: pd.DataFrame, sp
     config = configuration()
     expected = []
     for fold in fold_splits(split, 3, config.split, SEED):
-        matrices = build_subsets("reference", tracks, fold, SEED)
-        final = fit_estimators(config.model, config.task, matrices, SEED).refit
-        error = final.predict(matrices.test.features).clip(0, 100) - tracks["popularity"].to_numpy()[fold.test]
+        subsets = build_subsets("reference", tracks, fold, SEED)
+        final = fit_estimators(config.model, config.task, subsets, SEED).refit
+        error = final.predict(subsets.test.features).clip(0, 100) - tracks["popularity"].to_numpy()[fold.test]
         expected.append(np.abs(error).mean())
     assert [fold["mae"] for fold in cross_validate(config, 3, tracks, split)] == pytest.approx(expected, rel=1e-5)
 

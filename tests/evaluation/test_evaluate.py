@@ -74,61 +74,61 @@ def tracks(sample: RawTracks) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame) -> Subsets:
+def subsets(tracks: pd.DataFrame) -> Subsets:
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), SEED)
     return build_subsets("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def evaluated(tracks: pd.DataFrame, matrices: Subsets) -> Evaluated:
+def evaluated(tracks: pd.DataFrame, subsets: Subsets) -> Evaluated:
     results = {}
     for model, task in KINDS:
         config = configuration(model, task)
-        fitted = fit_estimators(config.model, config.task, matrices, SEED)
-        results[model, task] = fitted, evaluate(fitted, matrices, tracks, config.task)
+        fitted = fit_estimators(config.model, config.task, subsets, SEED)
+        results[model, task] = fitted, evaluate(fitted, subsets, tracks, config.task)
     return results
 
 
-def constants(matrices: Subsets, task: str) -> tuple[Any, Any]:
+def constants(subsets: Subsets, task: str) -> tuple[Any, Any]:
     """Two estimators that nobody mistakes for each other: always 20, or Low; always 60, or High."""
-    X = matrices.train.features[:3]
+    X = subsets.train.features[:3]
     if task == "regression":
         return tuple(DummyRegressor(strategy="constant", constant=value).fit(X, np.zeros(3)) for value in (20, 60))
     # Shares of the classes: 3/5 to one, 1/5 to each of the others.
-    five = matrices.train.features[:5]
+    five = subsets.train.features[:5]
     return tuple(DummyClassifier(strategy="prior").fit(five, codes) for codes in ([0, 0, 0, 1, 2], [0, 1, 2, 2, 2]))
 
 
 def test_validation_rows_are_scored_by_the_first_fit_and_the_others_by_the_final_one(
-    tracks: pd.DataFrame, matrices: Subsets
+    tracks: pd.DataFrame, subsets: Subsets
 ):
     metrics = evaluate(
-        FittedEstimators(*constants(matrices, "regression")),
-        matrices,
+        FittedEstimators(*constants(subsets, "regression")),
+        subsets,
         tracks,
         configuration("linear", "regression").task,
     ).metrics
     for name, part, constant in (
-        ("train", matrices.trainval, 60),
-        ("val", matrices.validation, 20),
-        ("test", matrices.test, 60),
+        ("train", subsets.trainval, 60),
+        ("val", subsets.validation, 20),
+        ("test", subsets.test, 60),
     ):
         assert metrics[f"{name}/mae"] == pytest.approx(np.abs(part.target - constant).mean())
         assert metrics[f"{name}/rmse"] == pytest.approx(np.sqrt(((part.target - constant) ** 2).mean()))
-    zero = matrices.test.target == 0
+    zero = subsets.test.target == 0
     assert metrics["test_zero/bias"] == pytest.approx(60)
     assert metrics["test_zero/mae"] == pytest.approx(60)
-    low = matrices.test.target[~zero & (matrices.test.target <= 33)]
+    low = subsets.test.target[~zero & (subsets.test.target <= 33)]
     assert metrics["test_low/bias"] == pytest.approx(60 - low.mean())
 
 
-def test_validation_rows_of_classes_are_scored_by_the_first_fit_too(tracks: pd.DataFrame, matrices: Subsets):
+def test_validation_rows_of_classes_are_scored_by_the_first_fit_too(tracks: pd.DataFrame, subsets: Subsets):
     task = configuration("linear", "category").task
-    metrics = evaluate(FittedEstimators(*constants(matrices, "category")), matrices, tracks, task).metrics
+    metrics = evaluate(FittedEstimators(*constants(subsets, "category")), subsets, tracks, task).metrics
     for name, part, likeliest in (
-        ("train", matrices.trainval, 2),
-        ("val", matrices.validation, 0),
-        ("test", matrices.test, 2),
+        ("train", subsets.trainval, 2),
+        ("val", subsets.validation, 0),
+        ("test", subsets.test, 2),
     ):
         right = task_target(task, part.target) == likeliest
         assert metrics[f"{name}/accuracy"] == pytest.approx(right.mean())
@@ -156,21 +156,21 @@ def test_classification_has_its_figures_for_every_part_and_no_bands(model: str, 
 
 
 @pytest.mark.parametrize("model", SETTINGS)
-def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluated, matrices: Subsets):
+def test_figures_are_those_of_clipped_predictions(model: str, evaluated: Evaluated, subsets: Subsets):
     fitted, evaluation = evaluated[model, "regression"]
-    predicted = fitted.refit.predict(matrices.test.matrix()).clip(0, 100)
+    predicted = fitted.refit.predict(subsets.test.matrix()).clip(0, 100)
     np.testing.assert_allclose(evaluation.predicted, predicted, rtol=1e-6)
-    np.testing.assert_array_equal(evaluation.actual, matrices.test.target)
-    n_features = matrices.test.features.shape[1]
+    np.testing.assert_array_equal(evaluation.actual, subsets.test.target)
+    n_features = subsets.test.features.shape[1]
     expected = {
         f"test/{name}": value
         for name, value in regression_metrics(evaluation.actual, evaluation.predicted, n_features).items()
     }
     expected |= {f"test_{name}": value for name, value in band_metrics(evaluation.actual, evaluation.predicted).items()}
     assert {name: evaluation.metrics[name] for name in expected} == pytest.approx(expected)
-    validation = fitted.early_stopped.predict(matrices.validation.matrix()).clip(0, 100)
+    validation = fitted.early_stopped.predict(subsets.validation.matrix()).clip(0, 100)
     assert evaluation.metrics["val/rmse"] == pytest.approx(
-        root_mean_squared_error(matrices.validation.target, validation)
+        root_mean_squared_error(subsets.validation.target, validation)
     )
 
 
@@ -180,16 +180,16 @@ def test_probabilities_sum_to_one(
     model: str,
     task: str,
     evaluated: Evaluated,
-    matrices: Subsets,
+    subsets: Subsets,
 ):
     fitted, evaluation = evaluated[model, task]
     config = configuration(model, task).task
     assert evaluation.predicted.dtype == np.float64
-    assert evaluation.predicted.shape == (len(matrices.test.target), len(class_names(config)))
+    assert evaluation.predicted.shape == (len(subsets.test.target), len(class_names(config)))
     assert (evaluation.predicted >= 0).all()
     np.testing.assert_allclose(evaluation.predicted.sum(axis=1), 1, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(evaluation.predicted, fitted.refit.predict_proba(matrices.test.matrix()), atol=1e-6)
-    codes = task_target(config, matrices.test.target)
+    np.testing.assert_allclose(evaluation.predicted, fitted.refit.predict_proba(subsets.test.matrix()), atol=1e-6)
+    codes = task_target(config, subsets.test.target)
     assert evaluation.metrics["test/log_loss"] == pytest.approx(log_loss(codes, evaluation.predicted))
 
 
@@ -197,26 +197,26 @@ def test_probabilities_sum_to_one(
 def test_baselines_are_scored_on_the_test_rows(
     task: str,
     evaluated: Evaluated,
-    matrices: Subsets,
+    subsets: Subsets,
     tracks: pd.DataFrame,
 ):
     _, evaluation = evaluated["linear", task]
     config = configuration("linear", task).task
-    trainval, test = (tracks.iloc[part.features.index] for part in (matrices.trainval, matrices.test))
-    for name, predicted in quick_baselines(config, trainval, matrices.trainval.target, test).items():
+    trainval, test = (tracks.iloc[part.features.index] for part in (subsets.trainval, subsets.test))
+    for name, predicted in quick_baselines(config, trainval, subsets.trainval.target, test).items():
         if task == "regression":
             width = {"baseline_mean": 0, "baseline_genre": 1}[name]
-            expected = regression_metrics(matrices.test.target, predicted, width)
+            expected = regression_metrics(subsets.test.target, predicted, width)
         else:
-            codes = task_target(config, matrices.test.target)
+            codes = task_target(config, subsets.test.target)
             expected = classification_metrics(codes, predicted, len(class_names(config)))
         assert {key: evaluation.metrics[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
 
 
-def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: Subsets):
+def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, subsets: Subsets):
     for (model, task), (fitted, _) in evaluated.items():
-        table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
-        assert sorted(table["feature"]) == sorted(matrices.trainval.features.columns)
+        table = feature_importance(fitted, subsets.validation, configuration(model, task).task)
+        assert sorted(table["feature"]) == sorted(subsets.trainval.features.columns)
         assert table["importance"].sum() == pytest.approx(1, abs=1e-5)
         assert (table["importance"] >= 0).all()
         assert table["importance"].is_monotonic_decreasing
@@ -225,8 +225,8 @@ def test_importance_is_a_share_of_every_feature(evaluated: Evaluated, matrices: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, matrices: Subsets):
-    names = matrices.trainval.features.columns
+def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: Evaluated, subsets: Subsets):
+    names = subsets.trainval.features.columns
     for model in ("xgboost", "random_forest", "linear"):
         fitted, _ = evaluated[model, task]
         if model == "linear":
@@ -234,23 +234,23 @@ def test_importance_is_what_the_estimator_says_of_itself(task: str, evaluated: E
             expected = coefficients / coefficients.sum()
         else:
             expected = fitted.refit.feature_importances_
-        table = feature_importance(fitted, matrices.validation, configuration(model, task).task)
+        table = feature_importance(fitted, subsets.validation, configuration(model, task).task)
         found = table.set_index("feature")["importance"]
         np.testing.assert_allclose(found[names], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "task"), [kind for kind in KINDS if kind[1] != "popular"])
-def test_the_feature_that_says_everything_is_the_most_important(model: str, task: str, matrices: Subsets):
+def test_the_feature_that_says_everything_is_the_most_important(model: str, task: str, subsets: Subsets):
     parts = {
         name: type(part)(part.features.iloc[:, :4].assign(tell=part.target.astype(np.float32)), part.target)
         for name, part in (
-            ("train", matrices.train),
-            ("validation", matrices.validation),
-            ("trainval", matrices.trainval),
-            ("test", matrices.test),
+            ("train", subsets.train),
+            ("validation", subsets.validation),
+            ("trainval", subsets.trainval),
+            ("test", subsets.test),
         )
     }
-    telling = Subsets(**parts, transformer=matrices.transformer, builder=matrices.builder)
+    telling = Subsets(**parts, transformer=subsets.transformer, builder=subsets.builder)
     config = configuration(model, task)
     fitted = fit_estimators(config.model, config.task, telling, SEED)
     table = feature_importance(fitted, telling.validation, config.task)
@@ -258,12 +258,12 @@ def test_the_feature_that_says_everything_is_the_most_important(model: str, task
     assert table["importance"].iloc[0] > 0.5
 
 
-def test_permuted_importance_is_measured_with_the_first_fit(matrices: Subsets):
+def test_permuted_importance_is_measured_with_the_first_fit(subsets: Subsets):
     """The final fit knows the validation rows; one that never looks at a feature finds none important."""
     config = configuration("hist_gradient_boosting", "regression")
-    fitted = fit_estimators(config.model, config.task, matrices, SEED)
-    blind, _ = constants(matrices, "regression")
-    table = feature_importance(FittedEstimators(blind, fitted.refit), matrices.validation, config.task)
+    fitted = fit_estimators(config.model, config.task, subsets, SEED)
+    blind, _ = constants(subsets, "regression")
+    table = feature_importance(FittedEstimators(blind, fitted.refit), subsets.validation, config.task)
     assert (table["importance"] == 0).all()
-    table = feature_importance(FittedEstimators(fitted.early_stopped, blind), matrices.validation, config.task)
+    table = feature_importance(FittedEstimators(fitted.early_stopped, blind), subsets.validation, config.task)
     assert table["importance"].sum() == pytest.approx(1)

@@ -89,7 +89,7 @@ def test_rows_without_any_variance_have_no_importance(telling: Subset):
 
 def test_contributions_are_those_of_test_rows_and_add_up(result_of: ResultOf):
     _, result = result_of()
-    added, test = result.explanation.contributions, result.matrices.test
+    added, test = result.explanation.contributions, result.subsets.test
     assert added is not None
     assert set(added.index) <= set(test.features.index)
     assert added.index.is_unique
@@ -131,5 +131,5 @@ def test_a_larger_model_is_explained_on_fewer_rows(result_of: ResultOf, monkeypa
     monkeypatch.setattr("spotify_ml.evaluation.explain.contributions", counting)
     for work in (1e4, 1e7, 1e12):
         monkeypatch.setattr("spotify_ml.evaluation.explain._WORK", work)
-        explain(FittedEstimators(None, result.fitted.refit), result.matrices, config.task, 0)
+        explain(FittedEstimators(None, result.fitted.refit), result.subsets, config.task, 0)
     assert counts[0] < counts[1] <= counts[2] <= len(result.split.test)

@@ -35,7 +35,7 @@ def test_contributions_and_values_are_of_the_same_rows_and_plainly_named(result_
     assert (np.diff(data.contributions.abs().mean()) <= 0).all()
     np.testing.assert_array_equal(
         data.values["same-named albums' other recordings: mean popularity"],
-        result.matrices.test.features["album_mean"].loc[added.index],
+        result.subsets.test.features["album_mean"].loc[added.index],
     )
     assert "album_mean" not in set(data.importance["feature"])
 

@@ -64,7 +64,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def matrices(name: str, tracks: pd.DataFrame, split: Split) -> Subsets:
+def subsets(name: str, tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_subsets(name, tracks, split, SEED)
 
 
@@ -128,18 +128,18 @@ def test_reference_marks_the_level_of_every_track(reference, tracks, split, colu
         np.testing.assert_array_equal(flags[flag], levels == flag.removeprefix(f"{column}_"), err_msg=flag)
 
 
-def test_parts_are_float32_named_by_row_and_bring_their_target(matrices, tracks, split):
+def test_parts_are_float32_named_by_row_and_bring_their_target(subsets, tracks, split):
     for part in ("train", "validation", "trainval", "test"):
-        built, rows = getattr(matrices, part), getattr(split, part)
+        built, rows = getattr(subsets, part), getattr(split, part)
         assert set(built.features.dtypes) == {np.dtype(np.float32)}, part
         np.testing.assert_array_equal(built.features.index, rows, err_msg=part)
         np.testing.assert_array_equal(built.target, tracks["popularity"].iloc[rows], err_msg=part)
 
 
-def test_no_feature_is_the_target_or_an_identifier(matrices):
+def test_no_feature_is_the_target_or_an_identifier(subsets):
     forbidden = {"popularity", "popularity_category", "track_id", "artists", "album_name", "track_name", "track_genre"}
-    assert forbidden.isdisjoint(matrices.trainval.features.columns)
-    missing = matrices.trainval.features.isna().any()
+    assert forbidden.isdisjoint(subsets.trainval.features.columns)
+    missing = subsets.trainval.features.isna().any()
     assert missing[missing].index.str.contains(MAY_BE_MISSING).all()
 
 
@@ -157,37 +157,37 @@ def test_full_rows_give_the_reference_columns_scaled(full):
 # --- one row at a time, any order --------------------------------------------------------------------------------
 
 
-def test_rows_one_at_a_time_give_what_they_give_together(matrices, tracks, split):
-    alone = np.vstack([matrices.transformer.transform(tracks.iloc[[row]]) for row in split.test[:25]])
-    np.testing.assert_array_equal(alone, matrices.test.features[:25])
+def test_rows_one_at_a_time_give_what_they_give_together(subsets, tracks, split):
+    alone = np.vstack([subsets.transformer.transform(tracks.iloc[[row]]) for row in split.test[:25]])
+    np.testing.assert_array_equal(alone, subsets.test.features[:25])
 
 
-def test_transforming_does_not_depend_on_the_order_of_rows(matrices, tracks, split):
+def test_transforming_does_not_depend_on_the_order_of_rows(subsets, tracks, split):
     shuffled = np.random.default_rng(0).permutation(split.test)
-    given = matrices.transformer.transform(tracks.iloc[shuffled])
-    np.testing.assert_array_equal(given, matrices.test.features.loc[shuffled])
+    given = subsets.transformer.transform(tracks.iloc[shuffled])
+    np.testing.assert_array_equal(given, subsets.test.features.loc[shuffled])
 
 
-def test_fitting_does_not_depend_on_the_order_of_rows(name, matrices, tracks, split):
+def test_fitting_does_not_depend_on_the_order_of_rows(name, subsets, tracks, split):
     shuffled = tracks.iloc[np.random.default_rng(0).permutation(split.trainval)]
     again = build_features(name, SEED).fit(shuffled, shuffled["popularity"]).transform(tracks.iloc[split.test])
-    np.testing.assert_allclose(again, matrices.test.features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(again, subsets.test.features, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("genre", ["unheard", "", None])
-def test_unseen_or_missing_genre_gives_numbers(matrices, tracks, genre):
+def test_unseen_or_missing_genre_gives_numbers(subsets, tracks, genre):
     row = tracks.head(1).assign(track_genre=pd.array([genre], dtype="str"))
-    given = pd.DataFrame(matrices.transformer.transform(row), columns=matrices.trainval.features.columns)
+    given = pd.DataFrame(subsets.transformer.transform(row), columns=subsets.trainval.features.columns)
     assert np.isfinite(given.drop(columns=given.filter(regex=MAY_BE_MISSING))).all(axis=None)
     assert not np.isinf(given).any(axis=None)
 
 
-def test_clone_is_unfitted_and_builds_the_same(matrices, tracks, split):
-    again = clone(matrices.transformer)
+def test_clone_is_unfitted_and_builds_the_same(subsets, tracks, split):
+    again = clone(subsets.transformer)
     assert not hasattr(again, "transformers_")
     seen = tracks.iloc[split.trainval]
     given = again.fit(seen, seen["popularity"]).transform(tracks.iloc[split.test])
-    np.testing.assert_array_equal(given, matrices.test.features)
+    np.testing.assert_array_equal(given, subsets.test.features)
 
 
 def test_building_leaves_what_it_is_given(name, tracks, split):
@@ -300,10 +300,10 @@ def test_train_part_does_not_see_validation_rows(name, tracks, split, change):
     assert_blind_to_changed_validation_rows(build_subsets, name, tracks, split, change)
 
 
-def test_validation_part_is_made_by_what_the_train_rows_taught(name, matrices, tracks, split):
+def test_validation_part_is_made_by_what_the_train_rows_taught(name, subsets, tracks, split):
     seen = tracks.iloc[split.train]
     fitted = build_features(name, SEED).fit(seen, seen["popularity"])
-    np.testing.assert_array_equal(matrices.validation.features, fitted.transform(tracks.iloc[split.validation]))
+    np.testing.assert_array_equal(subsets.validation.features, fitted.transform(tracks.iloc[split.validation]))
 
 
 def test_further_test_rows_change_nothing_fitted(name, tracks, split):

@@ -242,11 +242,11 @@ def test_empty_values_teach_no_key():
 @pytest.mark.parametrize("column", [0, 2])
 def test_empty_artists_and_genres_teach_nothing_as_missing_ones(column):
     rows = [["D", "V", "folk"], ["E", "W", "folk"]]
-    matrices = []
+    subsets = []
     for empty in ("", None):
         X = catalogue(*(tuple(empty if i == column else value for i, value in enumerate(row)) for row in rows))
-        matrices.append(CatalogueStatistics().fit_transform(X, [10.0, 30.0], np.arange(2)))
-    np.testing.assert_array_equal(*matrices)
+        subsets.append(CatalogueStatistics().fit_transform(X, [10.0, 30.0], np.arange(2)))
+    np.testing.assert_array_equal(*subsets)
 
 
 def test_empty_albums_teach_nothing_as_missing_ones():

@@ -39,7 +39,7 @@ class Prepared:
     tracks: CleanTracks
     quality: QualityReport
     split: Split
-    matrices: Subsets
+    subsets: Subsets
 
 
 def configured(*overrides: str) -> RunConfig:
@@ -57,16 +57,16 @@ def assert_equal(one: Prepared, other: Prepared) -> None:
     pd.testing.assert_frame_equal(one.tracks.frame, other.tracks.frame, check_exact=True)
     np.testing.assert_equal(asdict(one.split), asdict(other.split))
     for name in ("train", "validation", "trainval", "test"):
-        part, same = getattr(one.matrices, name), getattr(other.matrices, name)
+        part, same = getattr(one.subsets, name), getattr(other.subsets, name)
         pd.testing.assert_frame_equal(part.features, same.features, check_exact=True)
         assert part.features.to_numpy().tobytes() == same.features.to_numpy().tobytes()
         np.testing.assert_array_equal(part.target, same.target)
     some = other.tracks.frame.iloc[other.split.test]
-    np.testing.assert_array_equal(one.matrices.transformer.transform(some), other.matrices.transformer.transform(some))
+    np.testing.assert_array_equal(one.subsets.transformer.transform(some), other.subsets.transformer.transform(some))
 
 
 def model(config: RunConfig, prepared: Prepared) -> bytes:
-    fitted = fit_estimators(config.model, config.task, prepared.matrices, config.seed)
+    fitted = fit_estimators(config.model, config.task, prepared.subsets, config.seed)
     return fitted.refit.get_booster().save_raw("json")
 
 
@@ -151,7 +151,7 @@ def test_features_in_files_are_those_in_memory_and_so_are_the_trees(
     for used in (OFF, cache, cache):
         made = prepare(in_files, used)
         assert_equal(made, expected)
-        assert made.matrices.trainval.storage.kind == kind
+        assert made.subsets.trainval.storage.kind == kind
     assert model(in_files, made) == trees
     assert not (tmp_path / "bins").exists() or not list((tmp_path / "bins").iterdir())
 
@@ -205,9 +205,9 @@ def test_the_memory_of_this_machine_is_known():
 
 def test_members_of_a_stack_see_the_same_folds(path: Path, cache: StageCache):
     config = configured("data=file", f"data.path={path}")
-    expected = list(prepare(config, OFF).matrices.builder.train_folds(2))
+    expected = list(prepare(config, OFF).subsets.builder.train_folds(2))
     prepare(config, cache)
-    kept = list(prepare(config, cache).matrices.builder.train_folds(2))
+    kept = list(prepare(config, cache).subsets.builder.train_folds(2))
     assert len(kept) == 2
     for pair, same in zip(kept, expected, strict=True):
         for part, other in zip(pair, same, strict=True):

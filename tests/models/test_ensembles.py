@@ -65,8 +65,8 @@ def configuration(model: str, task: str, *overrides: str) -> RunConfig:
     return configured(f"model={model}", *SETTINGS[model], *TASKS[task], *overrides)
 
 
-def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:
-    return fit_estimators(config.model, config.task, matrices, seed)
+def fit(config: RunConfig, subsets: Subsets, seed: int = SEED) -> FittedEstimators:
+    return fit_estimators(config.model, config.task, subsets, seed)
 
 
 def predict(estimator: Any, part: Subset) -> np.ndarray:
@@ -92,14 +92,14 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
+def subsets(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_subsets("reference", tracks, split, SEED)
 
 
 @pytest.fixture(scope="module")
-def fitted(matrices: Subsets) -> dict[tuple[str, str], FittedEstimators]:
+def fitted(subsets: Subsets) -> dict[tuple[str, str], FittedEstimators]:
     kinds = [*AVERAGES, ("two_part", "regression")]
-    return {kind: fit(configuration(*kind), matrices) for kind in kinds}
+    return {kind: fit(configuration(*kind), subsets) for kind in kinds}
 
 
 def regressor(constant: float) -> DummyRegressor:
@@ -158,33 +158,31 @@ def test_ensembles_are_fitted_and_stay_as_they_are(ensemble: Any):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_blend_is_the_plain_mean_of_its_members(
-    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    task: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
     config = configuration("blend", task)
-    members = [fit_estimators(member, config.task, matrices, SEED) for member in config.model.members.values()]
+    members = [fit_estimators(member, config.task, subsets, SEED) for member in config.model.members.values()]
     assert len(members) == 3
-    for which, part in (("early_stopped", matrices.validation), ("refit", matrices.test)):
+    for which, part in (("early_stopped", subsets.validation), ("refit", subsets.test)):
         expected = np.mean([predict(getattr(member, which), part) for member in members], axis=0)
         np.testing.assert_allclose(predict(getattr(fitted["blend", task], which), part), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
-    task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    task: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
     """The weights are found once more by another solver, from members that are fitted here."""
     config = configuration("stack", task)
-    chosen = {
-        name: fit_estimators(member, config.task, matrices, SEED) for name, member in config.model.members.items()
-    }
+    chosen = {name: fit_estimators(member, config.task, subsets, SEED) for name, member in config.model.members.items()}
     predicted, actual = [], []
-    for seen, held_out in matrices.builder.train_folds(3):
+    for seen, held_out in subsets.builder.train_folds(3):
         outer = []
         for name, member in config.model.members.items():
             bound = {"xgboost": "n_estimators", "hist_gradient_boosting": "max_iter"}.get(name)
             exact = {bound: chosen[name].n_trees} if bound else {}
             # Where the watched rows are those of the fit, every tree allowed makes the error lower.
-            alone = Subsets(seen, seen, seen, held_out, matrices.transformer, matrices.builder)
+            alone = Subsets(seen, seen, seen, held_out, subsets.transformer, subsets.builder)
             estimator = fit_estimators(member.model_copy(update=exact), config.task, alone, SEED).refit
             outer.append(predict(estimator, held_out).ravel())
         predicted.append(np.column_stack(outer))
@@ -198,9 +196,9 @@ def test_stack_is_its_members_weighted_by_their_out_of_fold_predictions(
         np.testing.assert_allclose(ensemble.weights, expected, atol=1e-4)
         assert (ensemble.weights >= 0).all()
         assert ensemble.weights.sum() == pytest.approx(1)
-    members = [predict(each.refit, matrices.test) for each in chosen.values()]
+    members = [predict(each.refit, subsets.test) for each in chosen.values()]
     np.testing.assert_allclose(
-        predict(stack.refit, matrices.test), np.tensordot(stack.refit.weights, members, axes=1), rtol=1e-6
+        predict(stack.refit, subsets.test), np.tensordot(stack.refit.weights, members, axes=1), rtol=1e-6
     )
 
 
@@ -210,13 +208,13 @@ def test_averages_have_no_number_of_trees_and_no_learning_curve(fitted: dict[tup
 
 @pytest.mark.parametrize(("model", "task"), AVERAGES)
 def test_averaged_probabilities_sum_to_one(
-    model: str, task: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    model: str, task: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
-    predicted = predict(fitted[model, task].refit, matrices.test)
+    predicted = predict(fitted[model, task].refit, subsets.test)
     if task == "regression":
-        assert predicted.shape == (len(matrices.test.target),)
+        assert predicted.shape == (len(subsets.test.target),)
     else:
-        assert predicted.shape == (len(matrices.test.target), len(class_names(configuration(model, task).task)))
+        assert predicted.shape == (len(subsets.test.target), len(class_names(configuration(model, task).task)))
         np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
 
 
@@ -284,8 +282,8 @@ def test_a_class_in_too_few_folds_is_named():
 
 
 @pytest.mark.parametrize("n_folds", [2, 5])
-def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, matrices: Subsets, split: Split):
-    folds = list(matrices.builder.train_folds(n_folds))
+def test_folds_never_divide_a_group_and_make_up_the_train_rows(n_folds: int, subsets: Subsets, split: Split):
+    folds = list(subsets.builder.train_folds(n_folds))
     assert len(folds) == n_folds
     for seen, held_out in folds:
         inner, outer = seen.features.index, held_out.features.index
@@ -308,30 +306,30 @@ def test_features_of_a_fold_never_saw_its_popularity(tracks: pd.DataFrame, split
 
 @pytest.mark.parametrize("model", ["stack", "two_part"])
 def test_same_seed_gives_the_same_predictions_and_another_seed_others(
-    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    model: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
     config = configuration(model, "regression")
-    predicted = predict(fitted[model, "regression"].refit, matrices.test)
-    np.testing.assert_array_equal(predict(fit(config, matrices).refit, matrices.test), predicted)
-    assert (predict(fit(config, matrices, SEED + 1).refit, matrices.test) != predicted).any()
+    predicted = predict(fitted[model, "regression"].refit, subsets.test)
+    np.testing.assert_array_equal(predict(fit(config, subsets).refit, subsets.test), predicted)
+    assert (predict(fit(config, subsets, SEED + 1).refit, subsets.test) != predicted).any()
 
 
 @pytest.mark.parametrize("model", SETTINGS)
 def test_test_rows_have_no_influence_on_the_fits(
-    model: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    model: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
-    other = fit(configuration(model, "regression"), replace(matrices, test=part(50, 1)))
+    other = fit(configuration(model, "regression"), replace(subsets, test=part(50, 1)))
     np.testing.assert_array_equal(
-        predict(other.refit, matrices.test), predict(fitted[model, "regression"].refit, matrices.test)
+        predict(other.refit, subsets.test), predict(fitted[model, "regression"].refit, subsets.test)
     )
 
 
 @pytest.mark.parametrize("which", ["early_stopped", "refit"])
 def test_two_part_is_a_direct_classifier_and_regressor(
-    which: str, fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets
+    which: str, fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets
 ):
     two_part = getattr(fitted["two_part", "regression"], which)
-    seen = matrices.train if which == "early_stopped" else matrices.trainval
+    seen = subsets.train if which == "early_stopped" else subsets.trainval
     is_dead = seen.target <= 1
     config = configuration("two_part", "regression").model
     expected = []
@@ -341,46 +339,46 @@ def test_two_part_is_a_direct_classifier_and_regressor(
     ):
         n_trees = own.best_iteration + 1 if which == "early_stopped" else own.get_booster().num_boosted_rounds()
         parameters = part_config.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": n_trees}
-        expected.append(predict(direct(random_state=SEED, **parameters).fit(X, y), matrices.test))
+        expected.append(predict(direct(random_state=SEED, **parameters).fit(X, y), subsets.test))
     dead, alive = expected[0][:, 1], expected[1]
     assert two_part.dead_mean == pytest.approx(seen.target[is_dead].mean())
     np.testing.assert_allclose(
-        predict(two_part, matrices.test), dead * seen.target[is_dead].mean() + (1 - dead) * alive, rtol=1e-5
+        predict(two_part, subsets.test), dead * seen.target[is_dead].mean() + (1 - dead) * alive, rtol=1e-5
     )
 
 
 @pytest.mark.parametrize("task", ["category", "popular"])
-def test_two_part_refuses_classification(task: str, matrices: Subsets):
+def test_two_part_refuses_classification(task: str, subsets: Subsets):
     with pytest.raises(ConfigError, match=r"model=two_part .*task=regression"):
-        fit(configuration("two_part", task), matrices)
+        fit(configuration("two_part", task), subsets)
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "trainval"])
 @pytest.mark.parametrize("target", [0.0, 40.0], ids=["dead", "alive"])
-def test_two_part_needs_dead_and_living_tracks_in_every_part(name: str, target: float, matrices: Subsets):
-    whole = getattr(matrices, name)
-    only = replace(matrices, **{name: replace(whole, target=np.full(len(whole.target), target))})
+def test_two_part_needs_dead_and_living_tracks_in_every_part(name: str, target: float, subsets: Subsets):
+    whole = getattr(subsets, name)
+    only = replace(subsets, **{name: replace(whole, target=np.full(len(whole.target), target))})
     with pytest.raises(DataError, match="model=two_part needs tracks above and up to popularity 1 in every part"):
         fit(configuration("two_part", "regression"), only)
 
 
-def test_balanced_weights_change_every_ensemble(fitted: dict[tuple[str, str], FittedEstimators], matrices: Subsets):
+def test_balanced_weights_change_every_ensemble(fitted: dict[tuple[str, str], FittedEstimators], subsets: Subsets):
     for model in ("blend", "two_part"):
-        balanced = fit(configuration(model, "regression", "task.weights=balanced"), matrices).refit
-        predicted = predict(fitted[model, "regression"].refit, matrices.test)
-        assert np.abs(predict(balanced, matrices.test) - predicted).max() > 1
+        balanced = fit(configuration(model, "regression", "task.weights=balanced"), subsets).refit
+        predicted = predict(fitted[model, "regression"].refit, subsets.test)
+        assert np.abs(predict(balanced, subsets.test) - predicted).max() > 1
 
 
-def check_round_trip(config: RunConfig, estimator: Any, matrices: Subsets, raw: pd.DataFrame, folder: Path) -> None:
+def check_round_trip(config: RunConfig, estimator: Any, subsets: Subsets, raw: pd.DataFrame, folder: Path) -> None:
     classes = class_names(config.task)
-    write_model(folder, config.model.name, estimator, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    write_model(folder, config.model.name, estimator, subsets.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(folder)
     assert files.estimator.name == f"{config.model.name}_popularity_model.skops"
     model = PopularityModel.load(files.features, files.estimator, classes)
     assert type(model.estimator) is type(estimator)
     scored = model.predict(raw)
-    assert 0 <= check_agreement(folder, matrices.test.matrix(), scored, classes) <= AGREEMENT
-    expected = predict(estimator, matrices.test)
+    assert 0 <= check_agreement(folder, subsets.test.matrix(), scored, classes) <= AGREEMENT
+    expected = predict(estimator, subsets.test)
     np.testing.assert_allclose(scored, expected if classes else expected.clip(0, 100), atol=1e-5)
 
 
@@ -389,18 +387,18 @@ def test_files_score_raw_rows_as_the_ensemble_scores_features(
     model: str,
     task: str,
     fitted: dict[tuple[str, str], FittedEstimators],
-    matrices: Subsets,
+    subsets: Subsets,
     tracks: pd.DataFrame,
     split: Split,
     tmp_path: Path,
 ):
     raw = tracks.iloc[split.test].drop(columns="popularity")
-    check_round_trip(configuration(model, task), fitted[model, task].refit, matrices, raw, tmp_path)
+    check_round_trip(configuration(model, task), fitted[model, task].refit, subsets, raw, tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_members_of_the_extra_libraries_survive_their_files(
-    task: str, matrices: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
+    task: str, subsets: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
 ):
     pytest.importorskip("lightgbm")
     pytest.importorskip("catboost")
@@ -416,4 +414,4 @@ def test_members_of_the_extra_libraries_survive_their_files(
     config = configuration("blend", task, *members)
     assert list(config.model.members)[-2:] == ["lightgbm", "catboost"]
     raw = tracks.iloc[split.test].drop(columns="popularity")
-    check_round_trip(config, fit(config, matrices).refit, matrices, raw, tmp_path)
+    check_round_trip(config, fit(config, subsets).refit, subsets, raw, tmp_path)

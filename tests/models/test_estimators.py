@@ -18,7 +18,14 @@ from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Storage, Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.fit import FittedEstimators, build_estimator, estimator_rows, fit_selected, fit_single, refit
+from spotify_ml.models.fit import (
+    FittedEstimators,
+    build_estimator,
+    estimator_rows,
+    fit_early_stopped,
+    fit_single,
+    refit,
+)
 from tests.support import configured
 
 # A high rate stops early within a second.
@@ -38,7 +45,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
+def subsets(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_subsets("audio", tracks, split, SEED)
 
 
@@ -48,8 +55,8 @@ def model() -> XGBoostConfig:
 
 
 @pytest.fixture(scope="module")
-def fitted(model: XGBoostConfig, matrices: Subsets) -> FittedEstimators:
-    return fit_estimators(model, TASK, matrices, SEED)
+def fitted(model: XGBoostConfig, subsets: Subsets) -> FittedEstimators:
+    return fit_estimators(model, TASK, subsets, SEED)
 
 
 def as_json(estimator: XGBRegressor) -> bytes:
@@ -73,56 +80,54 @@ def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstim
     assert len(curve["val"]) == len(curve["train"]) == fitted.n_trees + model.early_stopping_rounds
 
 
-def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, matrices: Subsets):
-    for part, name in ((matrices.train, "train"), (matrices.validation, "val")):
+def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, subsets: Subsets):
+    for part, name in ((subsets.train, "train"), (subsets.validation, "val")):
         for n_trees in (1, fitted.n_trees):
             predicted = fitted.early_stopped.predict(part.features, iteration_range=(0, n_trees))
             expected = root_mean_squared_error(part.target, predicted)
             assert fitted.learning_curve[name][n_trees - 1] == pytest.approx(expected, abs=1e-4)
 
 
-def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEstimators, matrices: Subsets):
-    features = matrices.validation.features
+def test_selected_fit_predicts_with_the_chosen_number_of_trees(fitted: FittedEstimators, subsets: Subsets):
+    features = subsets.validation.features
     chosen = fitted.early_stopped.predict(features, iteration_range=(0, fitted.n_trees))
     np.testing.assert_array_equal(fitted.early_stopped.predict(features), chosen)
 
 
 def test_final_fit_is_that_many_trees_on_train_and_validation(
-    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
+    fitted: FittedEstimators, subsets: Subsets, model: XGBoostConfig
 ):
     parameters = model.model_dump(exclude={"name", "early_stopping_rounds"}) | {"n_estimators": fitted.n_trees}
     expected = XGBRegressor(objective="reg:squarederror", random_state=SEED, **parameters)
-    expected.fit(matrices.trainval.features, matrices.trainval.target)
+    expected.fit(subsets.trainval.features, subsets.trainval.target)
     assert fitted.refit.get_booster().num_boosted_rounds() == fitted.n_trees
-    np.testing.assert_array_equal(
-        fitted.refit.predict(matrices.test.features), expected.predict(matrices.test.features)
-    )
+    np.testing.assert_array_equal(fitted.refit.predict(subsets.test.features), expected.predict(subsets.test.features))
 
 
-def test_parts_are_the_rows_of_the_split(matrices: Subsets, split: Split, tracks: pd.DataFrame):
+def test_parts_are_the_rows_of_the_split(subsets: Subsets, split: Split, tracks: pd.DataFrame):
     popularity = tracks["popularity"].to_numpy()
     trainval = np.union1d(split.train, split.validation)
     for part, rows in (
-        (matrices.train, split.train),
-        (matrices.validation, split.validation),
-        (matrices.trainval, trainval),
-        (matrices.test, split.test),
+        (subsets.train, split.train),
+        (subsets.validation, split.validation),
+        (subsets.trainval, trainval),
+        (subsets.test, split.test),
     ):
         np.testing.assert_array_equal(part.features.index, rows)
         np.testing.assert_array_equal(part.target, popularity[rows])
 
 
 def test_validation_rows_choose_the_number_of_trees_and_nothing_else_of_the_first_fit(
-    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
+    fitted: FittedEstimators, subsets: Subsets, model: XGBoostConfig
 ):
-    other = fit_estimators(model, TASK, replace(matrices, validation=shuffled(matrices.validation)), SEED)
+    other = fit_estimators(model, TASK, replace(subsets, validation=shuffled(subsets.validation)), SEED)
     assert other.n_trees != fitted.n_trees
     common = min(len(other.learning_curve["train"]), len(fitted.learning_curve["train"]))
     assert other.learning_curve["train"][:common] == fitted.learning_curve["train"][:common]
 
 
-def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig):
-    other = fit_estimators(model, TASK, replace(matrices, test=shuffled(matrices.test)), SEED)
+def test_test_rows_have_no_influence_on_the_fits(fitted: FittedEstimators, subsets: Subsets, model: XGBoostConfig):
+    other = fit_estimators(model, TASK, replace(subsets, test=shuffled(subsets.test)), SEED)
     assert as_json(other.refit) == as_json(fitted.refit)
     assert as_json(other.early_stopped) == as_json(fitted.early_stopped)
 
@@ -148,17 +153,17 @@ def test_nothing_of_the_test_rows_reaches_the_model(
 
 
 def test_same_seed_gives_the_same_model_and_another_seed_another(
-    fitted: FittedEstimators, matrices: Subsets, model: XGBoostConfig
+    fitted: FittedEstimators, subsets: Subsets, model: XGBoostConfig
 ):
-    again = fit_estimators(model, TASK, matrices, SEED)
-    other = fit_estimators(model, TASK, matrices, SEED + 1)
+    again = fit_estimators(model, TASK, subsets, SEED)
+    other = fit_estimators(model, TASK, subsets, SEED + 1)
     assert as_json(again.refit) == as_json(fitted.refit)
     assert as_json(other.refit) != as_json(fitted.refit)
 
 
-def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, matrices: Subsets):
+def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, subsets: Subsets):
     few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01})
-    fitted = fit_estimators(few, TASK, matrices, SEED)
+    fitted = fit_estimators(few, TASK, subsets, SEED)
     assert fitted.n_trees == 5
     assert len(fitted.learning_curve["val"]) == 5
 
@@ -174,12 +179,12 @@ def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostCo
         ["model.tree_method=exact", "model.n_estimators=20"],
     ],
 )
-def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], matrices: Subsets):
+def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], subsets: Subsets):
     config = configured(*SETTINGS, *overrides)
-    watched, n_trees, curve = fit_selected(config.model, config.task, matrices.train, matrices.validation, SEED)
+    watched, n_trees, curve = fit_early_stopped(config.model, config.task, subsets, SEED)
     own = build_estimator(config.model, config.task, SEED)
     train, validation = (
-        estimator_rows(config.model, config.task, part) for part in (matrices.train, matrices.validation)
+        estimator_rows(config.model, config.task, part) for part in (subsets.train, subsets.validation)
     )
     sides = [(rows.X, rows.y) for rows in (train, validation)]
     own.fit(train.X, train.y, sample_weight=train.weights, eval_set=sides, verbose=False)
@@ -192,15 +197,15 @@ def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: l
 @pytest.mark.parametrize("overrides", [[], ["task=classification"], ["task=classification", "task.label=popular"]])
 @pytest.mark.parametrize("kind", ["memory", "disk", "external"])
 def test_a_fit_leaves_the_parameters_as_they_were_built(
-    overrides: list[str], kind: str, matrices: Subsets, tmp_path: Path
+    overrides: list[str], kind: str, subsets: Subsets, tmp_path: Path
 ):
     """A clone starts afresh: it knows neither the mean nor the columns of the rows that the first was fitted on."""
     config = configured(*SETTINGS, *overrides)
     parts = {
-        name: replace(getattr(matrices, name), storage=Storage(kind, tmp_path))
+        name: replace(getattr(subsets, name), storage=Storage(kind, tmp_path))
         for name in ("train", "validation", "trainval")
     }
-    fitted = fit_single(config.model, config.task, *parts.values(), SEED)
+    fitted = fit_single(config.model, config.task, replace(subsets, **parts), SEED)
     built = build_estimator(config.model, config.task, SEED).get_params()
     refit = {"n_estimators": fitted.n_trees, "early_stopping_rounds": None}
     np.testing.assert_equal(fitted.early_stopped.get_params(), built)
@@ -209,9 +214,9 @@ def test_a_fit_leaves_the_parameters_as_they_were_built(
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "external"])
 def test_a_clone_learns_other_rows_from_their_own_mean(
-    kind: str, model: XGBoostConfig, matrices: Subsets, tmp_path: Path
+    kind: str, model: XGBoostConfig, subsets: Subsets, tmp_path: Path
 ):
-    part = replace(matrices.trainval, storage=Storage(kind, tmp_path))
-    rows = estimator_rows(model, TASK, matrices.trainval)
+    part = replace(subsets.trainval, storage=Storage(kind, tmp_path))
+    rows = estimator_rows(model, TASK, subsets.trainval)
     again = clone(refit(model, TASK, part, 3, SEED)).fit(rows.X, np.full(len(rows.y), 500.0))
     np.testing.assert_allclose(again.predict(rows.X), 500, atol=1)

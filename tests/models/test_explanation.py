@@ -23,20 +23,20 @@ SUM = 1e-3
 
 
 @pytest.fixture(scope="module")
-def matrices(sample: RawTracks) -> Subsets:
+def subsets(sample: RawTracks) -> Subsets:
     tracks = clean(sample.frame, "tracks").frame
     split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), 42)
     return build_subsets("audio", tracks, split, 42)
 
 
-def fit(matrices: Subsets, *overrides: str) -> FittedEstimators:
+def fit(subsets: Subsets, *overrides: str) -> FittedEstimators:
     config = configured("features=audio", *overrides)
-    return fit_estimators(config.model, config.task, matrices, config.seed)
+    return fit_estimators(config.model, config.task, subsets, config.seed)
 
 
 @pytest.fixture(scope="module")
-def xgboost(matrices: Subsets) -> FittedEstimators:
-    return fit(matrices, "model.n_estimators=80", "model.learning_rate=0.3", "model.n_jobs=1")
+def xgboost(subsets: Subsets) -> FittedEstimators:
+    return fit(subsets, "model.n_estimators=80", "model.learning_rate=0.3", "model.n_jobs=1")
 
 
 FAMILIES = {
@@ -46,16 +46,16 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_contributions_of_other_libraries_add_up(matrices: Subsets, family: str):
+def test_contributions_of_other_libraries_add_up(subsets: Subsets, family: str):
     pytest.importorskip(family)
-    final, matrix = fit(matrices, *FAMILIES[family]).refit, matrices.test.matrix()
+    final, matrix = fit(subsets, *FAMILIES[family]).refit, subsets.test.matrix()
     added = contributions(final, matrix)
     assert added.shape == (len(matrix), matrix.shape[1] + 1)
     np.testing.assert_allclose(added.sum(axis=1), final.predict(matrix), atol=SUM)
 
 
-def test_contributions_add_up_to_what_each_fit_predicts(matrices: Subsets, xgboost: FittedEstimators):
-    matrix = matrices.test.matrix()
+def test_contributions_add_up_to_what_each_fit_predicts(subsets: Subsets, xgboost: FittedEstimators):
+    matrix = subsets.test.matrix()
     # The first fit stopped early, and has more trees than it predicts with.
     assert xgboost.n_trees < 80
     for estimator in (xgboost.early_stopped, xgboost.refit):
@@ -69,8 +69,8 @@ def points(listed: list[dict[str, Any]]) -> list[float]:
 
 
 @pytest.mark.parametrize("n_reasons", [1, 5, 14])
-def test_base_reasons_and_others_add_up_to_the_prediction(matrices: Subsets, xgboost: FittedEstimators, n_reasons: int):
-    matrix, names = matrices.test.matrix(), list(matrices.test.features.columns)
+def test_base_reasons_and_others_add_up_to_the_prediction(subsets: Subsets, xgboost: FittedEstimators, n_reasons: int):
+    matrix, names = subsets.test.matrix(), list(subsets.test.features.columns)
     given = reasons(contributions(xgboost.refit, matrix), matrix, names, n_reasons)
     sums = given["base"] + [sum(points(listed)) for listed in given["reasons"]] + given["others"]
     np.testing.assert_allclose(sums, xgboost.refit.predict(matrix), atol=SUM)
@@ -80,8 +80,8 @@ def test_base_reasons_and_others_add_up_to_the_prediction(matrices: Subsets, xgb
         assert points(listed) == sorted(points(listed), key=abs, reverse=True)
 
 
-def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Subsets, xgboost: FittedEstimators):
-    matrix, names = matrices.test.matrix()[:20], list(matrices.test.features.columns)
+def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(subsets: Subsets, xgboost: FittedEstimators):
+    matrix, names = subsets.test.matrix()[:20], list(subsets.test.features.columns)
     matrix[:, names.index("tempo")] = np.nan
     added = contributions(xgboost.refit, matrix)
     given = reasons(added, matrix, names, len(names))
@@ -95,8 +95,8 @@ def test_a_reason_has_the_plain_name_and_the_value_of_its_feature(matrices: Subs
                 assert by_name[label(name)]["value"] == pytest.approx(matrix[row, column], rel=1e-5)
 
 
-def test_no_rows_have_no_reasons(matrices: Subsets, xgboost: FittedEstimators):
-    matrix, names = matrices.test.matrix()[:0], list(matrices.test.features.columns)
+def test_no_rows_have_no_reasons(subsets: Subsets, xgboost: FittedEstimators):
+    matrix, names = subsets.test.matrix()[:0], list(subsets.test.features.columns)
     given = reasons(contributions(xgboost.refit, matrix), matrix, names, 3)
     assert [len(values) for values in given.values()] == [0, 0, 0]
 
@@ -110,8 +110,8 @@ def test_a_number_of_reasons_that_there_cannot_be_is_refused(xgboost: FittedEsti
 @pytest.mark.parametrize(
     "overrides", [["model=linear"], ["model=extra_trees", "model.n_estimators=2", "model.n_jobs=1"]]
 )
-def test_a_model_that_does_not_know_its_reasons_says_which_do(matrices: Subsets, overrides: list[str]):
-    final = fit(matrices, *overrides).refit
+def test_a_model_that_does_not_know_its_reasons_says_which_do(subsets: Subsets, overrides: list[str]):
+    final = fit(subsets, *overrides).refit
     assert not is_explainable(final)
     with pytest.raises(ConfigError, match=rf"{type(final).__name__}, does not know .* xgboost, lightgbm or catboost"):
         check_reasons(final, 5, 14)

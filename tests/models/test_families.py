@@ -114,8 +114,8 @@ def configuration(family: str, task: str, *overrides: str, **settings: Any) -> R
     return configured(f"model={family}", *own, *TASKS[task], *overrides)
 
 
-def fit(config: RunConfig, matrices: Subsets, seed: int = SEED) -> FittedEstimators:
-    return fit_estimators(config.model, config.task, matrices, seed)
+def fit(config: RunConfig, subsets: Subsets, seed: int = SEED) -> FittedEstimators:
+    return fit_estimators(config.model, config.task, subsets, seed)
 
 
 def predict(estimator: Any, part: Subset) -> np.ndarray:
@@ -170,7 +170,7 @@ def split(tracks: pd.DataFrame) -> Split:
 
 
 @pytest.fixture(scope="module")
-def matrices(tracks: pd.DataFrame, split: Split) -> Subsets:
+def subsets(tracks: pd.DataFrame, split: Split) -> Subsets:
     return build_subsets("reference", tracks, split, SEED)
 
 
@@ -196,42 +196,42 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=[(family, task) for family in LIBRARIES for task in TASKS], ids="-".join)
-def case(request: pytest.FixtureRequest, matrices: Subsets) -> Case:
+def case(request: pytest.FixtureRequest, subsets: Subsets) -> Case:
     family, task = request.param
     if family in EXTRAS:
         pytest.importorskip(family)
     config = configuration(family, task)
-    return Case(family, task, config, fit(config, matrices))
+    return Case(family, task, config, fit(config, subsets))
 
 
-def test_estimators_answer_the_task(case: Case, matrices: Subsets):
+def test_estimators_answer_the_task(case: Case, subsets: Subsets):
     for estimator in (case.fitted.early_stopped, case.fitted.refit):
-        predicted = predict(estimator, matrices.test)
+        predicted = predict(estimator, subsets.test)
         if case.task == "regression":
-            assert predicted.shape == (len(matrices.test.target),)
-            assert np.corrcoef(predicted, matrices.test.target)[0, 1] > 0.15
+            assert predicted.shape == (len(subsets.test.target),)
+            assert np.corrcoef(predicted, subsets.test.target)[0, 1] > 0.15
         else:
             n_classes = len(class_names(case.config.task))
-            assert predicted.shape == (len(matrices.test.target), n_classes)
+            assert predicted.shape == (len(subsets.test.target), n_classes)
             np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
-            highest = task_target(case.config.task, matrices.test.target) == n_classes - 1
+            highest = task_target(case.config.task, subsets.test.target) == n_classes - 1
             assert roc_auc_score(highest, predicted[:, -1]) > 0.55
 
 
-def test_first_fit_is_a_direct_one_on_the_train_rows(case: Case, matrices: Subsets):
-    direct = fit_directly(case.config, matrices.train, case.fitted.n_trees)
+def test_first_fit_is_a_direct_one_on_the_train_rows(case: Case, subsets: Subsets):
+    direct = fit_directly(case.config, subsets.train, case.fitted.n_trees)
     np.testing.assert_allclose(
-        predict(case.fitted.early_stopped, matrices.validation),
-        predict(direct, matrices.validation),
+        predict(case.fitted.early_stopped, subsets.validation),
+        predict(direct, subsets.validation),
         rtol=1e-6,
         atol=1e-9,
     )
 
 
-def test_final_fit_is_a_direct_one_on_train_and_validation_rows(case: Case, matrices: Subsets):
-    direct = fit_directly(case.config, matrices.trainval, case.fitted.n_trees)
+def test_final_fit_is_a_direct_one_on_train_and_validation_rows(case: Case, subsets: Subsets):
+    direct = fit_directly(case.config, subsets.trainval, case.fitted.n_trees)
     np.testing.assert_allclose(
-        predict(case.fitted.refit, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
+        predict(case.fitted.refit, subsets.test), predict(direct, subsets.test), rtol=1e-6, atol=1e-9
     )
 
 
@@ -247,8 +247,8 @@ def test_number_of_trees_is_where_validation_error_is_lowest(case: Case):
 
 
 @pytest.mark.parametrize("case", [(family, task) for family in BOOSTING for task in TASKS], ids="-".join, indirect=True)
-def test_learning_curve_is_the_error_of_the_first_fit(case: Case, matrices: Subsets):
-    for name, part in (("train", matrices.train), ("val", matrices.validation)):
+def test_learning_curve_is_the_error_of_the_first_fit(case: Case, subsets: Subsets):
+    for name, part in (("train", subsets.train), ("val", subsets.validation)):
         predicted = predict(case.fitted.early_stopped, part)
         if case.task == "regression":
             error = root_mean_squared_error(part.target, predicted)
@@ -257,54 +257,54 @@ def test_learning_curve_is_the_error_of_the_first_fit(case: Case, matrices: Subs
         assert case.fitted.learning_curve[name][case.fitted.n_trees - 1] == pytest.approx(error, rel=1e-3)
 
 
-def test_same_seed_gives_the_same_predictions(case: Case, matrices: Subsets):
-    again = fit(case.config, matrices)
-    np.testing.assert_array_equal(predict(again.refit, matrices.test), predict(case.fitted.refit, matrices.test))
+def test_same_seed_gives_the_same_predictions(case: Case, subsets: Subsets):
+    again = fit(case.config, subsets)
+    np.testing.assert_array_equal(predict(again.refit, subsets.test), predict(case.fitted.refit, subsets.test))
     assert (again.n_trees, again.learning_curve) == (case.fitted.n_trees, case.fitted.learning_curve)
 
 
-def test_nothing_of_the_test_rows_reaches_the_fits(case: Case, matrices: Subsets, disturbed: Subsets):
-    assert (disturbed.test.features != matrices.test.features).any(axis=None)
-    assert (disturbed.test.target != matrices.test.target).any()
+def test_nothing_of_the_test_rows_reaches_the_fits(case: Case, subsets: Subsets, disturbed: Subsets):
+    assert (disturbed.test.features != subsets.test.features).any(axis=None)
+    assert (disturbed.test.target != subsets.test.target).any()
     other = fit(case.config, disturbed)
     for one, two in ((other.early_stopped, case.fitted.early_stopped), (other.refit, case.fitted.refit)):
-        np.testing.assert_array_equal(predict(one, matrices.test), predict(two, matrices.test))
+        np.testing.assert_array_equal(predict(one, subsets.test), predict(two, subsets.test))
 
 
-def test_validation_rows_do_nothing_but_choose_the_number_of_trees_of_the_first_fit(case: Case, matrices: Subsets):
-    shuffled = np.random.default_rng(0).permutation(matrices.validation.target)
-    other = fit(case.config, replace(matrices, validation=replace(matrices.validation, target=shuffled)))
-    direct = fit_directly(case.config, matrices.train, other.n_trees)
+def test_validation_rows_do_nothing_but_choose_the_number_of_trees_of_the_first_fit(case: Case, subsets: Subsets):
+    shuffled = np.random.default_rng(0).permutation(subsets.validation.target)
+    other = fit(case.config, replace(subsets, validation=replace(subsets.validation, target=shuffled)))
+    direct = fit_directly(case.config, subsets.train, other.n_trees)
     np.testing.assert_allclose(
-        predict(other.early_stopped, matrices.test), predict(direct, matrices.test), rtol=1e-6, atol=1e-9
+        predict(other.early_stopped, subsets.test), predict(direct, subsets.test), rtol=1e-6, atol=1e-9
     )
 
 
-def test_balanced_weights_are_those_of_the_fit(case: Case, matrices: Subsets):
+def test_balanced_weights_are_those_of_the_fit(case: Case, subsets: Subsets):
     config = case.config.model_copy(update={"task": case.config.task.model_copy(update={"weights": "balanced"})})
-    balanced = fit(config, matrices)
-    direct = fit_directly(config, matrices.trainval, balanced.n_trees)
-    predicted = predict(balanced.refit, matrices.test)
-    np.testing.assert_allclose(predicted, predict(direct, matrices.test), rtol=1e-6, atol=1e-9)
-    unweighted = predict(case.fitted.refit, matrices.test)
+    balanced = fit(config, subsets)
+    direct = fit_directly(config, subsets.trainval, balanced.n_trees)
+    predicted = predict(balanced.refit, subsets.test)
+    np.testing.assert_allclose(predicted, predict(direct, subsets.test), rtol=1e-6, atol=1e-9)
+    unweighted = predict(case.fitted.refit, subsets.test)
     if case.task == "regression":
         assert np.abs(predicted - unweighted).max() > 1
     else:
-        rarest = np.bincount(task_target(config.task, matrices.trainval.target)).argmin()
+        rarest = np.bincount(task_target(config.task, subsets.trainval.target)).argmin()
         assert predicted[:, rarest].mean() > unweighted[:, rarest].mean() + 0.05
 
 
 def test_files_score_raw_rows_as_the_estimator_scores_features(
-    case: Case, matrices: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
+    case: Case, subsets: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
 ):
     classes = class_names(case.config.task)
-    write_model(tmp_path, case.family, case.fitted.refit, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    write_model(tmp_path, case.family, case.fitted.refit, subsets.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     assert files.estimator.name == f"{case.family}_popularity_model.{'json' if 'xgboost' in case.family else 'skops'}"
     model = PopularityModel.load(files.features, files.estimator, classes)
     scored = model.predict(tracks.iloc[split.test].drop(columns="popularity"))
-    assert 0 <= check_agreement(tmp_path, matrices.test.matrix(), scored, classes) <= AGREEMENT
-    expected = predict(case.fitted.refit, matrices.test)
+    assert 0 <= check_agreement(tmp_path, subsets.test.matrix(), scored, classes) <= AGREEMENT
+    expected = predict(case.fitted.refit, subsets.test)
     if classes:
         assert scored.columns.tolist() == list(classes)
     else:
@@ -312,9 +312,9 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
     np.testing.assert_allclose(scored, expected, atol=1e-5)
 
 
-def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, matrices: Subsets, tmp_path: Path):
+def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, subsets: Subsets, tmp_path: Path):
     """It reads a list as 0.5, and says nothing."""
-    write_model(tmp_path, case.family, case.fitted.refit, matrices.transformer, pd.DataFrame({"feature": []}), {})
+    write_model(tmp_path, case.family, case.fitted.refit, subsets.transformer, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     readers = json.loads(files.metadata.read_text())["formats"]
     assert readers.pop(files.joblib.name) == "the versions that wrote it"
@@ -337,20 +337,20 @@ def test_a_file_that_holds_anything_else_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("family", [name for name in LIBRARIES if name != "linear"])
-def test_another_seed_gives_another_model(family: str, matrices: Subsets):
+def test_another_seed_gives_another_model(family: str, subsets: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     config = configuration(family, "regression")
-    one, two = (predict(fit(config, matrices, seed).refit, matrices.test) for seed in (SEED, SEED + 1))
+    one, two = (predict(fit(config, subsets, seed).refit, subsets.test) for seed in (SEED, SEED + 1))
     assert (one != two).any()
 
 
 @pytest.mark.parametrize("family", BOOSTING)
-def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, matrices: Subsets):
+def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, subsets: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     config = configuration(family, "regression", learning_rate=0.01, **{LIBRARIES[family].bound: 3})
-    fitted = fit(config, matrices)
+    fitted = fit(config, subsets)
     assert fitted.n_trees == count_trees(fitted.early_stopped) == count_trees(fitted.refit) == 3
     assert len(fitted.learning_curve["val"]) == len(fitted.learning_curve["train"]) == 3
 
@@ -358,11 +358,11 @@ def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, matrice
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", EXTRAS)
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
-    family: str, task: str, matrices: Subsets, monkeypatch: pytest.MonkeyPatch
+    family: str, task: str, subsets: Subsets, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, family, None)
     with pytest.raises(ConfigError, match=rf"model={family} .*pip install -e '\.\[{family}\]'"):
-        fit(configuration(family, task), matrices)
+        fit(configuration(family, task), subsets)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -370,36 +370,36 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     ("family", "refused"),
     [("xgboost", {"tree_method": "exact", "max_depth": 0}), ("lightgbm", {"num_leaves": 200_000})],
 )
-def test_refused_parameters_are_one_clear_error(family: str, task: str, refused: dict[str, Any], matrices: Subsets):
+def test_refused_parameters_are_one_clear_error(family: str, task: str, refused: dict[str, Any], subsets: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
     with pytest.raises(ConfigError, match=rf"^config: {family} refuses these values of model\.…: .+") as caught:
-        fit(configuration(family, task, **refused), matrices)
+        fit(configuration(family, task, **refused), subsets)
     assert "\n" not in str(caught.value)
 
 
-def test_what_catboost_refuses_is_one_clear_error(matrices: Subsets):
+def test_what_catboost_refuses_is_one_clear_error(subsets: Subsets):
     pytest.importorskip("catboost")
     config = configuration("catboost", "regression")
     # The schema would refuse it first.
     with pytest.raises(ConfigError, match=r"config: catboost refuses .*depth"):
-        fit(config.model_copy(update={"model": config.model.model_copy(update={"depth": 17})}), matrices)
+        fit(config.model_copy(update={"model": config.model.model_copy(update={"depth": 17})}), subsets)
 
 
 @pytest.mark.parametrize("family", LIBRARIES)
-def test_a_class_without_train_rows_is_named(family: str, matrices: Subsets):
+def test_a_class_without_train_rows_is_named(family: str, subsets: Subsets):
     with pytest.raises(DataError, match=r"no train row is popular; .*task\.threshold"):
-        fit(configuration(family, "popular", "task.threshold=99.5"), matrices)
-    unpopular = replace(matrices, train=replace(matrices.train, target=np.minimum(matrices.train.target, 33)))
+        fit(configuration(family, "popular", "task.threshold=99.5"), subsets)
+    unpopular = replace(subsets, train=replace(subsets.train, target=np.minimum(subsets.train.target, 33)))
     with pytest.raises(DataError, match="no train row is Medium Popularity, High Popularity;"):
         fit(configuration(family, "category"), unpopular)
 
 
 @pytest.mark.parametrize("family", LIBRARIES)
-def test_a_class_without_validation_rows_is_no_obstacle(family: str, matrices: Subsets):
+def test_a_class_without_validation_rows_is_no_obstacle(family: str, subsets: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
-    few = matrices.validation.target <= 66
-    validation = Subset(matrices.validation.features[few], matrices.validation.target[few])
-    fitted = fit(configuration(family, "category"), replace(matrices, validation=validation))
-    assert predict(fitted.early_stopped, matrices.test).shape == (len(matrices.test.target), 3)
+    few = subsets.validation.target <= 66
+    validation = Subset(subsets.validation.features[few], subsets.validation.target[few])
+    fitted = fit(configuration(family, "category"), replace(subsets, validation=validation))
+    assert predict(fitted.early_stopped, subsets.test).shape == (len(subsets.test.target), 3)

@@ -34,13 +34,13 @@ class Written:
         config = configured("model.n_estimators=20", "model.learning_rate=0.3", "model.n_jobs=1")
         split = split_tracks(tracks, SplitConfig(name="recording", test_size=0.2, val_size=0.12), config.seed)
         self.folder = folder
-        self.matrices: Subsets = build_subsets(features, tracks, split, config.seed)
-        fitted = fit_estimators(config.model, config.task, self.matrices, 0)
+        self.subsets: Subsets = build_subsets(features, tracks, split, config.seed)
+        fitted = fit_estimators(config.model, config.task, self.subsets, 0)
         self.estimator: XGBRegressor = fitted.refit
         self.rows = tracks.iloc[split.test]
         importance = pd.DataFrame({"feature": []})
-        self.intervals = calibrate_intervals(config.task, fitted, self.matrices, split.groups)
-        transformer = self.matrices.transformer
+        self.intervals = calibrate_intervals(config.task, fitted, self.subsets, split.groups)
+        transformer = self.subsets.transformer
         write_model(folder, "xgboost", self.estimator, transformer, importance, {"seed": 0}, self.intervals)
         files = model_files(folder)
         self.model = PopularityModel.load(files.features, files.estimator, (), files.intervals)
@@ -52,12 +52,12 @@ def written(request: pytest.FixtureRequest, sample: RawTracks, tmp_path_factory:
 
 
 def test_raw_rows_are_scored_like_their_features(written: Written):
-    expected = written.estimator.predict(written.matrices.test.features).clip(0, 100)
+    expected = written.estimator.predict(written.subsets.test.features).clip(0, 100)
     np.testing.assert_allclose(written.model.predict(written.rows), expected, atol=AGREEMENT)
 
 
 def test_file_formats_agree(written: Written):
-    difference = check_agreement(written.folder, written.matrices.test.matrix(), written.model.predict(written.rows))
+    difference = check_agreement(written.folder, written.subsets.test.matrix(), written.model.predict(written.rows))
     assert 0 <= difference <= AGREEMENT
 
 
@@ -66,17 +66,17 @@ def test_formats_that_disagree_are_refused(written: Written, wrong: float):
     off = written.model.predict(written.rows)
     off[3] += wrong
     with pytest.raises(SpotifyMLError, match="disagree"):
-        check_agreement(written.folder, written.matrices.test.matrix(), off)
+        check_agreement(written.folder, written.subsets.test.matrix(), off)
 
 
 def test_a_wrong_file_is_noticed(written: Written, tmp_path: Path):
     for path in written.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     other = XGBRegressor(n_estimators=1, max_depth=1, n_jobs=1)
-    other.fit(written.matrices.train.features, written.matrices.train.target)
+    other.fit(written.subsets.train.features, written.subsets.train.target)
     joblib.dump(other, model_files(tmp_path).joblib)
     with pytest.raises(SpotifyMLError, match="disagree"):
-        check_agreement(tmp_path, written.matrices.test.matrix(), written.model.predict(written.rows))
+        check_agreement(tmp_path, written.subsets.test.matrix(), written.model.predict(written.rows))
 
 
 def test_all_files_are_there(written: Written):
@@ -107,7 +107,7 @@ def test_rows_are_left_as_they_were(written: Written):
 
 
 def test_intervals_and_reasons_are_given_with_the_same_prediction(written: Written):
-    rows, matrix = written.rows.head(80), written.matrices.test.matrix()[:80]
+    rows, matrix = written.rows.head(80), written.subsets.test.matrix()[:80]
     given = written.model.predict(rows, interval=0.9, explain=5)
     assert list(given) == ["popularity", "lower", "upper", "base", "reasons", "others"]
     assert given.index.equals(rows.index)
@@ -184,7 +184,7 @@ def test_numbers_out_of_range_are_refused_or_clipped(written: Written):
 
 def test_the_steps_give_what_scikit_learn_gives(written: Written):
     tracks = add_derived_columns(scoring_rows(written.rows).frame())
-    features = written.matrices.transformer
+    features = written.subsets.transformer
     expected = np.asarray(features.transform(tracks), dtype=np.float32)
     np.testing.assert_array_equal(transform_columns(features, tracks), expected)
 

@@ -24,8 +24,8 @@ from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import listed
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import read_tracks
-from spotify_ml.scoring.files import rejected_path, score_file
-from spotify_ml.scoring.folders import score_folder
+from spotify_ml.scoring import rejected_path
+from spotify_ml.scoring.files import score_file, score_folder
 from spotify_ml.scoring.rows import Scorer, Tally
 from tests.mutations.case import AUDIO, TEXT, Case, Right
 from tests.mutations.requests import Request, send

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.scoring.folders import score_folder
+from spotify_ml.scoring.files import score_folder
 from spotify_ml.scoring.rows import Scorer, Tally
 from spotify_ml.utils.errors import DataError
 

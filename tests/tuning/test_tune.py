@@ -34,7 +34,7 @@ from spotify_ml.config.run import RunConfig
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.tracking.study import StudyRecord
 from spotify_ml.tuning.study import Worker
-from spotify_ml.tuning.trials import TrialData, TrialResult
+from spotify_ml.tuning.trials import TrialData
 from spotify_ml.tuning.tune import Outcome, tune
 from spotify_ml.utils.errors import ConfigError, DataError, TrackingError
 from spotify_ml.utils.paths import CONF
@@ -553,9 +553,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     """The fits of trials, each of which comes to something at once."""
     done: list[RunConfig] = []
 
-    def fit(_: TrialData, config: RunConfig, *__: object) -> TrialResult:
+    def fit(_: TrialData, config: RunConfig, *__: object) -> dict[str, float]:
         done.append(config)
-        return TrialResult({"val/rmse": float(len(done)), "model/bytes": 1.0}, {})
+        return {"val/rmse": float(len(done)), "model/bytes": 1.0}
 
     monkeypatch.setattr(TrialData, "fit", fit)
     return done
@@ -615,11 +615,11 @@ def test_a_second_start_in_this_process_goes_on(refits: list[RunConfig], fits: l
 def test_a_trial_that_fails_is_replaced(refits: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[RunConfig] = []
 
-    def fit(_: TrialData, config: RunConfig, *__: object) -> TrialResult:
+    def fit(_: TrialData, config: RunConfig, *__: object) -> dict[str, float]:
         asked.append(config)
         if len(asked) == 2:
             raise DataError("these values make no fit")
-        return TrialResult({"val/rmse": 1.0}, {})
+        return {"val/rmse": 1.0}
 
     monkeypatch.setattr(TrialData, "fit", fit)
     here = place(tmp_path)
@@ -630,7 +630,7 @@ def test_a_trial_that_fails_is_replaced(refits: list[RunConfig], tmp_path: Path,
 
 
 def test_trials_that_all_fail_end_the_study(refits: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fit(*_: object) -> TrialResult:
+    def fit(*_: object) -> dict[str, float]:
         raise DataError("these values make no fit")
 
     monkeypatch.setattr(TrialData, "fit", fit)
@@ -666,11 +666,11 @@ def test_a_worker_that_was_taken_for_dead_goes_on(
     here = place(tmp_path)
     asked: list[RunConfig] = []
 
-    def fit(_: TrialData, config: RunConfig, *__: object) -> TrialResult:
+    def fit(_: TrialData, config: RunConfig, *__: object) -> dict[str, float]:
         asked.append(config)
         if len(asked) == 1:
             here.study().tell(0, state=TrialState.FAIL)
-        return TrialResult({"val/rmse": 1.0}, {})
+        return {"val/rmse": 1.0}
 
     monkeypatch.setattr(TrialData, "fit", fit)
     in_process(here, "tune.n_trials=2")
@@ -684,7 +684,7 @@ def test_workers_broken_off_at_once_end_the_parent(
     here, both, leave = place(tmp_path), threading.Barrier(2, timeout=PATIENCE_S), Worker.__exit__
     config = configured(*here.overrides, "tune.n_trials=2")
 
-    def fit(*_: object) -> TrialResult:
+    def fit(*_: object) -> dict[str, float]:
         both.wait()
         raise KeyboardInterrupt
 

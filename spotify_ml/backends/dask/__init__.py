@@ -1,1 +1,1 @@
-"""A run on a Dask cluster: the same rows, split and features as in one process, by many."""
+"""A run on a Dask cluster, with the same rows, split and features as in one process."""

@@ -1,4 +1,4 @@
-"""The connection to a Dask cluster, and what can go wrong with one."""
+"""The connection to a Dask cluster, and its errors."""
 
 import gc
 import logging
@@ -22,52 +22,33 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-# Seconds until a scheduler, or the first or last of its workers, counts as not there.
+# Seconds without a scheduler, or without workers, until the cluster counts as lost.
 _CONNECT, _NO_WORKERS = 10, 60
-# What XGBoost says where a worker is no longer there.
+# Parts of XGBoost's messages about a lost worker.
 _LOST = ("/collective/", "Invalid worker address", "Missing required workers")
-# How often what a lost worker took with it is done again by the others.
+# Attempts of a task whose workers were lost.
 _ATTEMPTS = 3
 _VERSIONS = ("numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
 
 
 @contextmanager
 def cluster(config: DaskEngineConfig) -> Iterator[Any]:
-    """Connect to the cluster of an address, or start one for as long as the block lasts.
+    """Connect to a cluster by its address, or start one; yields a ``distributed.Client``.
 
-    Parameters
-    ----------
-    config : DaskEngineConfig
-        Where it is, or how many workers to start.
-
-    Yields
-    ------
-    distributed.Client
-
-    Raises
-    ------
-    ConfigError
-        If Dask is not installed, or no scheduler answers.
-    EngineError
-        If the cluster has no workers or other code than this process, or is lost on the way.
+    Raises `ConfigError` if Dask is not installed, or no scheduler answers. Raises `EngineError` if the cluster has no
+    workers or other code than this process, or is lost later.
     """
     distributed = import_dask()
     where = "the local cluster" if config.address is None else f"the cluster at {without_passwords(config.address)}"
     opening = _local_client if config.address is None else _remote_client
     with opening(distributed, config) as client, _watched(distributed, client, where), warnings.catch_warnings():
-        # Positions and folds go with the tasks, where a lost worker cannot lose them.
+        # Positions and folds are sent with the tasks, so that a lost worker does not lose them.
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         yield client
 
 
 def import_dask() -> Any:
-    """Return ``distributed``, with all that a run needs of Dask.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
+    """Return ``distributed``, and import what a run needs of Dask; raise ConfigError if it is not installed."""
     try:
         import_module("dask.dataframe")
         distributed = import_module("distributed")
@@ -75,7 +56,7 @@ def import_dask() -> Any:
         raise ConfigError(
             f"engine=dask needs Dask, which is not installed ({error}); add it with `pip install -e '.[dask]'`"
         ) from error
-    # It tells of every connection; what matters to a run is raised.
+    # It logs every connection; errors that matter are raised.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     return distributed
 
@@ -107,8 +88,8 @@ def _remote_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
         # Dask repeats the address without its protocol.
         reason = str(error).splitlines()[0].replace(address.partition("//")[2], shown.partition("//")[2])
     if reason is not None:
-        # Dask closes a client that it could not connect when that is collected. Left to chance, that may come while the
-        # next one starts, and both wait for the same lock; the error would keep it.
+        # A client that could not connect closes when it is garbage-collected. If that happens while the next one
+        # starts, both wait for the same lock forever; the exception would keep the client alive.
         gc.collect()
         raise ConfigError(
             f"engine.address={shown}: no Dask scheduler answers there ({reason}); "
@@ -126,11 +107,11 @@ def _remote_client(distributed: Any, config: DaskEngineConfig) -> Iterator[Any]:
 
 
 def _check_workers(client: Any) -> None:
-    """Refuse workers that would do something else than this process."""
+    """Refuse workers with other code or versions than this process."""
     own = code_and_versions()
     try:
         theirs = client.run(code_and_versions)
-    # What a worker cannot import, Dask raises as a bare Exception.
+    # Dask raises a worker's import errors as Exception.
     except Exception as error:
         raise EngineError(
             f"a worker cannot run this package ({error}); install it, as here, on every worker"
@@ -144,19 +125,19 @@ def _check_workers(client: Any) -> None:
 
 
 def code_and_versions() -> dict[str, str]:
-    """Return what decides the numbers of a task: a digest of this package's code, and the libraries' versions."""
+    """Return a digest of this package's code, and the versions of libraries that decide the numbers of a task."""
     return {"spotify_ml code": code_digest(), **{name: library_version(name) for name in _VERSIONS}}
 
 
 @contextmanager
 def _watched(distributed: Any, client: Any, where: str) -> Iterator[None]:
-    """Turn what Dask raises of a cluster that is no longer there into an `EngineError`; it would wait for workers."""
+    """Turn Dask's errors about a lost cluster into an `EngineError`; by itself Dask would wait for workers."""
     ended, deserted = Event(), Event()
 
     def watch() -> None:
         seen = monotonic()
         while not ended.wait(1):
-            # Without a scheduler, the client gives up by itself.
+            # Without a scheduler, the client closes by itself.
             with suppress(Exception):
                 if workers_of(client):
                     seen = monotonic()
@@ -175,7 +156,7 @@ def _watched(distributed: Any, client: Any, where: str) -> Iterator[None]:
         raise EngineError(
             f"{where} lost worker after worker at the same task; they may lack memory: give them more, or use more"
         ) from error
-    # asyncio's cancellation is no Exception.
+    # CancelledError is not an Exception.
     except (Exception, CancelledError) as error:
         if deserted.is_set():
             raise EngineError(f"{where} has lost all its workers; see their logs, and run again") from error
@@ -188,39 +169,28 @@ def _watched(distributed: Any, client: Any, where: str) -> Iterator[None]:
 
 
 def with_lost_workers(task: Callable[[], Value]) -> Value:
-    """Do what all workers do together, and again with those that are left where one was lost meanwhile.
+    """Call a task of all workers, and call it again with the remaining ones if one was lost.
 
-    XGBoost's workers wait for each other after every level of a tree: where one dies, all end with an error. What the
-    lost one held, Dask makes again.
+    XGBoost's workers wait for each other after every level of a tree: if one is lost, all fail. Dask computes the lost
+    worker's data again.
 
-    Parameters
-    ----------
-    task : callable
-        What to do; may be called several times.
-
-    Raises
-    ------
-    EngineError
-        If workers are lost each time.
+    Raises `EngineError` if workers are lost each time.
     """
-    for attempt in range(1, _ATTEMPTS):
+    lost: Exception | None = None
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             return task()
         except Exception as error:
             if not any(sign in str(error) for sign in _LOST):
                 raise
             log.warning("a worker was lost while fitting; attempt %d of %d failed", attempt, _ATTEMPTS)
-    try:
-        return task()
-    except Exception as error:
-        if not any(sign in str(error) for sign in _LOST):
-            raise
-        raise EngineError(
-            f"workers were lost in {_ATTEMPTS} attempts to fit; they may lack memory: give them more, or use more"
-        ) from error
+            lost = error
+    raise EngineError(
+        f"workers were lost in {_ATTEMPTS} attempts to fit; they may lack memory: give them more, or use more"
+    ) from lost
 
 
 def workers_of(client: Any) -> list[str]:
-    """Return the addresses of the workers that are there now, in the order in which XGBoost ranks them."""
+    """Return the addresses of the current workers, in XGBoost's order of ranks."""
     workers = client.scheduler_info()["workers"]
     return sorted(workers, key=lambda address: f"[xgboost.dask-{workers[address]['name']}]:{address}")

@@ -1,4 +1,4 @@
-"""Predictions of partitions, and what of their rows comes back for the record of the run."""
+"""Predictions of partitions, and rows collected for the record of the run."""
 
 from functools import partial
 from typing import Any
@@ -15,25 +15,13 @@ from spotify_ml.models.popularity import predict_matrix
 from spotify_ml.models.targets import Task, class_names
 
 
-def predict_partitions(client: Any, estimator: Any, parts: list[Any], task: Task) -> Predicted:
-    """Let workers predict their rows; return what they say, by the position of the row.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    estimator : xgboost.XGBRegressor or XGBClassifier
-        Fitted.
-    parts : list of dask.delayed.Delayed
-        As in `spotify_ml.backends.dask.features.FittedFeatures`.
-    task : RegressionConfig or ClassificationConfig
-        What is predicted.
-    """
+def predict_partitions(client: Any, estimator: Any, tables: list[Any], task: Task) -> Predicted:
+    """Predict the rows of partitions on the workers, and return the predictions by position of the row."""
     from dask import delayed
 
-    # One task, which all others share.
+    # One task, shared by all others.
     shared = delayed(estimator)
-    found = gathered(client, mapped(partial(_predict, classes=class_names(task)), [shared] * len(parts), parts))
+    found = gathered(client, mapped(partial(_predict, classes=class_names(task)), [shared] * len(tables), tables))
     rows, values = (np.concatenate(each) for each in zip(*found, strict=True))
     order = np.argsort(rows)
     return Predicted(rows[order], values[order])
@@ -46,20 +34,10 @@ def _predict(estimator: Any, table: pd.DataFrame, classes: tuple[str, ...]) -> t
     return features.index.to_numpy(), predict_matrix(estimator, features.to_numpy(copy=True), classes)
 
 
-def collect_part(client: Any, parts: list[Any], rows: np.ndarray | None = None) -> Subset:
-    """Return rows of partitions in this process.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    parts : list of dask.delayed.Delayed
-        As in `spotify_ml.backends.dask.features.FittedFeatures`.
-    rows : ndarray of int, optional
-        The positions of the rows to take; by default all.
-    """
-    tables = pd.concat(gathered(client, mapped(partial(_chosen, rows=rows), parts))).sort_index()
-    return Subset(_features(tables), tables[TARGET].to_numpy(np.float64))
+def collect_subset(client: Any, tables: list[Any], rows: np.ndarray | None = None) -> Subset:
+    """Return rows of partitions in this process; by default all, else those at some positions."""
+    table = pd.concat(gathered(client, mapped(partial(_chosen, rows=rows), tables))).sort_index()
+    return Subset(_features(table), table[TARGET].to_numpy(np.float64))
 
 
 def _chosen(table: pd.DataFrame, rows: np.ndarray | None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Feature matrices in partitions, fitted on what they may see alone."""
+"""Feature matrices in partitions, fitted only on rows that they may see."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spotify_ml.backends.dask.cluster import workers_of
 from spotify_ml.backends.dask.partitions import gathered, kept, mapped, placed, ranks_of
-from spotify_ml.backends.dask.statistics import give_totals, own_statistics, sum_levels
+from spotify_ml.backends.dask.statistics import own_statistics, sum_levels
 from spotify_ml.backends.dask.tracks import TrackPartitions
 from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.schema import TARGET
@@ -28,17 +28,10 @@ _CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")
 
 @dataclass(frozen=True)
 class FittedFeatures:
-    """Features fitted on some tracks, and the matrices of these and of others.
+    """Features fitted on some tracks, and the matrices of these and of others in partitions.
 
-    Attributes
-    ----------
-    transformer : ColumnTransformer
-        Fitted.
-    seen, unseen : list of dask.delayed.Delayed
-        DataFrames by partition, indexed by the position of the track: the features, the target, and the weight in
-        trainval in the column `WEIGHT` where there are weights.
-    counts : list of int
-        The number of seen rows in each partition.
+    `seen` and `unseen` are tasks for DataFrames, indexed by the position of the track: the features, the target, and
+    the weight in the column `WEIGHT` if there are weights. `counts` are the numbers of seen rows by partition.
     """
 
     transformer: ColumnTransformer
@@ -67,12 +60,11 @@ def fit_partitions(
     seed: int,
     weights: np.ndarray | None,
 ) -> FittedFeatures:
-    """Fit a feature set on the rows it may see, and transform these and the others, on the workers.
+    """Fit a feature set on the `seen` rows, and transform these and the `unseen` rows, on the workers.
 
-    Gives the numbers of `spotify_ml.features.builder.fit_features`, but for the last digits of sums. `target` is the
-    popularity of all clean tracks, and `groups` what must not be told about itself; `seen` and `unseen` are the
-    positions of the rows to fit on and of those to transform only. The seed decides the folds of what looks at the
-    target, and `weights`, shape (n_seen,), how much each seen row counts in fitting the estimator.
+    The numbers are those of `spotify_ml.features.builder.fit_features`, except for the last digits of sums. `target`
+    and `groups` are those of all clean tracks; `weights`, shape (n_seen,), those of the seen rows in fitting the
+    estimator.
     """
     is_full = name == "full"
     folds = np.full(len(target), -1, dtype=np.int16)
@@ -91,18 +83,18 @@ def fit_partitions(
         (transformer,) = kept(client, mapped(_with_totals, [transformer], [totals], [float(target[seen].mean())]))
     elif name == "reference":
         moments = gathered(client, mapped(partial(_moments, transformer), tracks.frames, own_folds))
-        transformer = _with_moments(transformer, moments)
+        for step in _SCALED:
+            _give_moments(transformer.named_transformers_[step][-1], [each[step] for each in moments])
     n = len(tracks.frames)
     shared = [[transformer] * n, tracks.frames, own_folds, [priors] * n, [totals] * n]
-    seen_parts = mapped(_seen_matrix, *shared, _own_weights(tracks, seen, weights))
-    unseen_parts = mapped(_unseen_matrix, [transformer] * n, tracks.frames, tracks.spread(is_unseen))
+    seen_tables = mapped(_seen_matrix, *shared, _own_weights(tracks, seen, weights))
+    unseen_tables = mapped(_unseen_matrix, [transformer] * n, tracks.frames, tracks.spread(is_unseen))
     if is_full:
         (transformer,) = gathered(client, [transformer])
     counts = [int((each >= 0).sum()) for each in own_folds]
-    # Where they will be fitted on.
     workers = workers_of(client)
     place = partial(placed, client, ranks=ranks_of(counts, len(workers)), workers=workers)
-    return FittedFeatures(transformer, place(seen_parts), place(unseen_parts), counts)
+    return FittedFeatures(transformer, place(seen_tables), place(unseen_tables), counts)
 
 
 def _own_weights(tracks: TrackPartitions, seen: np.ndarray, weights: np.ndarray | None) -> list[Any]:
@@ -118,7 +110,9 @@ def _one_per_genre_set(tracks: pd.DataFrame, folds: np.ndarray) -> pd.DataFrame:
 
 
 def _with_totals(features: ColumnTransformer, totals: dict[str, KeyTotals], prior: float) -> ColumnTransformer:
-    give_totals(features.named_transformers_[_CATALOGUE], totals, prior)
+    """Return features as if fitted on all rows of the totals, whose mean target is the prior."""
+    for name, level in features.named_transformers_[_CATALOGUE].levels_.items():
+        level.keys_, level.totals_, level.prior_ = totals[name].keys, totals[name].totals, prior
     return features
 
 
@@ -132,17 +126,11 @@ def _moments(features: ColumnTransformer, tracks: pd.DataFrame, folds: np.ndarra
     return found
 
 
-def _with_moments(features: ColumnTransformer, parts: Sequence[dict[str, Moments]]) -> ColumnTransformer:
-    for name in _SCALED:
-        _give_moments(features.named_transformers_[name][-1], [part[name] for part in parts])
-    return features
-
-
-def _give_moments(scaler: StandardScaler, parts: Sequence[Moments]) -> None:
-    """Make a scaler what it would be, had it been fitted on the rows of all parts (Chan et al. 1983, equation 2.1)."""
-    count = sum(part.count for part in parts)
-    mean = sum(part.count * part.mean for part in parts) / count
-    squares = sum(part.squares + part.count * (part.mean - mean) ** 2 for part in parts)
+def _give_moments(scaler: StandardScaler, moments: Sequence[Moments]) -> None:
+    """Give a scaler the moments of all partitions together (Chan et al. 1983, equation 2.1)."""
+    count = sum(each.count for each in moments)
+    mean = sum(each.count * each.mean for each in moments) / count
+    squares = sum(each.squares + each.count * (each.mean - mean) ** 2 for each in moments)
     scaler.n_samples_seen_, scaler.mean_, scaler.var_ = count, mean, squares / count
     scaler.scale_ = np.where(scaler.var_ > 0, np.sqrt(scaler.var_), 1.0)
 

@@ -1,4 +1,4 @@
-"""Tasks of partitions: made, kept on the workers, or gathered here."""
+"""Tasks for partitions: made, kept on the workers, or collected."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,19 +16,15 @@ def mapped(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
 
 
 def kept(client: Any, tasks: list[Any]) -> list[Any]:
-    """Let the workers do tasks and keep what they give; return that as tasks, which are done again if it is lost."""
+    """Run tasks and keep the results on the workers; return them as tasks, which run again if results are lost."""
     return list(client.persist(tasks))
 
 
 def ranks_of(counts: Sequence[int], n_workers: int) -> list[int]:
-    """Return which worker each partition is for, by its position alone: each gets a stretch of about as many rows.
+    """Return the rank of the worker for each partition: each worker gets consecutive partitions of about as many rows.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        The rows of each partition that a model is fitted on. A partition without any goes to a worker that has some.
-    n_workers : int
-        How many there are; more than there are partitions with rows have nothing to do.
+    `counts` are the rows to fit on in each partition. A partition without any goes to a worker that has some; if there
+    are fewer partitions with rows than workers, some get none.
     """
     rows = np.asarray(counts)
     middles = (rows.cumsum() - rows / 2) / max(rows.sum(), 1)
@@ -41,24 +37,24 @@ def ranks_of(counts: Sequence[int], n_workers: int) -> list[int]:
 
 
 def placed(client: Any, tasks: list[Any], ranks: Sequence[int], workers: Sequence[str]) -> list[Any]:
-    """Do as `kept`, each task on the worker of its rank as long as that is there."""
+    """Do the same as `kept`, each task on the worker of its rank if that is still there."""
     done = list(tasks)
     for rank, address in enumerate(workers):
         own = [position for position, each in enumerate(ranks) if each == rank]
         if own:
-            there = client.persist([tasks[position] for position in own], workers=[address], allow_other_workers=True)
-            for position, task in zip(own, there, strict=True):
+            sent = client.persist([tasks[position] for position in own], workers=[address], allow_other_workers=True)
+            for position, task in zip(own, sent, strict=True):
                 done[position] = task
     return done
 
 
 def gathered(client: Any, tasks: list[Any]) -> list[Any]:
-    """Let the workers do tasks, and return what they give."""
+    """Run tasks on the workers, and return the results."""
     return list(client.gather(client.compute(tasks)))
 
 
 def as_dask_frame(client: Any, tasks: list[Any]) -> Any:
-    """Return the DataFrames that tasks give as one of Dask's."""
+    """Return the DataFrames of tasks as one of Dask's."""
     import dask.dataframe as dd
 
     (meta,) = gathered(client, mapped(pd.DataFrame.head, tasks[:1], [0]))

@@ -1,4 +1,4 @@
-"""A raw file in slices that workers read and check, each on its own."""
+"""A raw file in slices, which workers read and check independently."""
 
 import hashlib
 import io
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from spotify_ml.backends.dask.partitions import gathered, kept, mapped
 from spotify_ml.config.run import DataConfig
+from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
-from spotify_ml.data.parquet import DAMAGE, damaged, open_parquet
 from spotify_ml.data.schema import NAMES, Violation, check_names, check_values
 from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
 from spotify_ml.utils.errors import DataError
@@ -26,18 +26,10 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Slice:
-    """Consecutive rows of a file.
+    """Consecutive rows of a file, under a path that is the same for every worker.
 
-    Attributes
-    ----------
-    path : Path
-        The file, under the path that every worker knows it by.
-    size, changed : int
-        Its number of bytes and time of change, by which a worker knows that it has the same file.
-    header : bytes
-        The first line of a CSV.
-    start, stop : int
-        The bytes of the rows in a CSV; the number of the row group, and the next, in a Parquet file.
+    `size` and `changed`, its bytes and time of change, identify the file. `header` is the first line of a CSV. `start`
+    and `stop` are bytes of a CSV, or row groups of a Parquet file.
     """
 
     path: Path
@@ -50,17 +42,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class SliceRows:
-    """What a slice holds.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        The rows, with the columns of the schema.
-    violations : list of Violation
-        Everything that breaks the schema.
-    n_rows : int
-        The number of rows, broken ones included.
-    """
+    """The rows of a slice, violations of the schema, and the number of rows, broken ones included."""
 
     frame: pd.DataFrame
     violations: list[Violation]
@@ -68,15 +50,11 @@ class SliceRows:
 
 
 def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
-    """Divide a file where rows end, and hash its bytes.
+    """Divide a file at ends of rows, and hash its bytes.
 
-    Only a reader that starts at the beginning knows which line end of a CSV is within quotes, so the file is read once
-    here, without parsing it.
+    Quoted line ends of a CSV are only recognised from its beginning, so the file is read once here, without parsing.
 
-    Raises
-    ------
-    DataError
-        If the file is absent or no table, or lacks a column.
+    Raises `DataError` if the file is missing, is no table, or lacks a column.
     """
     path = Path(config.path).absolute()
     try:
@@ -87,7 +65,6 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)
-        # A line of a CSV is without its end.
         header = source.header
     else:
         with path.open("rb") as file:
@@ -116,73 +93,46 @@ def _changed(path: Path, size: int, changed: int) -> bool:
     return (state.st_size, state.st_mtime_ns) != (size, changed)
 
 
-def read_slice(part: Slice, first_row: int = 0) -> SliceRows:
-    """Read and check the rows of a slice; runs on a worker.
+def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
+    """Read and check the rows of a slice, on a worker; `first_row`, the rows before it, numbers broken rows.
 
-    Parameters
-    ----------
-    part : Slice
-        Which rows.
-    first_row : int
-        The number of rows before it, for what is said of broken ones.
-
-    Raises
-    ------
-    DataError
-        If the worker does not have this file, or it is damaged.
+    Raises `DataError` if the worker does not have this file, or it is damaged.
     """
     try:
-        other = _changed(part.path, part.size, part.changed)
+        other = _changed(chunk.path, chunk.size, chunk.changed)
     except OSError as error:
         raise DataError(
-            f"a worker cannot read {part.path}: {error.strerror}; put the file where all find it under this path"
+            f"a worker cannot read {chunk.path}: {error.strerror}; put the file where all find it under this path"
         ) from error
     if other:
-        raise DataError(f"{part.path} was changed while it was read, or is another file on a worker; run again")
-    if part.header:
-        with part.path.open("rb") as opened:
-            opened.seek(part.start)
-            content = opened.read(part.stop - part.start)
-        frame, violations = read_csv(io.BytesIO(part.header + b"\n" + content), str(part.path), first_row)
+        raise DataError(f"{chunk.path} was changed while it was read, or is another file on a worker; run again")
+    if chunk.header:
+        with chunk.path.open("rb") as opened:
+            opened.seek(chunk.start)
+            content = opened.read(chunk.stop - chunk.start)
+        frame, violations = read_csv(io.BytesIO(chunk.header + b"\n" + content), str(chunk.path), first_row)
     else:
-        frame, violations = check_values(*_row_groups(part, first_row))
+        frame, violations = check_values(*_row_groups(chunk, first_row))
     n_broken = sum(violation.count for violation in violations if violation.column == "row")
     return SliceRows(frame, violations, len(frame) + n_broken)
 
 
-def _row_groups(part: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
-    """Return the raw columns of a slice of a Parquet file, and the numbers of their rows in the file."""
+def _row_groups(chunk: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
+    """Return the raw columns of a slice of a Parquet file, and the row numbers in the file."""
     try:
-        table = open_parquet(part.path).read_row_groups(list(range(part.start, part.stop)), columns=list(NAMES))
-        # Parquet's text is not checked as it is read.
+        table = open_parquet(chunk.path).read_row_groups(list(range(chunk.start, chunk.stop)), columns=list(NAMES))
+        # Reading does not check the encoding of text.
         table.validate(full=True)
     except DAMAGE as error:
-        raise damaged(part.path, error) from error
+        raise damaged(chunk.path, error) from error
     return table, first_row + np.arange(1, table.num_rows + 1)
 
 
 def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
-    """Let workers read and check a file.
+    """Read and check a file on the workers; return it, the rows of each slice as tasks, and the number of rows.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    config : DataConfig
-        Names the file.
-
-    Returns
-    -------
-    file : RawFile
-    frames : list of dask.delayed.Delayed
-        The rows of each slice, with their number in the column `ROW`.
-    n_rows : int
-        How many rows there are.
-
-    Raises
-    ------
-    DataError
-        If the file is absent or no table, or breaks the schema; all violations are listed together.
+    The rows have their number in the file in the column `ROW`. Raises `DataError` if the file is missing, is no table,
+    or breaks the schema; all violations are listed together.
     """
     file, slices = find_slices(config)
     no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")
@@ -193,9 +143,9 @@ def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]
     counts = [n_rows for n_rows, _ in found]
     first_rows = [0, *np.cumsum(counts)[:-1].tolist()]
     if any(is_broken for _, is_broken in found):
-        # Only now is it known which rows of the file they are.
+        # Read again, as the row numbers in the file are known only now.
         numbered = zip(slices, first_rows, found, strict=True)
-        broken = [(part, first_row) for part, first_row, (_, is_broken) in numbered if is_broken]
+        broken = [(chunk, first_row) for chunk, first_row, (_, is_broken) in numbered if is_broken]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
         raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
     if not sum(counts):

@@ -1,4 +1,4 @@
-"""The stages of a run on a cluster, from the raw file to figures."""
+"""The steps of a run on a cluster."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,9 +8,9 @@ import numpy as np
 
 from spotify_ml.backends.base import Fit, Source
 from spotify_ml.backends.dask.cluster import cluster
-from spotify_ml.backends.dask.evaluate import collect_part, predict_partitions
+from spotify_ml.backends.dask.evaluate import collect_subset, predict_partitions
 from spotify_ml.backends.dask.features import FittedFeatures, fit_partitions
-from spotify_ml.backends.dask.fit import fit_final, fit_selected
+from spotify_ml.backends.dask.fit import fit_on_workers
 from spotify_ml.backends.dask.reading import read_rows
 from spotify_ml.backends.dask.splits import split_partitions
 from spotify_ml.backends.dask.tracks import clean_rows, collect_tracks
@@ -24,26 +24,13 @@ from spotify_ml.models.fit import FittedEstimators, check_classes
 from spotify_ml.models.targets import sample_weights, task_target
 from spotify_ml.utils.timing import Stopwatch
 
-# Of the rows that a model is fitted on so many come back, to describe its features by.
+# Rows of train and of trainval that are collected, to describe features.
 _DESCRIBED_ROWS = 100_000
 
 
 @contextmanager
 def open_cluster(config: RunConfig, clock: Stopwatch) -> Iterator["DaskBackend"]:
-    """Connect to the cluster of a configuration, or start one.
-
-    Parameters
-    ----------
-    config : RunConfig
-        One that `spotify_ml.config.combinations.refuse_unsupported` lets pass.
-    clock : Stopwatch
-        Takes the time of each stage.
-
-    Raises
-    ------
-    EngineError
-        If the cluster cannot be reached, or fails.
-    """
+    """Connect to the cluster of a configuration, or start one; raise EngineError if it cannot be reached, or fails."""
     if not isinstance(config.engine, DaskEngineConfig) or not isinstance(config.model, XGBoostConfig):
         raise TypeError(f"engine={config.engine.name} with model={config.model.name} is not for a cluster")
     with ExitStack() as opened:
@@ -53,21 +40,10 @@ def open_cluster(config: RunConfig, clock: Stopwatch) -> Iterator["DaskBackend"]
 
 
 class DaskBackend:
-    """Carry out the steps of a run on a cluster; see `spotify_ml.backends.base.Backend`.
+    """Carries out the steps of a run on a cluster; see `spotify_ml.backends.base.Backend`.
 
-    The rows, their split and their features are those of a run in one process. The trees are not: which rows and
-    columns a tree may see is drawn by each worker.
-
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    model : XGBoostConfig
-        Its model.
-    client : distributed.Client
-        Of the cluster.
-    clock : Stopwatch
-        Takes the times.
+    Rows, split and features are those of a run in one process. The trees are not: each worker samples its own rows and
+    columns.
     """
 
     def __init__(self, config: RunConfig, model: XGBoostConfig, client: Any, clock: Stopwatch) -> None:
@@ -79,7 +55,7 @@ class DaskBackend:
         with self._clock.stage("etl"):
             raw, frames, n_rows = read_rows(self._client, self._config.data)
             self._partitions, quality = clean_rows(self._client, raw, frames, n_rows, self._config.cleaning)
-            # What is not held here is let go of on the workers, and made again where it is lost.
+            # Without a reference here, workers free the raw rows, and read them again if they are needed.
             del frames
             return Source(raw, collect_tracks(self._client, self._partitions, quality.dropped), quality)
 
@@ -89,44 +65,45 @@ class DaskBackend:
             return split_partitions(self._client, self._partitions, self._config.split, self._config.seed)
 
     def fit(self, source: Source, split: Split) -> Fit:
-        """Build features, fit and predict on the workers; of features, test rows and some others are collected.
+        """Build features, fit and predict on the workers.
 
-        Of the features, ``train`` and ``trainval`` are up to 100,000 rows: the others are on no single machine.
+        The test and validation features are collected, and up to 100,000 rows of train and of trainval, which may not
+        fit on one machine.
         """
         client, clock, task, seed = self._client, self._clock, self._config.task, self._config.seed
         tracks = source.tracks.frame
         target = tracks[TARGET].to_numpy(dtype=np.float64)
         check_classes(task, task_target(task, target[split.train]))
 
-        # One after the other: the workers hold the matrices of one fit at a time.
+        # The workers hold the features of one fit at a time.
         with clock.stage("features"):
-            selecting = self._features(target, split, split.train, split.validation)
+            train_features = self._features(target, split, split.train, split.validation)
         with clock.stage("fit"):
-            selected = fit_selected(client, self._model, task, selecting, seed)
-            n_trees = selected.estimator.best_iteration + 1
+            early_stopped = fit_on_workers(client, self._model, task, train_features, seed)
+            n_trees = early_stopped.estimator.best_iteration + 1
         with clock.stage("evaluate"):
-            on_validation = predict_partitions(client, selected.estimator, selecting.unseen, task)
-            train = collect_part(client, selecting.seen, _some(split.train, seed))
-            validation = collect_part(client, selecting.unseen)
-            del selecting
+            on_validation = predict_partitions(client, early_stopped.estimator, train_features.unseen, task)
+            train = collect_subset(client, train_features.seen, _some(split.train, seed))
+            validation = collect_subset(client, train_features.unseen)
+            del train_features
         with clock.stage("features"):
-            final = self._features(target, split, split.trainval, split.test)
+            final_features = self._features(target, split, split.trainval, split.test)
         with clock.stage("fit"):
-            last = fit_final(client, self._model, task, final, n_trees, seed)
-            fitted = FittedEstimators(selected.estimator, last.estimator, n_trees, selected.curve)
+            refit = fit_on_workers(client, self._model, task, final_features, seed, n_trees)
+            fitted = FittedEstimators(early_stopped.estimator, refit.estimator, n_trees, early_stopped.curve)
         with clock.stage("evaluate"):
-            on_trainval = predict_partitions(client, fitted.refit, final.seen, task)
-            on_test = predict_partitions(client, fitted.refit, final.unseen, task)
-            matrices = Subsets(
+            on_trainval = predict_partitions(client, fitted.refit, final_features.seen, task)
+            on_test = predict_partitions(client, fitted.refit, final_features.unseen, task)
+            subsets = Subsets(
                 train,
                 validation,
-                collect_part(client, final.seen, _some(split.trainval, seed)),
-                collect_part(client, final.unseen),
-                final.transformer,
+                collect_subset(client, final_features.seen, _some(split.trainval, seed)),
+                collect_subset(client, final_features.unseen),
+                final_features.transformer,
             )
-            n_features = matrices.trainval.features.shape[1]
+            n_features = subsets.trainval.features.shape[1]
             evaluation = evaluate_predictions(on_trainval, on_validation, on_test, n_features, tracks, task)
-        return Fit(matrices, fitted, evaluation, (selected.threads, last.threads))
+        return Fit(subsets, fitted, evaluation, (early_stopped.threads, refit.threads))
 
     def _features(self, target: np.ndarray, split: Split, seen: np.ndarray, unseen: np.ndarray) -> FittedFeatures:
         weights = sample_weights(self._config.task, target[seen])

@@ -1,4 +1,4 @@
-"""The split of tracks that are on workers: they hash what must stay together, this process joins the hashes."""
+"""The split of tracks on workers: they hash the keys of groups, and this process joins the hashes."""
 
 from functools import partial
 from typing import Any
@@ -16,24 +16,9 @@ from spotify_ml.data.splits import FINGERPRINT, Split, connected_groups, split_g
 def split_partitions(client: Any, tracks: TrackPartitions, config: SplitConfig, seed: int) -> Split:
     """Split tracks by groups, exactly as `spotify_ml.data.splits.split_tracks` does.
 
-    Workers send a hash of 8 bytes per track and key. The graph of tracks and keys is joined here, by SciPy: 10 million
-    tracks are a few hundred megabytes.
+    Workers send a hash of 8 bytes per track and key, some hundred megabytes for 10 million tracks.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    tracks : TrackPartitions
-        Clean tracks.
-    config : SplitConfig
-        The kind of group, and how large the parts are.
-    seed : int
-        Decides which groups go where.
-
-    Raises
-    ------
-    DataError
-        If a part would be empty.
+    Raises `DataError` if a subset would be empty.
     """
     return split_groups(group_partitions(client, tracks, config.name), config, seed)
 
@@ -42,19 +27,20 @@ def group_partitions(client: Any, tracks: TrackPartitions, split: str) -> np.nda
     """Return the group of every clean track, as `spotify_ml.data.splits.group_codes` does, shape (n_tracks,)."""
     if split == "random":
         return np.arange(tracks.n_tracks)
-    parts = gathered(client, mapped(partial(key_hashes, split=split), tracks.frames))
-    hashes, known = (tracks.collect(each) for each in zip(*parts, strict=True))
-    keys = [np.where(there, pd.factorize(own)[0], -1) for own, there in zip(hashes.T, known.T, strict=True)]
+    hashed = gathered(client, mapped(partial(key_hashes, split=split), tracks.frames))
+    hashes, known = (tracks.collect(each) for each in zip(*hashed, strict=True))
+    keys = [np.where(has_key, pd.factorize(own)[0], -1) for own, has_key in zip(hashes.T, known.T, strict=True)]
     return connected_groups(keys, tracks.n_tracks)
 
 
 def key_hashes(tracks: pd.DataFrame, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the hash of every key of each track, and whether it has one, both of shape (n_tracks, n_keys).
 
-    An empty value joins nothing. Two of 10 million keys share a hash by chance with a probability of 3 in a million.
+    Tracks without a value are not joined by it. The probability that two of 10 million keys share a hash is 3 in a
+    million.
     """
     first_artist = tracks["artists"].str.split(LIST_SEPARATOR, n=1).str[0].rename("first_artist")
-    # Minus zero is zero, but has other bits.
+    # Adding 0.0 turns minus zero, whose bits differ, into zero.
     keys = [
         tracks[list(FINGERPRINT)] + 0.0,
         pd.concat([tracks["artists"].str.casefold(), tracks["track_name"].str.casefold()], axis=1),

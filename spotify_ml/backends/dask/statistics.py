@@ -1,4 +1,4 @@
-"""Statistics of the target by key, summed over partitions: equal to those that one process finds."""
+"""Out-of-fold statistics summed over partitions, equal to those of one process."""
 
 from typing import Any
 
@@ -12,26 +12,21 @@ from spotify_ml.features.transformers.catalogue import LEVELS, CatalogueStatisti
 from spotify_ml.features.transformers.statistics import KeyColumn, TargetStatistics, key_hashes
 
 _KEY, _FOLD = "key", "fold"
-# How partitions come together.
+# How the totals of partitions are aggregated.
 _JOINED = {name: {"highest": "max", "lowest": "min"}.get(name, "sum") for name in TOTALS}
 
 
 def key_totals(table: pd.DataFrame, n_folds: int) -> KeyTotals:
-    """Return the totals of a table with one row per key and fold, the columns `_KEY`, `_FOLD` and `TOTALS`."""
+    """Return the totals of a table with one row per key and fold, and the columns `_KEY`, `_FOLD` and `TOTALS`."""
     table = table.sort_values([_KEY, _FOLD], ignore_index=True)
     folds, values = table[_FOLD].to_numpy(np.int64), (table[name].to_numpy(np.float64) for name in TOTALS)
     return KeyTotals.of_cells(table[_KEY].to_numpy(np.uint64), folds, values, n_folds)
 
 
 def level_cells(tracks: pd.DataFrame, folds: np.ndarray) -> dict[str, pd.DataFrame]:
-    """Return, by level, a row per key of each track that has a fold; runs on a worker.
+    """Return by level a row per key of each track with a fold, on a worker.
 
-    Parameters
-    ----------
-    tracks : DataFrame
-        Clean tracks of one partition.
-    folds : ndarray of int, shape (n_tracks,)
-        The fold of every track that may be learned from; -1 for all others, which are left out.
+    Tracks of fold -1 are left out.
     """
     seen = folds >= 0
     columns, target, own = key_columns(tracks[seen]), tracks[TARGET].to_numpy(np.float64)[seen], folds[seen]
@@ -45,21 +40,9 @@ def level_cells(tracks: pd.DataFrame, folds: np.ndarray) -> dict[str, pd.DataFra
 
 
 def sum_levels(frames: list[Any], folds: list[np.ndarray], n_folds: int) -> dict[str, Any]:
-    """Return the totals of every level, as tasks for the workers.
+    """Return tasks for the `KeyTotals` of every level.
 
-    Parameters
-    ----------
-    frames : list of dask.delayed.Delayed
-        Clean tracks by partition.
-    folds : list of ndarray of int
-        The fold of every track of each partition, as of `level_cells`.
-    n_folds : int
-        Number of folds.
-
-    Returns
-    -------
-    dict of str to dask.delayed.Delayed
-        A `KeyTotals` by level.
+    `folds` are those of `level_cells`, by partition.
     """
     import dask.dataframe as dd
 
@@ -75,22 +58,6 @@ def sum_levels(frames: list[Any], folds: list[np.ndarray], n_folds: int) -> dict
     return totals
 
 
-def give_totals(encoder: CatalogueStatistics, totals: dict[str, KeyTotals], prior: float) -> None:
-    """Make an encoder what it would be, had it been fitted on all rows that the totals are of.
-
-    Parameters
-    ----------
-    encoder : CatalogueStatistics
-        Fitted on some of the rows.
-    totals : dict of str to KeyTotals
-        By level.
-    prior : float
-        Mean target of all rows.
-    """
-    for name, level in encoder.levels_.items():
-        level.keys_, level.totals_, level.prior_ = totals[name].keys, totals[name].totals, prior
-
-
 def own_statistics(
     encoder: CatalogueStatistics,
     tracks: pd.DataFrame,
@@ -98,20 +65,9 @@ def own_statistics(
     fold_priors: np.ndarray,
     totals: dict[str, KeyTotals],
 ) -> np.ndarray:
-    """Return the statistics that tracks may know which the totals are of, shape (n_tracks, 36): of other folds alone.
+    """Return the statistics of seen tracks, from other folds only, shape (n_tracks, 36).
 
-    Parameters
-    ----------
-    encoder : CatalogueStatistics
-        Fitted.
-    tracks : DataFrame
-        Clean tracks.
-    folds : ndarray of int, shape (n_tracks,)
-        The fold of each.
-    fold_priors : ndarray of float, shape (n_folds,)
-        The mean target of all other folds.
-    totals : dict of str to KeyTotals
-        By level.
+    `folds`, shape (n_tracks,), is the fold of each, and `fold_priors`, shape (n_folds,), the mean target of the others.
     """
 
     def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:

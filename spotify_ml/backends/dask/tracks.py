@@ -1,4 +1,4 @@
-"""Clean tracks in partitions, one row a track, numbered as a run in one process numbers them."""
+"""Clean tracks in partitions, numbered as in a run in one process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from spotify_ml.data.quality import QualityReport, quality_report
 from spotify_ml.data.schema import NAMES
 from spotify_ml.data.sources import RawFile, RawTracks
 
-# What one task works on: some tens of megabytes with its features.
+# Rows per task: some tens of megabytes with features.
 _PARTITION_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class CleanRows:
-    """The clean tracks of one partition, and what was in its raw rows."""
+    """The clean tracks of one partition, and the quality of its raw rows."""
 
     frame: pd.DataFrame
     quality: QualityReport | None
@@ -33,12 +33,7 @@ class CleanRows:
 class TrackPartitions:
     """Clean tracks on the workers.
 
-    Attributes
-    ----------
-    frames : list of dask.delayed.Delayed
-        DataFrames of clean tracks, indexed by `positions`, in no order.
-    positions : list of ndarray of int
-        The positions of each partition's rows among all clean tracks, which stand in file order.
+    `frames` are tasks for DataFrames, indexed by `positions`: those of each partition's rows among all clean tracks.
     """
 
     frames: list[Any]
@@ -46,38 +41,27 @@ class TrackPartitions:
 
     @property
     def n_tracks(self) -> int:
-        """How many there are."""
+        """The number of tracks."""
         return sum(map(len, self.positions))
 
     def spread(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return what belongs to each partition of an array with an element per clean track."""
+        """Divide an array with an element per clean track by partition."""
         return [values[positions] for positions in self.positions]
 
-    def collect(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Return an array with an element per clean track of what each partition gave: the inverse of `spread`."""
-        values = np.empty((self.n_tracks, *parts[0].shape[1:]), dtype=parts[0].dtype)
-        for positions, part in zip(self.positions, parts, strict=True):
-            values[positions] = part
+    def collect(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Return an array with an element per clean track from those of the partitions: the inverse of `spread`."""
+        values = np.empty((self.n_tracks, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+        for positions, array in zip(self.positions, arrays, strict=True):
+            values[positions] = array
         return values
 
 
 def clean_rows(
     client: Any, raw: RawFile, frames: list[Any], n_rows: int, cleaning: CleaningConfig
 ) -> tuple[TrackPartitions, QualityReport]:
-    """Bring all rows of a track together, clean them, and say what was in them.
+    """Bring all rows of a track together, clean them, and return them with the quality report.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    raw : RawFile
-        What the rows come from.
-    frames : list of dask.delayed.Delayed
-        Raw rows, as of `spotify_ml.backends.dask.reading.read_rows`.
-    n_rows : int
-        How many rows there are.
-    cleaning : CleaningConfig
-        What a clean row is.
+    `frames` and their number of rows are those of `spotify_ml.backends.dask.reading.read_rows`.
     """
     rows = as_dask_frame(client, frames)
     n_partitions = max(-(-n_rows // _PARTITION_ROWS), sum(client.nthreads().values()))
@@ -103,16 +87,16 @@ def _clean(rows: pd.DataFrame, cleaning: Literal["tracks", "rows"], raw: RawFile
     return CleanRows(tracks.frame, report)
 
 
-def _contents(part: CleanRows) -> tuple[np.ndarray, QualityReport | None]:
-    return part.frame[ROW].to_numpy(dtype=np.int64), part.quality
+def _contents(cleaned: CleanRows) -> tuple[np.ndarray, QualityReport | None]:
+    return cleaned.frame[ROW].to_numpy(dtype=np.int64), cleaned.quality
 
 
-def _indexed(part: CleanRows, positions: np.ndarray) -> pd.DataFrame:
-    return part.frame.drop(columns=ROW).set_axis(pd.Index(positions, dtype=np.int64))
+def _indexed(cleaned: CleanRows, positions: np.ndarray) -> pd.DataFrame:
+    return cleaned.frame.drop(columns=ROW).set_axis(pd.Index(positions, dtype=np.int64))
 
 
 def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
-    """Return the report of a file from those of its partitions, of which none divides the rows of a track."""
+    """Return the report of a file from those of its partitions; all rows of a track are in one partition."""
     first, n_rows = reports[0], sum(report.raw_rows for report in reports)
     ranges = {
         name: {
@@ -136,12 +120,12 @@ def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
 
 
 def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    """Sum counts by name, in the order of the columns where they are counts of columns."""
+    """Sum counts by name; columns are in the order of the schema."""
     names = dict.fromkeys(name for each in counts for name in each)
     ordered = sorted(names, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
     return {name: sum(each.get(name, 0) for each in counts) for name in ordered}
 
 
 def collect_tracks(client: Any, tracks: TrackPartitions, dropped: dict[str, int]) -> CleanTracks:
-    """Return all clean tracks in this process, in file order, for the record of the run."""
+    """Return all clean tracks in this process, in file order."""
     return CleanTracks(pd.concat(gathered(client, tracks.frames)).sort_index(), dropped)

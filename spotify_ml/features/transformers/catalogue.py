@@ -1,4 +1,4 @@
-"""What the rest of the catalogue says about a track: its artists', its album's and its genres' other recordings."""
+"""Statistics of other recordings of a track's artists, album and genres."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,10 @@ from spotify_ml.features.transformers.statistics import STATISTICS, KeyColumn, T
 
 @dataclass(frozen=True)
 class Level:
-    """A key of the catalogue.
+    """What tracks are grouped by.
 
-    Attributes
-    ----------
-    columns : tuple of str
-        The columns that make the key.
-    fallback : str or None
-        The level whose mean an unknown key is expected to have; None: all of train.
-    pooled : bool
-        Whether the key is a list whose members are pooled.
+    A track with an unknown key is expected to have the mean of the `fallback` level, or of all of train. A `pooled` key
+    is a list: the recordings of all its members count.
     """
 
     columns: tuple[str, ...]
@@ -34,7 +28,7 @@ class Level:
     pooled: bool = False
 
 
-# In an order in which every fallback comes before what falls back to it.
+# Each level after its fallback.
 LEVELS = {
     "genres": Level(("track_genre",), None),
     "artist": Level(("first_artist",), "genres"),
@@ -47,26 +41,14 @@ COLUMNS = ["artists", "album_name", "track_genre"]
 
 
 class CatalogueStatistics(TransformerMixin, BaseEstimator):
-    """`TargetStatistics` of every level of the catalogue, each falling back to the one above it.
+    """`TargetStatistics` of every level of the catalogue, each falling back to the level above it.
 
-    Parameters
-    ----------
-    smoothing : float
-        How many rows the fallback counts for in a mean.
-    n_folds : int
-        Number of folds.
-    random_state : int
-        Decides which group is in which fold.
+    The parameters are those of `TargetStatistics`; `smoothing` is how many rows the fallback counts for in a mean.
 
-    Attributes
-    ----------
-    levels_ : dict of str to TargetStatistics
-        Fitted, by the name of the level.
-    genres_ : list of str
-        The genres seen in fit.
+    `genres_` are the genres seen in fit.
     """
 
-    # scikit-learn's way to say that a ColumnTransformer hands the groups on.
+    # Tells scikit-learn's ColumnTransformer to pass the groups to fit.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
     def __init__(self, *, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0) -> None:
@@ -75,17 +57,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
-        """Learn the statistics of all of train.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with the columns named by `COLUMNS`.
-        y : ndarray of float, shape (n_tracks,)
-            Popularity.
-        groups : ndarray of int, shape (n_tracks,), optional
-            Only `fit_transform` needs them.
-        """
+        """Learn the statistics of all train rows; only `fit_transform` needs `groups`."""
         keys = key_columns(X)
         self.genres_ = _genres(keys)
         self.levels_ = {
@@ -97,13 +69,9 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     def fit_transform(
         self, X: pd.DataFrame | Mapping[str, Any], y: np.ndarray, groups: np.ndarray | None = None
     ) -> np.ndarray:
-        """Learn the statistics, and return those that each track of train may know, shape (n_tracks, 36).
+        """Learn the statistics, and return for each train row those without its own group, shape (n_tracks, 36).
 
-        Parameters
-        ----------
-        X, y : as in `fit`
-        groups : ndarray of int, shape (n_tracks,), optional
-            What must not be told about itself; by default every track is its own group.
+        Without `groups`, every track is a group of its own.
         """
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
         keys = key_columns(X)
@@ -135,13 +103,8 @@ def by_level(
 ) -> np.ndarray:
     """Return the statistics of every level side by side, shape (n_tracks, 36).
 
-    Parameters
-    ----------
-    keys : mapping of str to KeyColumn
-        As of `key_columns`.
-    statistics : callable
-        Gives those of one level, shape (n_tracks, 6), by its name, its keys, and what to expect of a track whose key is
-        unknown: its mean at the level that this one falls back to, or None.
+    `keys` are those of `key_columns`. `statistics` returns those of one level, shape (n_tracks, 6), from its name, its key columns, and the expected
+    popularity of a track with an unknown key: its mean at the fallback level, or None.
     """
     n_statistics = len(STATISTICS)
     matrix = np.empty((len(keys["artists"].codes), len(LEVELS) * n_statistics), dtype=np.float32)
@@ -157,14 +120,9 @@ def by_level(
 def key_columns(
     X: pd.DataFrame | Mapping[str, Any], known_genres: Collection[str] | None = None
 ) -> dict[str, KeyColumn]:
-    """Return the columns that make keys, each in its normal form: what is equal is hashed once, for all levels.
+    """Return the columns that keys are made of, in normal form; equal values are hashed once, for all levels.
 
-    Parameters
-    ----------
-    X : DataFrame, or mapping of str to Series
-        Tracks, with the columns named by `COLUMNS`.
-    known_genres : collection of str, optional
-        The genres of the catalogue; see `spotify_ml.features.transformers.genres.genre_lists`.
+    `known_genres` are those of the catalogue; see `spotify_ml.features.transformers.genres.genre_lists`.
     """
     artists = KeyColumn.of(X["artists"]).changed(normal_list)
     codes, genres = genre_lists(X, known_genres)

@@ -20,16 +20,9 @@ def genre_lists(
     known: Collection[str] | None = None,
     form: Callable[[str], str] = normal_genre,
 ) -> tuple[np.ndarray, list[list[str]]]:
-    """Return the position of every track's genres in a list of the distinct genre lists; -1 where it has none.
+    """Return the code of every track's genre list, -1 where it has none, and the distinct lists, in normal form.
 
-    Parameters
-    ----------
-    X : DataFrame, or mapping of str to Series
-        Tracks, with ``;``-joined genres in ``track_genre``.
-    known : collection of str, optional
-        The genres of the catalogue: one that it lacks becomes the nearest that `spotify_ml.data.names.NEAREST` names.
-    form : callable
-        Gives the form in which genres are compared.
+    A genre that is not among those `known` becomes the nearest that `spotify_ml.data.names.NEAREST` names.
     """
     codes, distinct = distinct_values(X["track_genre"])
     lists = [set(filter(None, map(form, genres.split(LIST_SEPARATOR)))) for genres in distinct]
@@ -41,11 +34,6 @@ def genre_lists(
 class GenreSet(TransformerMixin, BaseEstimator):
     """One 0/1 column per genre seen in fit, and the number of genres of the track.
 
-    Attributes
-    ----------
-    genres_ : list of str
-        The genres seen in fit, in alphabetical order.
-
     Examples
     --------
     >>> import pandas as pd
@@ -55,15 +43,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Learn the genres.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with ``;``-joined genres in ``track_genre``.
-        y : object
-            Ignored.
-        """
+        """Learn the genres of the ``;``-joined lists in ``track_genre``."""
         self.genres_ = sorted({genre for genres in genre_lists(X)[1] for genre in genres})
         return self
 
@@ -72,7 +52,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         codes, lists = genre_lists(X, self.genres_)
         position = {genre: column for column, genre in enumerate(self.genres_)}
-        # The last row, which code -1 takes, is that of tracks without a genre.
+        # Code -1, of tracks without a genre, takes the last row.
         flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
         for row, genres in enumerate(lists):
             flags[row, [position[genre] for genre in genres if genre in position]] = 1
@@ -81,7 +61,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
-        """Return ``genre_<genre>`` of every flag, without what XGBoost refuses in a name, and ``n_genres``."""
+        """Return ``genre_<genre>`` of every flag, without characters that XGBoost refuses, and ``n_genres``."""
         check_is_fitted(self)
         names: dict[str, None] = {}
         for genre in self.genres_:
@@ -94,23 +74,10 @@ class FirstGenreCode(TransformerMixin, BaseEstimator):
     """The position of a track's alphabetically first genre among those seen in fit; -1 for any other.
 
     Genres are compared as they are written, as the reference pipeline does.
-
-    Attributes
-    ----------
-    genres_ : list of str
-        The genres seen in fit, in alphabetical order.
     """
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Learn the genres.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with ``;``-joined genres in ``track_genre``.
-        y : object
-            Ignored.
-        """
+        """Learn the genres of the ``;``-joined lists in ``track_genre``."""
         self.genres_ = sorted({genres[0] for genres in genre_lists(X, form=str.strip)[1] if genres})
         return self
 

@@ -1,4 +1,4 @@
-"""What the words of a title and an album name tell: how they are built, and what kind of release they announce."""
+"""Features of the words in title and album name."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from spotify_ml.data.names import normal_name
 
-# Patterns of lower-case text (RE2, whose \b knows ASCII alone); < and > are the ends of a word.
+# Patterns of lower-case text; < and > are the ends of a word (in RE2, \b knows ASCII only).
 WORDS = {
     "remix": r"<(re)?mix(ed|es)?>|<edit>|<version>",
     "live": r"<live>|<ao vivo>|<en vivo>|<unplugged>",
@@ -25,11 +25,11 @@ WORDS = {
     "compilation": r"<hits>|best of|greatest|collection|essential|anthology|playlist|vibes|party|summer|<vol>",
     "soundtrack": r"soundtrack|original motion|<ost>|<from>|<theme>|musical",
 }
-# What a word is made of; no pattern has another letter beyond ASCII, so that one character may stand for all of those.
+# The characters of words; patterns have no other letter beyond ASCII, so one character may replace all others.
 _WORD, _ANY_LETTER = "A-Za-z0-9_ë", "_"
 _PATTERNS = [words.replace("<", f"(?:^|[^{_WORD}])").replace(">", f"(?:$|[^{_WORD}])") for words in WORDS.values()]
 _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
-# The same for Python, which is the faster up to so many names; its `$` would look past a last line break.
+# The same for Python, which is faster for few names; its `$` would ignore a last line break.
 _FEW_NAMES = 64
 _COMPILED = [re.compile(pattern.replace("$", r"\Z")) for pattern in _PATTERNS]
 _COMPILED_YEAR = re.compile(_YEAR, re.ASCII)
@@ -41,7 +41,7 @@ COLUMNS = ["track_name", "album_name", "artists"]
 
 
 class NameFeatures(TransformerMixin, BaseEstimator):
-    """Length, words, year and script of title and album name, and how many artists share the track.
+    """Length, words, year and script of title and album name, and the number of artists.
 
     Learns nothing. Names are described in their composed Unicode form (NFC), without outer and double spaces.
     An empty name has length 0 and no words; a name without a year has year NaN.
@@ -57,15 +57,7 @@ class NameFeatures(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Do nothing but check the columns.
-
-        Parameters
-        ----------
-        X : DataFrame
-            Tracks, with ``track_name``, ``album_name`` and ``artists``.
-        y : object
-            Ignored.
-        """
+        """Remember the columns."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
 
@@ -115,9 +107,9 @@ def _tidy(texts: pa.Array) -> pa.Array:
 
 
 class _Characters:
-    """What characters are, each looked up once.
+    """Classes of characters, each character looked up once.
 
-    RE2 builds its classes of all of Unicode anew in every call, which takes longer than to look through many names.
+    RE2 builds its Unicode classes anew in every call, which takes longer than to search many names.
     """
 
     def __init__(self) -> None:
@@ -127,7 +119,6 @@ class _Characters:
         self.letters: dict[int, str] = {}
 
     def learn(self, texts: list[str]) -> None:
-        """Look up the characters of texts, as far as they are new."""
         new = sorted(set().union(*texts) - self._known)
         if new:
             self.marks.update(_matching(new, r"\pM"))
@@ -167,7 +158,7 @@ def _described(texts: pa.Array) -> list[pa.Array]:
 
 
 def _simplified(texts: pa.Array) -> tuple[list[str], list[str], list[int]]:
-    """Return texts in lower case, the same with one character for all letters, and how many are not Latin."""
+    """Return lower-case texts, the same with one character for all other letters, and counts of non-Latin letters."""
     lower = pc.utf8_lower(texts).to_pylist()
     _characters.learn(lower)
     # A letter and its accent become one character; Arrow's own NFC takes them apart.

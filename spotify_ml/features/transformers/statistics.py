@@ -1,4 +1,4 @@
-"""Statistics of the target by a key, such that no row of train is told about its own group."""
+"""Out-of-fold statistics of the target by key: no train row sees its own group."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,23 +16,18 @@ from spotify_ml.features.distinct_values import changed, chunks, distinct_values
 from spotify_ml.features.target_sums import totals_of_rows
 
 STATISTICS = ("mean", "count", "std", "dead_share", "max", "min")
-# What a lone group may know of popularity: the middle of its scale.
+# Expected popularity where no other group is known: the middle of its scale.
 MIDDLE = 50.0
 _SUMS = 4
-# So many rows at a time: what is between keys and statistics is wider than either.
+# Rows at a time: the intermediate sums are wider than keys and statistics.
 _CHUNK = 2**18
 
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """A column of keys, in which what is equal is held, and hashed, once.
+    """A column of keys; equal keys are stored, and hashed, once.
 
-    Attributes
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        The position of the key of each row in `values`; -1 where it has none.
-    values : sequence of str, shape (n_keys,)
-        The keys; of many, as Arrow holds them.
+    `codes` holds the position of each row's key in `values`, -1 where it has none; `values` holds the distinct keys.
     """
 
     codes: np.ndarray
@@ -40,7 +35,7 @@ class KeyColumn:
 
     @classmethod
     def of(cls, column: Any) -> Self:
-        """Return the keys of a column; an empty value is none."""
+        """Return the keys of a column; an empty value is no key."""
         codes, distinct = distinct_values(column)
         values = np.array(distinct, dtype=object) if isinstance(distinct, list) else distinct
         (empty,) = np.nonzero(np.asarray(values == ""))
@@ -49,11 +44,11 @@ class KeyColumn:
         return cls(codes, values)
 
     def changed(self, change: Callable[[str], str]) -> Self:
-        """Return the same rows with what a function makes of their keys; an empty one is none."""
+        """Return the same rows with a function of their keys; an empty result is no key."""
         return type(self)(self.codes, changed(self.values, change)).distinct()
 
     def distinct(self) -> Self:
-        """Return the same rows with every key once, of keys of which several may be equal, or missing."""
+        """Return the same rows where `values` may repeat or be missing, so that they do not."""
         positions, values = distinct_values(self.values)
         return type(self)(np.append(positions, -1)[self.codes], values)
 
@@ -68,11 +63,11 @@ def _columns(X: pd.DataFrame | Sequence[KeyColumn]) -> Sequence[KeyColumn]:
 
 
 class TargetStatistics(TransformerMixin, BaseEstimator):
-    """Mean, count, spread and extremes of the target over the rows of train that share a key.
+    """Mean, count, spread and extremes of the target over the train rows that share a key.
 
-    Rows of train get the statistics of the other folds (`fit_transform`), later rows those of all of train
-    (`transform`). Folds never divide a group. scikit-learn's ``TargetEncoder`` gives the first statistic alone, and
-    falls back to the overall mean alone.
+    Train rows get the statistics of the other folds (`fit_transform`), later rows those of all of train
+    (`transform`). Folds never divide a group. scikit-learn's ``TargetEncoder`` has only the mean, and falls back
+    only to the overall mean.
 
     Parameters
     ----------
@@ -88,7 +83,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     keys_ : ndarray of uint64, shape (n_keys,)
-        Hashes of the keys of train, ascending.
+        Hashes of the train keys, ascending.
     totals_ : ndarray of float64, shape (n_keys, 6)
         As `spotify_ml.features.target_sums.KeyTotals.totals`.
     prior_ : float
@@ -113,16 +108,9 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: pd.DataFrame | Sequence[KeyColumn], y: np.ndarray, groups: np.ndarray | None = None) -> Self:
-        """Learn the statistics of all of train.
+        """Learn the statistics of all train rows; only `fit_transform` needs `groups`.
 
-        Parameters
-        ----------
-        X : DataFrame, or sequence of KeyColumn
-            One column of keys, or several that make one key together; an empty value has no key.
-        y : ndarray of float, shape (n_rows,)
-            The target.
-        groups : ndarray of int, shape (n_rows,), optional
-            Only `fit_transform` needs them.
+        Several columns of `X` make one key together; a row with an empty value has no key.
         """
         rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
         target = np.asarray(y, dtype=np.float64)
@@ -133,7 +121,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     def _learn(
         self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Keep the totals of every key; return those without each fold, and which of them every row may know."""
+        """Keep the totals of every key; return those without each fold, and the position of each row among them."""
         found, positions = totals_of_rows(hashes, y, folds, n_folds)
         self.keys_, self.totals_ = found.keys, found.totals
         return found.others, positions
@@ -145,16 +133,10 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         groups: np.ndarray | None = None,
         prior: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Learn the statistics, and return those that each row of train may know, shape (n_rows, 6).
+        """Learn the statistics, and return for each train row those without its own group, shape (n_rows, 6).
 
-        Parameters
-        ----------
-        X, y : as in `fit`
-        groups : ndarray of int, shape (n_rows,), optional
-            What must not be told about itself; by default every row is its own group.
-        prior : ndarray of float, shape (n_rows,), optional
-            What to expect of a row without its key, known without its own group; by default the mean of the other
-            folds.
+        Without `groups`, every row is a group of its own. `prior`, shape (n_rows,), is the expected target of each row,
+        made without its own group; by default the mean of the other folds.
         """
         target = np.asarray(y, dtype=np.float64)
         folds = assign_folds(np.arange(len(target)) if groups is None else groups, self.n_folds, self.random_state)
@@ -169,18 +151,13 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame | Sequence[KeyColumn], prior: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of rows that were not in train, shape (n_rows, 6).
 
-        Parameters
-        ----------
-        X : DataFrame, or sequence of KeyColumn
-            Keys, as in `fit`.
-        prior : ndarray of float, shape (n_rows,), optional
-            What to expect of a row whose key is unknown; by default the mean of train.
+        `prior`, shape (n_rows,), is the expected target of rows with an unknown key; by default the mean of train.
         """
         check_is_fitted(self)
         return self.look_up(_columns(X), prior)
 
     def look_up(self, columns: Sequence[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
-        """Do as `transform` does, without scikit-learn's checks: for one row they take as long as the work."""
+        """Do the same as `transform` without scikit-learn's checks, which take as long as the work for one row."""
         n_rows = len(columns[0].codes)
         rows, hashes = key_hashes(columns, pooled=self.pooled)
         positions = np.searchsorted(self.keys_, hashes)
@@ -192,16 +169,8 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     def finish(self, rows: np.ndarray, totals: np.ndarray, positions: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Pool the totals of each row's keys and turn them into statistics, shape (n_rows, 6).
 
-        Parameters
-        ----------
-        rows : ndarray of int, shape (n_known,)
-            Rows that have a known key, ascending; of a pooled list, a row may stand there several times.
-        totals : ndarray of float, shape (n_totals, 6)
-            As `totals_`.
-        positions : ndarray of int, shape (n_known,)
-            Which of the totals are those of each.
-        prior : ndarray of float, shape (n_rows,)
-            What to expect of a row whose key is unknown.
+        `rows` are those with a known key, ascending, and `positions` their positions in `totals`; a row occurs several
+        times if its list is pooled. `prior`, shape (n_rows,), is the expected target of each row.
         """
         statistics = np.empty((len(prior), len(STATISTICS)), dtype=np.float32)
         for start in range(0, len(prior), _CHUNK):
@@ -227,7 +196,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         with np.errstate(divide="ignore", invalid="ignore"):
             statistics[:, 0] = np.where(weight > 0, (total + self.smoothing * prior) / weight, prior)
             statistics[:, 1] = count
-            # Rounding leaves a hair above or below zero where all are equal.
+            # Where all values are equal, rounding would leave a variance near zero.
             variance = np.where(highest > lowest, squares / count - (total / count) ** 2, 0)
             statistics[:, 2] = np.sqrt(np.maximum(variance, 0))
             statistics[:, 3] = dead / count
@@ -241,37 +210,30 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
 
 
 def assign_folds(groups: np.ndarray, n_folds: int, random_state: int) -> np.ndarray:
-    """Return the fold of every row, shape (n_rows,): no group in two folds, no fold without a group.
+    """Return the fold of every row, shape (n_rows,): no group is in two folds, and no fold is empty.
 
-    Parameters
-    ----------
-    groups : ndarray of int, shape (n_rows,)
-        The group of every row.
-    n_folds : int
-        Number of folds; fewer where there are fewer groups.
-    random_state : int
-        Decides which group is in which fold.
+    There are fewer than `n_folds` where there are fewer groups.
     """
-    # There are fewer groups than rows, and numbering them takes less than looking each up in every fold.
+    # Numbering the groups first is faster than searching each fold for them.
     codes, distinct = pd.factorize(np.asarray(groups), sort=True)
     folds = np.zeros(len(distinct), dtype=np.intp)
     n_splits = min(n_folds, len(distinct))
     if n_splits > 1:
         splitter = GroupKFold(n_splits, shuffle=True, random_state=random_state)
-        for fold, (_, held_out) in enumerate(splitter.split(distinct, groups=distinct)):
-            folds[held_out] = fold
+        for fold, (_, members) in enumerate(splitter.split(distinct, groups=distinct)):
+            folds[members] = fold
     return folds[codes]
 
 
 def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
-    """Return the mean of the target without each fold, shape (n_folds,); `MIDDLE` where nothing else is there."""
+    """Return the mean of the target without each fold, shape (n_folds,); `MIDDLE` if there is no other fold."""
     counts, sums = np.bincount(folds, minlength=n_folds), np.bincount(folds, weights=y, minlength=n_folds)
     n_others = len(y) - counts
     return np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
 
 
 def key_hashes(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that have a key, and the hash of the key; a row of a list stands once for each member."""
+    """Return the rows that have a key, and the hash of each key; a row with a pooled list occurs once per member."""
     rows = np.flatnonzero(np.all([column.codes >= 0 for column in columns], axis=0))
     if pooled:
         return _members(columns[0], rows)

@@ -1,4 +1,4 @@
-"""Families of estimators, each a library's; one is added here and as a configuration of `spotify_ml.config.run`."""
+"""Families of estimators, one per library; a new one needs a configuration in `spotify_ml.config.models` as well."""
 
 from spotify_ml.config.models import (
     CatBoostConfig,

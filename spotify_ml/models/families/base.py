@@ -1,4 +1,4 @@
-"""What a family of estimators is: how one library's are built, fitted, and stopped early."""
+"""The interface of a family of estimators: building, fitting and early stopping."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Curve = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Features, what the task predicts, and weights, as estimators take them; of features in files, all of the part."""
+    """Features, target and weights as estimators take them; `X` is the whole subset if its features are in files."""
 
     X: Any
     y: np.ndarray
@@ -38,13 +38,13 @@ class Family:
     Attributes
     ----------
     build : callable
-        Configuration, task and seed to an unfitted estimator.
+        Returns an unfitted estimator from configuration, task and seed.
     watch : callable or None
-        Fit an estimator on one set while watching another; returns the number of trees and the learning curve.
+        Fits with early stopping on other rows; returns the number of trees and the learning curve.
     refit_parameters : callable or None
-        Number of trees to the parameters of a fit of just so many.
+        Returns the parameters of a fit of exactly so many trees.
     fit : callable
-        Fit an estimator on rows.
+        Fits an estimator on rows.
     """
 
     build: Callable[[Any, Task, int], Any]
@@ -64,5 +64,5 @@ def import_extra(library: str) -> Any:
 
 
 def parameters_of(config: SingleConfig) -> dict[str, Any]:
-    """Return the parameters of an estimator that a configuration holds."""
+    """Return the estimator's parameters in a configuration."""
     return config.model_dump(exclude={"name"})

@@ -27,7 +27,7 @@ def _watch_lightgbm(estimator: Any, train: Rows, validation: Rows) -> tuple[int,
 def _build_catboost(config: CatBoostConfig, task: Task, seed: int) -> Any:
     catboost = import_extra("catboost")
     boosting = catboost.CatBoostRegressor if isinstance(task, RegressionConfig) else catboost.CatBoostClassifier
-    # Its log files would land in the current folder.
+    # Log files would be written to the current folder.
     return boosting(random_seed=seed, verbose=False, allow_writing_files=False, **parameters_of(config))
 
 

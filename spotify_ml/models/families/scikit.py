@@ -22,7 +22,7 @@ from spotify_ml.models.targets import Task
 
 
 def _build_linear(config: LinearConfig, task: Task, seed: int) -> Any:
-    # C is the inverse of the penalty; a ridge sums its errors as it does.
+    # C is the inverse of the penalty; both sum the errors of rows.
     last = (
         Ridge(alpha=config.alpha, random_state=seed)
         if isinstance(task, RegressionConfig)
@@ -38,7 +38,7 @@ def _build_forest(config: ForestConfig, task: Task, seed: int) -> Any:
         forest = RandomForestRegressor if regression else RandomForestClassifier
     else:
         forest = ExtraTreesRegressor if regression else ExtraTreesClassifier
-    # scikit-learn means one thread by None.
+    # For scikit-learn, None means one thread.
     return forest(random_state=seed, **(parameters_of(config) | {"n_jobs": config.n_jobs or -1}))
 
 
@@ -50,14 +50,14 @@ def _build_hist(config: HistGradientBoostingConfig, task: Task, seed: int) -> An
 
 def _watch_hist(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
     fit_rows(estimator, train, X_val=validation.X, y_val=validation.y)
-    # The scores are negative losses, the first of them before any tree; a squared one is halved.
+    # The scores are negative losses, the first one before any tree; squared losses are halved.
     scores = {"train": estimator.train_score_[1:], "val": estimator.validation_score_[1:]}
     squared = isinstance(estimator, HistGradientBoostingRegressor)
-    losses = {part: np.sqrt(-2 * values) if squared else -values for part, values in scores.items()}
+    losses = {name: np.sqrt(-2 * values) if squared else -values for name, values in scores.items()}
     n_trees = int(np.argmin(losses["val"])) + 1
-    # It keeps the trees that it saw come to nothing.
+    # The estimator keeps the trees after the best one.
     del estimator._predictors[n_trees:]
-    return n_trees, {part: values.tolist() for part, values in losses.items()}
+    return n_trees, {name: values.tolist() for name, values in losses.items()}
 
 
 LINEAR = Family(_build_linear)

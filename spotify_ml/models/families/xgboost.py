@@ -1,4 +1,4 @@
-"""XGBoost: the one training loop of this project, over features in memory, in files or on a cluster."""
+"""XGBoost: one training loop for features in memory, in files or on a cluster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from spotify_ml.models.families.base import Curve, Family, Rows, fit_rows, param
 from spotify_ml.models.families.xgboost_matrices import xgboost_matrices
 from spotify_ml.models.targets import Task, class_names
 
-# The ways to grow trees for which XGBoost bins values once, before the first of them.
+# The tree methods for which XGBoost bins values once, before the first tree.
 _BINNING = ("auto", "hist")
 
 
@@ -27,10 +27,9 @@ def _build_xgboost(config: XGBoostConfig, task: Task, seed: int) -> Any:
 
 
 def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, Curve]:
-    """Fit to the trees and the curve that ``XGBModel.fit`` gives, without binning the validation rows.
+    """Fit the same trees and curve as ``XGBModel.fit``, without binning the validation rows.
 
-    Where they are binned, as they are there, every new tree looks their values up one by one, which takes half as long
-    again as to grow it.
+    If they are binned, every new tree looks up their values one by one, which takes half as long as growing it.
     """
     errors: dict[str, dict[str, list[float]]] = {}
     booster = _grow(
@@ -41,7 +40,7 @@ def _watch_xgboost(estimator: Any, train: Rows, validation: Rows) -> tuple[int, 
         early_stopping_rounds=estimator.early_stopping_rounds,
         evals_result=errors,
     )
-    return booster.best_iteration + 1, {part: next(iter(curve.values())) for part, curve in errors.items()}
+    return booster.best_iteration + 1, {name: next(iter(curve.values())) for name, curve in errors.items()}
 
 
 def _grow(
@@ -55,10 +54,10 @@ def _grow(
 
 
 def give_booster(estimator: Any, booster: xgboost.Booster) -> None:
-    """Make a booster the fitted part of an XGBoost estimator, and leave its parameters as they are.
+    """Make a booster the fitted part of an XGBoost estimator, and keep the estimator's parameters.
 
-    Loading one turns what was fitted (the base score, the types of the columns …) into parameters: a clone that is
-    fitted on other rows would start from the mean of these.
+    Loading turns fitted values (base score, column types …) into parameters, so that a clone fitted on other rows would
+    start from the mean of these.
     """
     parameters = estimator.get_params()
     estimator.load_model(booster.save_raw("ubj"))
@@ -79,9 +78,9 @@ def _grown(
     fitted = make(train.X, train.y, train.weights, **binning)
     evals = []
     if validation is not None:
-        # Errors are those of the rows as they are, whatever the rows count in fitting.
-        shown = fitted if train.weights is None else make(train.X, train.y, None)
-        evals = [(shown, "train"), (make(validation.X, validation.y, None), "val")]
+        # The learning curve is without weights.
+        unweighted = fitted if train.weights is None else make(train.X, train.y, None)
+        evals = [(unweighted, "train"), (make(validation.X, validation.y, None), "val")]
     return grow(estimator, len(np.unique(train.y)), fitted, n_trees, evals=evals, **watching)
 
 
@@ -94,22 +93,10 @@ def grow(
     train: Callable[..., Any] = xgboost.train,
     **watching: Any,
 ) -> Any:
-    """Fit trees by XGBoost's own interface, and return what that returns.
+    """Fit at most `n_trees` trees by XGBoost's own interface, and return its result.
 
-    Parameters
-    ----------
-    estimator : XGBRegressor or XGBClassifier
-        Gives the parameters; it is not fitted itself.
-    n_classes : int
-        Number of classes; of no meaning for a regression.
-    rows : DMatrix or DaskDMatrix
-        The rows to fit on.
-    n_trees : int
-        The most trees.
-    train : callable
-        ``xgboost.train``, or that of a cluster.
-    **watching
-        What else it is given: rows to watch, and when to stop.
+    The estimator's parameters are used, but it is not fitted itself; `n_classes` is ignored for a regression. `train`
+    is ``xgboost.train`` or that of a cluster; `watching` are its other arguments.
     """
     parameters = estimator.get_xgb_params()
     if estimator.objective == "multi:softprob":
