@@ -103,8 +103,8 @@ def by_level(
 ) -> np.ndarray:
     """Return the statistics of every level side by side, shape (n_tracks, 36).
 
-    `keys` are those of `key_columns`. `statistics` returns those of one level, shape (n_tracks, 6), from its name, its key columns, and the expected
-    popularity of a track with an unknown key: its mean at the fallback level, or None.
+    `keys` are those of `key_columns`. `statistics` returns those of one level, shape (n_tracks, 6), from its name, its
+    key columns, and the expected popularity of a track with an unknown key: its mean at the fallback level, or None.
     """
     n_statistics = len(STATISTICS)
     matrix = np.empty((len(keys["artists"].codes), len(LEVELS) * n_statistics), dtype=np.float32)
