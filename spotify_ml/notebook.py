@@ -68,8 +68,9 @@ def split_table(tracks: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """
     rows = {}
     for kind in _SPLITS:
-        split = split_tracks(tracks, SplitConfig(**{**config.split.model_dump(), "name": kind}), config.seed)
-        levels = novelty(tracks, split, kind)
+        rule = SplitConfig(**{**config.split.model_dump(), "name": kind})
+        split = split_tracks(tracks, rule, config.seed)
+        levels = novelty(tracks, split, rule)
         rows[kind] = {
             "train": len(split.train),
             "validation": len(split.validation),

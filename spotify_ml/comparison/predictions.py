@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.data.unseen_rows import novelty
@@ -19,7 +20,7 @@ _PREDICTED, _PROBABILITY = f"{TARGET}_predicted", "probability_"
 def scored_rows(
     tracks: pd.DataFrame,
     split: Split,
-    kind: str,
+    config: SplitConfig,
     predicted: np.ndarray,
     classes: tuple[str, ...],
     bounds: tuple[np.ndarray, np.ndarray] | None = None,
@@ -39,7 +40,7 @@ def scored_rows(
             "track_id": rows["track_id"].array,
             "track_genre": rows["track_genre"].array,
             "group": split.groups[split.test],
-            "novelty": pd.Categorical(novelty(tracks, split, kind)),
+            "novelty": pd.Categorical(novelty(tracks, split, config)),
             TARGET: rows[TARGET].array,
             **(values or {_PREDICTED: predicted}),
             **ends,

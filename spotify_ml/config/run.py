@@ -25,12 +25,19 @@ class CleaningConfig(Section):
     name: Literal["tracks", "rows"]
 
 
+NameRule = Literal["normal", "exact"]
+
+
 class SplitConfig(Section):
-    """What must not be on both sides of a split, and the sizes as shares of the groups."""
+    """What must not be on both sides of a split, and the sizes as shares of the groups.
+
+    Runs that do not know how names are compared compared them as they are written.
+    """
 
     name: Literal["recording", "album", "artist", "random"]
     test_size: float = Field(gt=0, lt=1)
     val_size: float = Field(gt=0, lt=1)
+    names: NameRule = "exact"
 
 
 FeatureSet = Literal["full", "audio", "reference"]

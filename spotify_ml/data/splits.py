@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupKFold, ShuffleSplit
 
-from spotify_ml.config.run import SplitConfig
+from spotify_ml.config.run import NameRule, SplitConfig
+from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.utils.errors import DataError
 
@@ -45,7 +47,7 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     """
     if len(tracks) < _FEWEST_TRACKS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
-    return split_groups(group_codes(tracks, config.name), config, seed)
+    return split_groups(group_codes(tracks, config.name, config.names), config, seed)
 
 
 def split_groups(groups: np.ndarray, config: SplitConfig, seed: int) -> Split:
@@ -97,27 +99,60 @@ def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: s
     return rows[~is_cut[own]], rows[is_cut[own]]
 
 
-def group_codes(tracks: pd.DataFrame, split: str, finer: np.ndarray | None = None) -> np.ndarray:
+def group_codes(
+    tracks: pd.DataFrame, split: str, names: NameRule = "normal", finer: np.ndarray | None = None
+) -> np.ndarray:
     """Return the group of every row, shape (n_rows,): connected components of rows that must stay together.
 
-    ``recording`` joins rows with the same nine audio features, or the same case-folded artists and title; ``album``
-    also those with the same first artist and album; ``artist`` also those with the same first artist. ``random`` joins
-    none. With `finer`, known groups of a split with smaller groups, only the rest is computed.
+    ``recording`` joins rows with the same nine audio features, or the same artists and title; ``album`` also those with
+    the same first artist and album; ``artist`` also those with the same first artist. ``random`` joins none. `names`
+    says when two names are the same, see `FORMS`. With `finer`, known groups of a split with smaller groups, only the
+    rest is computed.
     """
     if split == "random":
         return np.arange(len(tracks))
-    codes = [finer] if finer is not None else _recording_codes(tracks)
+    forms = FORMS[names]
+    codes = [finer] if finer is not None else _recording_codes(tracks, forms)
     if split != "recording":
-        first_artist = _text_codes(tracks["artists"], lambda names: names.str.split(LIST_SEPARATOR, n=1).str[0])
+        first_artist = _text_codes(tracks["artists"], forms.first_artist)
         is_album = split == "album"
-        codes.append(_joint_codes(first_artist, _text_codes(tracks["album_name"])) if is_album else first_artist)
+        album = _text_codes(tracks["album_name"], forms.album) if is_album else first_artist
+        codes.append(_joint_codes(first_artist, album) if is_album else first_artist)
     return connected_groups(codes, len(tracks))
 
 
-def _recording_codes(tracks: pd.DataFrame) -> list[np.ndarray]:
-    artists, titles = (
-        _text_codes(tracks[name], lambda names: names.str.casefold()) for name in ("artists", "track_name")
-    )
+class NameForms(NamedTuple):
+    """Functions that give the form in which names of each kind are compared; a missing form joins nothing."""
+
+    artists: Callable[[pd.Series], pd.Series]
+    title: Callable[[pd.Series], pd.Series]
+    first_artist: Callable[[pd.Series], pd.Series]
+    album: Callable[[pd.Series], pd.Series]
+
+
+def _in_form(form: Callable[[str], str]) -> Callable[[pd.Series], pd.Series]:
+    return lambda names: names.map(lambda name: form(name) or None, na_action="ignore")
+
+
+# As of `spotify_ml.data.names`, and as they were compared before: exactly, but for the case of artists and titles.
+FORMS: dict[NameRule, NameForms] = {
+    "normal": NameForms(
+        _in_form(normal_list),
+        _in_form(normal_name),
+        _in_form(lambda artists: normal_list(artists).partition(LIST_SEPARATOR)[0]),
+        _in_form(normal_name),
+    ),
+    "exact": NameForms(
+        lambda names: names.str.casefold(),
+        lambda names: names.str.casefold(),
+        lambda names: names.str.split(LIST_SEPARATOR, n=1).str[0],
+        lambda names: names,
+    ),
+}
+
+
+def _recording_codes(tracks: pd.DataFrame, forms: NameForms) -> list[np.ndarray]:
+    artists, titles = _text_codes(tracks["artists"], forms.artists), _text_codes(tracks["track_name"], forms.title)
     return [_fingerprint_codes(tracks[list(FINGERPRINT)]), _joint_codes(artists, titles)]
 
 
@@ -132,8 +167,8 @@ def _fingerprint_codes(features: pd.DataFrame) -> np.ndarray:
     return codes
 
 
-def _text_codes(text: pd.Series, form: Callable[[pd.Series], pd.Series] = lambda names: names) -> np.ndarray:
-    """Return a number for each distinct text, or form of it; -1 for missing ones."""
+def _text_codes(text: pd.Series, form: Callable[[pd.Series], pd.Series]) -> np.ndarray:
+    """Return a number for each distinct form of texts; -1 for missing ones."""
     codes, names = pd.factorize(text)
     # Each distinct text is converted once.
     forms, _ = pd.factorize(form(pd.Series(names)))

@@ -83,8 +83,8 @@ def coarsest(splits: Iterable[str]) -> str:
     return max(splits, key=_BY_SIZE.index)
 
 
-def novelty(tracks: pd.DataFrame, split: Split, kind: str) -> np.ndarray:
-    """Return how new each test row is to a model that was fitted with a split of this kind.
+def novelty(tracks: pd.DataFrame, split: Split, config: SplitConfig) -> np.ndarray:
+    """Return how new each test row is to a model that was fitted with such a split.
 
     Returns
     -------
@@ -92,11 +92,12 @@ def novelty(tracks: pd.DataFrame, split: Split, kind: str) -> np.ndarray:
         ``artist``: no fitted track has its first artist; ``album``: none is of its album, but some of its artist;
         ``recording``: none is a copy, but some are of its album; ``random``: a copy was fitted.
     """
+    kind = config.name
     kinds = np.full(len(split.test), _BY_SIZE.index(kind))
     # Rows that larger groups separate, smaller ones do too.
     groups = None if kind == "random" else split.groups
     for code in range(_BY_SIZE.index(kind) + 1, len(_BY_SIZE)):
-        groups = group_codes(tracks, _BY_SIZE[code], groups)
+        groups = group_codes(tracks, _BY_SIZE[code], config.names, groups)
         kinds[~np.isin(groups[split.test], groups[split.trainval])] = code
     return np.array(_BY_SIZE)[kinds]
 

@@ -46,7 +46,7 @@ def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     predicted, classes = result.evaluation.predicted, class_names(config.task)
     intervals, test = result.prediction_intervals, result.subsets.test
     bounds = None if intervals is None else part_bounds(intervals, test, predicted, CONFIDENCE)
-    return scored_rows(result.tracks.frame, result.split, config.split.name, predicted, classes, bounds)
+    return scored_rows(result.tracks.frame, result.split, config.split, predicted, classes, bounds)
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:

@@ -89,8 +89,10 @@ def test_clean_tracks_and_their_report_are_those_of_one_process(client, raw, cle
 
 @pytest.mark.parametrize("split", ["recording", "album", "artist", "random"])
 def test_groups_and_parts_are_those_of_one_process(client, tracks, local, split):
-    np.testing.assert_array_equal(group_partitions(client, tracks, split), group_codes(local, split))
-    config = configured(f"split={split}").split
+    for names in ("normal", "exact"):
+        config = configured(f"split={split}", f"split.names={names}").split
+        expected = group_codes(local, split, names)
+        np.testing.assert_array_equal(group_partitions(client, tracks, config), expected)
     found, expected = split_partitions(client, tracks, config, 7), split_tracks(local, config, 7)
     for part in ("train", "validation", "test"):
         np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))

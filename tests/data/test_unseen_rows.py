@@ -71,7 +71,7 @@ def test_the_coarsest_groups_join_what_all_others_do(finer: str, larger: str):
 @pytest.mark.parametrize("kind", KINDS)
 def test_novelty_names_the_largest_groups_that_keep_a_row_from_fitted_ones(kind: str):
     chosen = read_split(DATA, TRACKS, split_config(kind), 1)
-    found = novelty(chosen.frame, chosen.split, kind)
+    found = novelty(chosen.frame, chosen.split, split_config(kind))
     assert len(set(found)) == {"random": 4, "recording": 3, "album": 2, "artist": 1}[kind]
     for larger in ("recording", "album", "artist"):
         new, _ = unseen_rows(chosen.test, [chosen.trainval], larger)

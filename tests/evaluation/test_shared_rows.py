@@ -75,7 +75,7 @@ class Runs:
             "tags": {"data.sha256": sha256},
             "metrics": {"test/r2": 0.5, "test/r2_lower": 0.4, "test/r2_upper": 0.6},
             "config": config,
-            "predictions": scored_rows(tracks, parts, split, predicted, classes, bounds),
+            "predictions": scored_rows(tracks, parts, settings, predicted, classes, bounds),
         }
         return RecordedRun(**{**known, **changed})
 

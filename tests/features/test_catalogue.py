@@ -1,6 +1,7 @@
 """What the catalogue says of a track: levels and their fallbacks, and nothing of the track's own group."""
 
 import pickle
+import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
+from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import group_codes, split_tracks
@@ -174,18 +176,45 @@ def test_lists_of_artists_are_pooled_on_real_tracks(tracks, popularity, fitted):
 def test_real_counts_are_those_of_a_plain_count(tracks, popularity):
     encoder = CatalogueStatistics().fit(tracks[COLUMNS], popularity)
     given = named(encoder.transform(tracks[COLUMNS]))
-    first = tracks["artists"].str.split(";").str[0]
+    artists, album = tracks["artists"].map(normal_list), tracks["album_name"].map(normal_name)
+    first = artists.str.split(";").str[0]
     for level, keys in {
         "genres": [tracks["track_genre"]],
         "artist": [first],
-        "artists": [tracks["artists"]],
-        "album": [tracks["album_name"]],
-        "artist_album": [first, tracks["album_name"]],
+        "artists": [artists],
+        "album": [album],
+        "artist_album": [first, album],
     }.items():
         by_key = tracks.groupby(keys)[TARGET]
         np.testing.assert_array_equal(given[f"{level}_count"], by_key.transform("size"), err_msg=level)
         np.testing.assert_allclose(given[f"{level}_max"], by_key.transform("max"), rtol=1e-6, err_msg=level)
         np.testing.assert_allclose(given[f"{level}_min"], by_key.transform("min"), rtol=1e-6, err_msg=level)
+
+
+OTHERWISE = {
+    "case": lambda text: text.upper(),
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "spaces": lambda text: f"  {text.replace(' ', '  ')} ",
+    "quotes": lambda text: text.replace("'", "’"),
+    "and": lambda text: text.replace(" & ", " and "),
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE.values(), ids=OTHERWISE)
+def test_keys_written_otherwise_are_the_same(tracks, popularity, change):
+    encoder = CatalogueStatistics().fit(tracks[COLUMNS], popularity)
+    written = tracks[COLUMNS].map(change, na_action="ignore")
+    assert not written.equals(tracks[COLUMNS])
+    np.testing.assert_array_equal(encoder.transform(written), encoder.transform(tracks[COLUMNS]))
+
+
+def test_a_genre_that_the_catalogue_lacks_is_its_nearest(tiny):
+    rows = catalogue(("A", "X", "rap"), ("A", "X", "hip hop"))
+    given = CatalogueStatistics().fit(catalogue(("A", "X", "hip-hop"), ("B", "Y", "pop")), [10.0, 50.0]).transform(rows)
+    np.testing.assert_array_equal(given[0], given[1])
+    assert named(given)["genres_count"].tolist() == [1, 1]
+    known = CatalogueStatistics().fit(catalogue(("A", "X", "hip-hop"), ("B", "Y", "rap")), [10.0, 50.0]).transform(rows)
+    assert named(known)["genres_mean"].tolist() == [40.0, 20.0]
 
 
 # --- empty values --------------------------------------------------------------------------------------------------

@@ -77,4 +77,4 @@ def own_statistics(
         learned: TargetStatistics = encoder.levels_[name]
         return learned.finish(rows, totals[name].others, positions, expected)
 
-    return by_level(tracks, own)
+    return by_level(key_columns(tracks), own)

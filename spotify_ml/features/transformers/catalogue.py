@@ -1,6 +1,6 @@
 """Statistics of other recordings of a track's artists, album and genres."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.transformers.genres import genre_lists
 from spotify_ml.features.transformers.statistics import STATISTICS, KeyColumn, TargetStatistics
@@ -43,6 +44,8 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     """`TargetStatistics` of every level of the catalogue, each falling back to the level above it.
 
     The parameters are those of `TargetStatistics`; `smoothing` is how many rows the fallback counts for in a mean.
+
+    `genres_` are the genres seen in fit.
     """
 
     # Tells scikit-learn's ColumnTransformer to pass the groups to fit.
@@ -56,6 +59,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Learn the statistics of all train rows; only `fit_transform` needs `groups`."""
         keys = key_columns(X)
+        self.genres_ = _genres(keys)
         self.levels_ = {
             name: self._level(level).fit([keys[column] for column in level.columns], y)
             for name, level in LEVELS.items()
@@ -70,16 +74,19 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         Without `groups`, every track is a group of its own.
         """
         self.levels_ = {name: self._level(level) for name, level in LEVELS.items()}
+        keys = key_columns(X)
+        self.genres_ = _genres(keys)
 
-        def own(name: str, keys: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
-            return self.levels_[name].fit_transform(keys, y, groups, prior)
+        def own(name: str, columns: list[KeyColumn], prior: np.ndarray | None) -> np.ndarray:
+            return self.levels_[name].fit_transform(columns, y, groups, prior)
 
-        return by_level(X, own)
+        return by_level(keys, own)
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
         check_is_fitted(self)
-        return by_level(X, lambda name, keys, prior: self.levels_[name].look_up(keys, prior))
+        keys = key_columns(X, self.genres_)
+        return by_level(keys, lambda name, columns, prior: self.levels_[name].look_up(columns, prior))
 
     def _level(self, level: Level) -> TargetStatistics:
         return TargetStatistics(
@@ -92,14 +99,14 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
 
 
 def by_level(
-    X: pd.DataFrame | Mapping[str, Any], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
+    keys: Mapping[str, KeyColumn], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
 ) -> np.ndarray:
     """Return the statistics of every level side by side, shape (n_tracks, 36).
 
-    `statistics` returns those of one level, shape (n_tracks, 6), from its name, its key columns, and the expected
-    popularity of a track with an unknown key: its mean at the fallback level, or None.
+    `keys` are those of `key_columns`. `statistics` returns those of one level, shape (n_tracks, 6), from its name, its
+    key columns, and the expected popularity of a track with an unknown key: its mean at the fallback level, or None.
     """
-    keys, n_statistics = key_columns(X), len(STATISTICS)
+    n_statistics = len(STATISTICS)
     matrix = np.empty((len(keys["artists"].codes), len(LEVELS) * n_statistics), dtype=np.float32)
     means: dict[str, np.ndarray] = {}
     for position, (name, level) in enumerate(LEVELS.items()):
@@ -110,14 +117,24 @@ def by_level(
     return matrix
 
 
-def key_columns(X: pd.DataFrame | Mapping[str, Any]) -> dict[str, KeyColumn]:
-    """Return the columns that keys are made of; equal values are hashed once, for all levels."""
-    artists = KeyColumn.of(X["artists"])
-    codes, genres = genre_lists(X)
+def key_columns(
+    X: pd.DataFrame | Mapping[str, Any], known_genres: Collection[str] | None = None
+) -> dict[str, KeyColumn]:
+    """Return the columns that keys are made of, in normal form; equal values are hashed once, for all levels.
+
+    `known_genres` are those of the catalogue; see `spotify_ml.features.transformers.genres.genre_lists`.
+    """
+    artists = KeyColumn.of(X["artists"]).changed(normal_list)
+    codes, genres = genre_lists(X, known_genres)
     joined = [LIST_SEPARATOR.join(members) or None for members in genres]
     return {
         "artists": artists,
         "first_artist": artists.changed(lambda value: value.partition(LIST_SEPARATOR)[0]),
-        "album_name": KeyColumn.of(X["album_name"]),
+        "album_name": KeyColumn.of(X["album_name"]).changed(normal_name),
         "track_genre": KeyColumn(codes, np.array(joined, dtype=object)).distinct(),
     }
+
+
+def _genres(keys: Mapping[str, KeyColumn]) -> list[str]:
+    """Return the genres that occur, in alphabetical order."""
+    return sorted({genre for genres in keys["track_genre"].values for genre in genres.split(LIST_SEPARATOR)})

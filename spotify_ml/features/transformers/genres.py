@@ -1,6 +1,6 @@
 """Genres of tracks as numbers: the set as flags, or the first as a label code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -8,16 +8,27 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from spotify_ml.data.names import NEAREST, normal_genre
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.distinct_values import distinct_values
 
 _ALLOWED = str.maketrans("[]<", "()(")
 
 
-def genre_lists(X: pd.DataFrame | Mapping[str, Any]) -> tuple[np.ndarray, list[list[str]]]:
-    """Return the code of every track's genre list, -1 where it has none, and the distinct lists."""
+def genre_lists(
+    X: pd.DataFrame | Mapping[str, Any],
+    known: Collection[str] | None = None,
+    form: Callable[[str], str] = normal_genre,
+) -> tuple[np.ndarray, list[list[str]]]:
+    """Return the code of every track's genre list, -1 where it has none, and the distinct lists, in normal form.
+
+    A genre that is not among those `known` becomes the nearest that `spotify_ml.data.names.NEAREST` names.
+    """
     codes, distinct = distinct_values(X["track_genre"])
-    return codes, [sorted(set(filter(None, map(str.strip, genres.split(LIST_SEPARATOR))))) for genres in distinct]
+    lists = [set(filter(None, map(form, genres.split(LIST_SEPARATOR)))) for genres in distinct]
+    if known is not None:
+        lists = [{each if each in known else NEAREST.get(each, each) for each in genres} for genres in lists]
+    return codes, list(map(sorted, lists))
 
 
 class GenreSet(TransformerMixin, BaseEstimator):
@@ -39,7 +50,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the flags and the number of genres, shape (n_tracks, n_genres + 1)."""
         check_is_fitted(self)
-        codes, lists = genre_lists(X)
+        codes, lists = genre_lists(X, self.genres_)
         position = {genre: column for column, genre in enumerate(self.genres_)}
         # Code -1, of tracks without a genre, takes the last row.
         flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
@@ -60,17 +71,20 @@ class GenreSet(TransformerMixin, BaseEstimator):
 
 
 class FirstGenreCode(TransformerMixin, BaseEstimator):
-    """The position of a track's alphabetically first genre among those seen in fit; -1 for any other."""
+    """The position of a track's alphabetically first genre among those seen in fit; -1 for any other.
+
+    Genres are compared as they are written, as the reference pipeline does.
+    """
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the genres of the ``;``-joined lists in ``track_genre``."""
-        self.genres_ = sorted({genres[0] for genres in genre_lists(X)[1] if genres})
+        self.genres_ = sorted({genres[0] for genres in genre_lists(X, form=str.strip)[1] if genres})
         return self
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the codes, shape (n_tracks, 1)."""
         check_is_fitted(self)
-        codes, lists = genre_lists(X)
+        codes, lists = genre_lists(X, form=str.strip)
         position = {genre: code for code, genre in enumerate(self.genres_)}
         labels = [position.get(genres[0], -1) if genres else -1 for genres in lists]
         column: np.ndarray = np.array([*labels, -1], dtype=np.float32)[codes, np.newaxis]

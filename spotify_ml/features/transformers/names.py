@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from spotify_ml.data.names import normal_name
+
 # Patterns of lower-case text; < and > are the ends of a word (in RE2, \b knows ASCII only).
 WORDS = {
     "remix": r"<(re)?mix(ed|es)?>|<edit>|<version>",
@@ -31,6 +33,7 @@ _YEAR = r"(?P<year>\b(?:19|20)\d\d\b)"
 _FEW_NAMES = 64
 _COMPILED = [re.compile(pattern.replace("$", r"\Z")) for pattern in _PATTERNS]
 _COMPILED_YEAR = re.compile(_YEAR, re.ASCII)
+_SPACES = r"^\s|\s$|\s\s|[\t-\r]"
 _NOT_SPACE = re.compile(r"[^\t\n\f\r ]+")
 _DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
 _TEXTS = {"track_name": "title", "album_name": "album"}
@@ -40,7 +43,8 @@ COLUMNS = ["track_name", "album_name", "artists"]
 class NameFeatures(TransformerMixin, BaseEstimator):
     """Length, words, year and script of title and album name, and the number of artists.
 
-    Learns nothing. An empty name has length 0 and no words; a name without a year has year NaN.
+    Learns nothing. Names are described in their composed Unicode form (NFC), without outer and double spaces.
+    An empty name has length 0 and no words; a name without a year has year NaN.
 
     Examples
     --------
@@ -62,18 +66,22 @@ class NameFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "feature_names_in_")
         names = {name: _text(X[name]) for name in COLUMNS}
         encoded = [names[name].dictionary_encode() for name in _TEXTS]
-        descriptions = _descriptions(pa.concat_arrays([texts.dictionary for texts in encoded]))
+        distinct = _tidy(pa.concat_arrays([texts.dictionary for texts in encoded]))
+        descriptions = _descriptions(distinct)
         artists = names["artists"]
         matrix = np.empty((len(artists), len(_TEXTS) * len(_DESCRIPTIONS) + 2), dtype=np.float32)
-        first = 0
+        first, places = 0, []
         for position, texts in enumerate(encoded):
             own = slice(position * len(_DESCRIPTIONS), (position + 1) * len(_DESCRIPTIONS))
-            matrix[:, own] = descriptions[first + texts.indices.to_numpy()]
+            places.append(first + texts.indices.to_numpy())
+            matrix[:, own] = descriptions[places[-1]]
             first += len(texts.dictionary)
         are_named = pc.not_equal(artists, "")
         matrix[:, -2] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
-        same = pc.and_(pc.equal(names["track_name"], names["album_name"]), pc.not_equal(names["track_name"], ""))
-        matrix[:, -1] = same.to_numpy(zero_copy_only=False)
+        numbers: dict[str, int] = {}
+        forms = np.array([numbers.setdefault(normal_name(text), len(numbers)) for text in distinct.to_pylist()])
+        of_title, of_album = (forms[place] for place in places)
+        matrix[:, -1] = (of_title == of_album) & (of_title != numbers.get("", -1))
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -85,6 +93,17 @@ class NameFeatures(TransformerMixin, BaseEstimator):
 def _text(column: pd.Series) -> pa.Array:
     text = pa.array(column, pa.string(), from_pandas=True)
     return (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).fill_null("")
+
+
+def _tidy(texts: pa.Array) -> pa.Array:
+    """Return texts in NFC, without outer and double spaces."""
+    plain = pc.and_(pc.string_is_ascii(texts), pc.invert(pc.match_substring_regex(texts, _SPACES)))
+    if pc.all(plain).as_py():
+        return texts
+    changed = [
+        " ".join(unicodedata.normalize("NFC", text).split()) for text in texts.filter(pc.invert(plain)).to_pylist()
+    ]
+    return pc.replace_with_mask(texts, pc.invert(plain), pa.array(changed, pa.string()))
 
 
 class _Characters:
