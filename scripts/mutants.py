@@ -42,7 +42,7 @@ MUTANTS = {
         '"album": Level(("album_name",), "artist")',
         '"album": Level(("album_name",), "genres")',
     ),
-    "genres are not stripped": ("filter(None, map(str.strip, genres.split", "filter(None, map(str, genres.split"),
+    "a list of genres is reversed": ("LIST_SEPARATOR.join(members) or None", "LIST_SEPARATOR.join(members[::-1])"),
     "genres of a track are not counted": ("flags[row, -1] = len(genres)", "flags[row, -1] = 1"),
     "the first level is kept": ("for level in levels[1:]])", "for level in levels[:-1]])"),
     "short tracks are long ones": ("minutes < 3", "minutes > 3"),
@@ -50,7 +50,7 @@ MUTANTS = {
         'pc.add(pc.count_substring(artists, ";"), are_named',
         'pc.subtract(pc.count_substring(artists, ";"), are_named',
     ),
-    "an empty title is an album's": ('pc.not_equal(names["track_name"], ""))', 'pc.equal(names["track_name"], ""))'),
+    "a year is of this century": (r"\b(?:19|20)\d\d\b", r"\b20\d\d\b"),
 }
 
 

@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
+from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
 from spotify_ml.utils.errors import DataError
@@ -31,7 +32,7 @@ NINE = [
 
 
 def config(name: str, test_size: float = 0.2, val_size: float = 0.12) -> SplitConfig:
-    return SplitConfig(name=name, test_size=test_size, val_size=val_size)
+    return SplitConfig(name=name, test_size=test_size, val_size=val_size, names="normal")
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +47,17 @@ def full_tracks(full: RawTracks) -> pd.DataFrame:
 
 def keys(tracks: pd.DataFrame, split: str) -> dict[str, pd.DataFrame]:
     """Return the tables of values that must not stand on two sides, by their meaning; rows without a value left out."""
-    artists = tracks["artists"]
+    artists, title, album = (
+        tracks[column].map(form, na_action="ignore").replace("", np.nan)
+        for column, form in (("artists", normal_list), ("track_name", normal_name), ("album_name", normal_name))
+    )
     first_artist = artists.map(lambda names: names.split(";")[0], na_action="ignore")
     named = {
         "same audio": tracks[NINE],
-        "same artists and title": pd.DataFrame(
-            {"artists": artists.str.casefold(), "title": tracks["track_name"].str.casefold()}
-        ),
+        "same artists and title": pd.DataFrame({"artists": artists, "title": title}),
     }
     if split == "album":
-        named["same first artist's album"] = pd.DataFrame({"artist": first_artist, "album": tracks["album_name"]})
+        named["same first artist's album"] = pd.DataFrame({"artist": first_artist, "album": album})
     if split == "artist":
         named["same first artist"] = pd.DataFrame({"artist": first_artist})
     return {meaning: table.dropna().reset_index(names="row") for meaning, table in named.items()}

@@ -21,7 +21,7 @@ KINDS = ("recording", "album", "artist", "random")
 
 
 def split_config(name: str) -> SplitConfig:
-    return SplitConfig(name=name, test_size=0.2, val_size=0.12)
+    return SplitConfig(name=name, test_size=0.2, val_size=0.12, names="normal")
 
 
 def keys(tracks: pd.DataFrame, kind: str) -> list[set[tuple[object, ...]]]:

@@ -39,7 +39,7 @@ def configuration(*overrides: str) -> RunConfig:
 
 
 def rule(name: str, val_size: float = 0.12) -> SplitConfig:
-    return SplitConfig(name=name, test_size=0.2, val_size=val_size)
+    return SplitConfig(name=name, test_size=0.2, val_size=val_size, names="normal")
 
 
 @pytest.fixture(scope="module")

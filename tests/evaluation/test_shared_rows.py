@@ -46,7 +46,7 @@ class Runs:
         **changed: object,
     ) -> RecordedRun:
         tracks = clean(self.raw.frame if frame is None else frame, cleaning).frame
-        settings = SplitConfig(name=split, test_size=0.2, val_size=0.12)
+        settings = SplitConfig(name=split, test_size=0.2, val_size=0.12, names="normal")
         parts = split_tracks(tracks, settings, seed)
         popularity = tracks["popularity"].to_numpy()[parts.test]
         rng = np.random.default_rng([noise, seed])
