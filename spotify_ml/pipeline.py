@@ -10,6 +10,7 @@ from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
 from spotify_ml.evaluation.cross_validation import cross_validate
 from spotify_ml.evaluation.explain import explain
+from spotify_ml.evaluation.incomplete import judge_incomplete_rows
 from spotify_ml.evaluation.result import Result
 from spotify_ml.reports.figures.figure_process import FigureData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
@@ -41,6 +42,8 @@ def run(
         prediction_intervals = calibrate_intervals(config.task, fitted, subsets, split.groups)
         coverage = interval_coverage(prediction_intervals, subsets.test, evaluation.predicted, tracks)
         draw(error_data(config.task, tracks, split, fitted, evaluation, coverage))
+    with clock.stage("incomplete"):
+        incomplete = judge_incomplete_rows(config, fitted, subsets, tracks, split, prediction_intervals)
     with clock.stage("explain"):
         explanation = explain(fitted, subsets, config.task, config.seed)
         draw(explanation_data(config.task, explanation, subsets.test))
@@ -64,6 +67,7 @@ def run(
         intervals,
         prediction_intervals,
         coverage,
+        incomplete,
         explanation,
         threads,
     )

@@ -14,6 +14,9 @@ from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from typing import Any
+
     from omegaconf import DictConfig
 
     from spotify_ml.config.commands import PredictConfig
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"
 _SHOWN = 10
+_KEYS = ("artist", "album", "genre")
 
 
 def run(composed: "DictConfig") -> None:
@@ -43,7 +47,7 @@ def run(composed: "DictConfig") -> None:
     with store_errors(config.tracking.uri):
         version = find_version(client, config.model_uri)
         model = load_version(version, config.tracking.uri)
-    asked = config.model_dump(include={"interval", "explain"}, exclude_none=True)
+    asked = asked_params(config, model.params, version.uri)
     predict = partial(model.predict, params=asked)
     escape = config.csv_formulas == "escape"
     scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape)
@@ -57,10 +61,46 @@ def run(composed: "DictConfig") -> None:
             settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
             # Named where it was asked for: jobs of before it was there go on.
             settings |= {"csv_formulas": config.csv_formulas} if escape else {}
+            settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
             score_folder(source, target, scorer, tally, bar.update, settings)
         else:
             score_file(source, target, scorer, tally, bar.update)
-    sys.stderr.write(_summary(config, version.uri, tally, perf_counter() - started))
+    seconds = perf_counter() - started
+    sys.stderr.write("".join(f"warning: {text}\n" for text in warnings(config, version.uri, "known" in asked, tally)))
+    sys.stderr.write(_summary(config, version.uri, tally, seconds))
+
+
+def asked_params(config: "PredictConfig", known_params: "Collection[str]", uri: str) -> "dict[str, Any]":
+    """Return the parameters of the prediction: what the configuration asks for, and what was known of each row.
+
+    Raises `ConfigError` if the version, which knows some parameters, cannot be asked for another catalogue.
+    """
+    asked = config.model_dump(include={"interval", "explain"}, exclude_none=True)
+    if "known" in known_params:
+        return asked | {"known": True} | ({"catalogue": "other"} if config.catalogue == "other" else {})
+    if config.catalogue == "other":
+        raise ConfigError(
+            f"config: catalogue=other: {uri} has no model of incomplete rows beside it; train a version with "
+            "features=full and incomplete=true"
+        )
+    return asked
+
+
+def warnings(config: "PredictConfig", uri: str, tells: bool, tally: "Tally") -> "Iterator[str]":
+    """Yield what a reader of the predictions should know, of a version that `tells` what it knew, or does not."""
+    if tally.absent:
+        columns = ", ".join(name + hint for name, hint in tally.absent.items())
+        yield f"{config.input} has no column {columns}: the predictions do without"
+    if not tells:
+        yield f"{uri} cannot judge tracks of unknown artists, albums and genres, and does not tell which those are"
+    n_rows, n_strangers = sum(tally.known.values()), sum(tally.known[each] for each in ("none", "genre"))
+    if n_strangers > n_rows / 2:
+        is_asked = config.catalogue == "other" or "artists" in tally.absent or "album_name" in tally.absent
+        hint = "" if is_asked else "; set catalogue=other if the tracks come from elsewhere"
+        yield (
+            f"{uri} knows neither artist nor album of {n_strangers:,} of {n_rows:,} rows: predictions of these are "
+            f"rough, see interval=0.9{hint}"
+        )
 
 
 def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
@@ -133,6 +173,9 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"NaN: {by_column(tally.missing)}")
     if tally.clipped:
         parts.append(f"clipped: {by_column(tally.clipped)}")
+    if n_known := sum(tally.known.values()):
+        counts = {key: sum(n for keys, n in tally.known.items() if key in keys.split(";")) for key in _KEYS}
+        parts.append(f"known: {', '.join(f'{key} {count / n_known:.0%}' for key, count in counts.items())}")
     parts += tally.scales.advice().values()
     if tally.n_bad and config.on_error == "skip":
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} set aside in *.rejected.csv")

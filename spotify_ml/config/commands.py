@@ -98,5 +98,6 @@ class PredictConfig(Section):
     out_of_range: Literal["refuse", "clip"]
     interval: float | None = Field(gt=0, lt=1)
     explain: int | None = Field(ge=1)
+    catalogue: Literal["own", "other"]
     csv_formulas: Literal["keep", "escape"]
     tracking: TrackingConfig

@@ -118,6 +118,8 @@ class RunConfig(Section):
     tune: TuneConfig
     cv: int | None = Field(ge=2)
     baselines: Literal["quick", "full"] | None
+    # Runs from before there was one have none.
+    incomplete: bool = False
     outputs: OutputsConfig
     matrices: Literal["memory", "disk", "external"] | None
     cache: CacheConfig

@@ -17,6 +17,7 @@ from spotify_ml.data.schema import (
     LIST_SEPARATOR,
     LISTS,
     NAMES,
+    REQUIRED,
     TEXT,
     Column,
     Kind,
@@ -88,7 +89,7 @@ class CheckedRows:
         return pd.DataFrame(self.columns(), copy=False)
 
 
-def check_columns(names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = AUDIO) -> None:
+def check_columns(names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = REQUIRED) -> None:
     """Check that all required columns exist; a `DataError` names every absent one, with the nearest existing name."""
     there = set(names)
     absent = [name for name in required if name not in there]
@@ -99,21 +100,25 @@ def check_columns(names: Sequence[str], origin: str = "rows to score", required:
         raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
     spare = [name for name in given if name not in NAMES]
     listing = ", ".join(name + column_hint(name, spare) for name in absent)
-    raise DataError(f"{origin} lack the columns {listing}; give every audio column of a raw track")
+    raise DataError(f"{origin} lack the columns {listing}; give {', '.join(required)}")
 
 
 def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
-    """Check raw rows with every audio column against the contract; text is optional, other columns are ignored.
+    """Check raw rows against the contract; text and some audio columns are optional, other columns are ignored.
 
     Numbers may be integers, floats or text; flags 0, 1, true or false; text strings, numbers, objects or categories,
     and artists and genres also a list of names. Missing values are allowed. A number out of range is a problem
-    (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent audio column.
+    (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent column of
+    `spotify_ml.data.schema.REQUIRED`.
     """
     rows = as_frame(rows)
     check_columns(list(rows.columns))
     audio = np.empty((len(_AUDIO), len(rows)))
     problems: list[Problem] = []
     for position, column in enumerate(_AUDIO):
+        if column.name not in rows.columns:
+            audio[position] = np.nan
+            continue
         audio[position], unreadable = read_numbers(rows[column.name], is_flag=column.kind is Kind.FLAG)
         if unreadable is not None:
             problems.append(Problem(column.name, "is not numeric", unreadable))
@@ -150,8 +155,8 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Che
     Raises
     ------
     DataError
-        Naming every absent audio column, or every column with values that cannot be scored, their number and the first
-        of them.
+        Naming every absent column that is needed, or every column with values that cannot be scored, their number and
+        the first of them.
     """
     rows = as_frame(rows)
     checked = check_rows(rows, out_of_range)

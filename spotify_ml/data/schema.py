@@ -93,6 +93,9 @@ TARGET = "popularity"
 TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
 NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
 AUDIO = tuple(name for name in NUMERIC if name != TARGET)
+# The audio columns that a file to score may lack.
+OPTIONAL = ("duration_ms", "explicit", "key", "loudness", "mode", "time_signature")
+REQUIRED = tuple(name for name in AUDIO if name not in OPTIONAL)
 # Artists and, after cleaning, genres are lists in one text.
 LIST_SEPARATOR = ";"
 LISTS = ("artists", "track_genre")

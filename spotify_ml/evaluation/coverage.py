@@ -12,7 +12,7 @@ from spotify_ml.evaluation.by_group import FEWEST_TRACKS
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import LargerFit, PredictionIntervals
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.predictions import predict_matrix
 from spotify_ml.models.targets import Task, class_names, sample_weights
 
 FILE = "interval_coverage.csv"

@@ -9,7 +9,7 @@ from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_subset
+from spotify_ml.models.predictions import predict_subset
 from spotify_ml.models.targets import Task, class_names
 
 

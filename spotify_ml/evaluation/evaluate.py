@@ -11,7 +11,7 @@ from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.popularity import predict_subset
+from spotify_ml.models.predictions import predict_subset
 from spotify_ml.models.targets import Task, class_names
 
 

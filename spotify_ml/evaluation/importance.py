@@ -12,7 +12,7 @@ from xgboost import XGBModel
 from spotify_ml.features.display_names import FAMILIES, family
 from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.predictions import predict_matrix
 from spotify_ml.models.targets import Task, class_names, task_target
 
 _PERMUTED_ROWS = 1000

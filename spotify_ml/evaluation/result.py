@@ -14,6 +14,7 @@ from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
+from spotify_ml.evaluation.incomplete import IncompleteRows, pattern_metrics
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.intervals import PredictionIntervals
@@ -25,7 +26,8 @@ class Result:
 
     ``folds`` and ``baselines`` are empty where they were not asked for. ``intervals`` says how sure figures of the test
     rows are; ``prediction_intervals`` how far a predicted popularity may be off, and ``coverage`` how often these hold
-    the truth. ``threads`` are those of each worker that took part in each fit, on a cluster.
+    the truth; ``incomplete`` what is known of rows that lack a name or the genre. ``threads`` are those of each worker
+    that took part in each fit, on a cluster.
     """
 
     raw: RawFile
@@ -40,6 +42,7 @@ class Result:
     intervals: dict[str, Interval]
     prediction_intervals: PredictionIntervals | None
     coverage: pd.DataFrame
+    incomplete: IncompleteRows
     explanation: Explanation
     threads: Sequence[Sequence[int]] | None = None
 
@@ -59,6 +62,7 @@ class Result:
             **self.evaluation.metrics,
             **ends,
             **coverage_metrics(self.coverage),
+            **pattern_metrics(self.incomplete.patterns),
             **self.explanation.metrics(),
             **self.baselines,
             **dict(sorted(folds.items())),

@@ -15,12 +15,17 @@ from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.data.csv_text import write_csv
+from spotify_ml.features.incomplete import IncompleteFeatures
+from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
-from spotify_ml.models.popularity import load_estimator, predict_matrix
+from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.models.predictions import load_estimator, load_skops, predict_matrix
 from spotify_ml.utils.errors import OutputError, SpotifyMLError
 
 FEATURES_FILE = "features.skops"
-INTERVALS_FILE = "intervals.json"
+INTERVALS_FILE, INCOMPLETE_INTERVALS_FILE = "intervals.json", "intervals_incomplete.json"
+# The model of incomplete rows is one of XGBoost, whatever the other is.
+_INCOMPLETE_JSON = "xgboost_popularity_model_incomplete.json"
 IMPORTANCE_FILE = "feature_importance.csv"
 METADATA_FILE = "model_metadata.json"
 # XGBoost writes the base score as a list since 3.1; older versions silently read 0.5.
@@ -33,15 +38,17 @@ AGREEMENT = 1e-5
 class ModelFiles:
     """Paths of the files of a model.
 
-    `estimator` is the one that is registered: XGBoost JSON, or skops for other libraries. `intervals` is None of a
-    classification.
+    `estimator` is the one that is registered: XGBoost JSON, or skops for other libraries. `intervals` are None of a
+    classification, and `incomplete` (JSON) and `incomplete_intervals` without a model of incomplete rows.
     """
 
     features: Path
     estimator: Path
-    joblib: Path
     metadata: Path
-    intervals: Path | None
+    joblib: Path | None = None
+    intervals: Path | None = None
+    incomplete: Path | None = None
+    incomplete_intervals: Path | None = None
 
 
 def write_model(
@@ -52,26 +59,37 @@ def write_model(
     importance: pd.DataFrame,
     metadata: dict[str, Any],
     intervals: PredictionIntervals | None = None,
+    incomplete: IncompleteModel | None = None,
 ) -> None:
     """Write a fitted model in every format to an existing folder, in files whose names begin with the family's `name`.
 
-    The estimator is written as joblib, and as XGBoost JSON or skops; its features as skops; the rest as JSON and CSV.
+    Estimators are written as joblib, and as XGBoost JSON or skops; features as skops; the rest as JSON and CSV.
     To `metadata`, how the model was made, ``formats`` is added: the versions that read each file. Raises `OutputError`
     if the disk is full.
     """
-    joblib.dump(estimator, folder / f"{name}_popularity_model.joblib")
-    formats = {f"{name}_popularity_model.joblib": "the versions that wrote it"}
-    if isinstance(estimator, XGBModel):
-        path = folder / f"{name}_popularity_model.json"
-        _write_json(estimator, path)
-        formats[path.name] = json_readers(estimator)
-    else:
-        skops.io.dump(estimator, folder / f"{name}_popularity_model.skops")
+    formats = _write_estimator(estimator, folder / f"{name}_popularity_model")
     skops.io.dump(features, folder / FEATURES_FILE)
     if intervals is not None:
         intervals.write(folder / INTERVALS_FILE)
+    if incomplete is not None:
+        formats |= _write_estimator(incomplete.estimator, folder / _INCOMPLETE_JSON.removesuffix(".json"))
+        if incomplete.intervals is not None:
+            incomplete.intervals.write(folder / INCOMPLETE_INTERVALS_FILE)
     write_csv(importance, folder / IMPORTANCE_FILE)
     (folder / METADATA_FILE).write_text(json.dumps({**metadata, "formats": formats}, indent=2), encoding="utf-8")
+
+
+def _write_estimator(estimator: Any, path: Path) -> dict[str, str]:
+    """Write both formats of an estimator at a path without suffix, and return the versions that read each."""
+    pickled = path.with_suffix(".joblib")
+    joblib.dump(estimator, pickled)
+    formats = {pickled.name: "the versions that wrote it"}
+    if isinstance(estimator, XGBModel):
+        _write_json(estimator, path.with_suffix(".json"))
+        formats[f"{path.name}.json"] = json_readers(estimator)
+    else:
+        skops.io.dump(estimator, path.with_suffix(".skops"))
+    return formats
 
 
 def _write_json(estimator: XGBModel, path: Path) -> None:
@@ -98,20 +116,40 @@ def model_files(folder: Path) -> ModelFiles:
     """Return the files that `write_model` wrote."""
     (pickled,) = folder.glob("*_popularity_model.joblib")
     estimator = next(path for suffix in (".json", ".skops") if (path := pickled.with_suffix(suffix)).is_file())
-    intervals = folder / INTERVALS_FILE
-    return ModelFiles(
-        folder / FEATURES_FILE, estimator, pickled, folder / METADATA_FILE, intervals if intervals.is_file() else None
+    further = [folder / name for name in (INTERVALS_FILE, _INCOMPLETE_JSON, INCOMPLETE_INTERVALS_FILE)]
+    there = [path if path.is_file() else None for path in further]
+    return ModelFiles(folder / FEATURES_FILE, estimator, folder / METADATA_FILE, pickled, *there)
+
+
+def load_model_files(files: ModelFiles) -> PopularityModel:
+    """Load the model that scores raw rows, without unpickling anything."""
+    metadata = json.loads(files.metadata.read_text(encoding="utf-8"))
+    classes, features = tuple(metadata["classes"]), load_skops(files.features)
+    intervals, incomplete_intervals = (
+        None if path is None else PredictionIntervals.read(path)
+        for path in (files.intervals, files.incomplete_intervals)
     )
+    incomplete = None
+    if files.incomplete is not None:
+        names = IncompleteFeatures(tuple(features.get_feature_names_out()))
+        estimator, share = load_estimator(files.incomplete), metadata["incomplete"]["share"]
+        incomplete = IncompleteModel(names, estimator, share, classes, incomplete_intervals)
+    estimator = load_estimator(files.estimator)
+    return PopularityModel(features, estimator, classes, intervals, incomplete, metadata["medians"])
 
 
-def check_agreement(folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = ()) -> float:
+def check_agreement(
+    folder: Path, matrix: np.ndarray, registered: Any, classes: tuple[str, ...] = (), *, incomplete: bool = False
+) -> float:
     """Return the largest difference between the predictions of the estimator's files and of the model to be registered.
 
     `matrix` has the features of some rows; `registered` the logged model's predictions of them, in points of popularity
-    or probabilities. Raises `SpotifyMLError` if the difference is above `AGREEMENT`.
+    or probabilities. With `incomplete` these are of the model of incomplete rows. Raises `SpotifyMLError` if the
+    difference is above `AGREEMENT`.
     """
     files = model_files(folder)
-    estimators = (joblib.load(files.joblib), load_estimator(files.estimator))
+    saved = files.incomplete if incomplete and files.incomplete is not None else files.estimator
+    estimators = (joblib.load(saved.with_suffix(".joblib")), load_estimator(saved))
     predictions = [predict_matrix(estimator, matrix, classes) for estimator in estimators]
     difference = float(np.ptp([*predictions, np.asarray(registered)], axis=0).max())
     if not difference <= AGREEMENT:

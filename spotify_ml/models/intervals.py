@@ -1,8 +1,9 @@
 """Prediction intervals: split-conformal, wider for tracks that are harder to predict."""
 
 import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,10 +58,13 @@ class PredictionIntervals:
         Predicts the absolute error of a row from its features and its prediction.
     scores : ndarray of float, shape (n_calibration_rows,)
         Absolute errors divided by the expected ones, ascending.
+    by_pattern : dict of int to ndarray of float
+        The scores of the rows of each pattern of what is not known; empty where all is.
     """
 
     difficulty: Booster
     scores: np.ndarray
+    by_pattern: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def calibrate(
@@ -70,11 +74,12 @@ class PredictionIntervals:
         actual: np.ndarray,
         groups: np.ndarray,
         larger: LargerFit | None = None,
+        patterns: np.ndarray | None = None,
     ) -> Self:
         """Learn from features, predictions and popularity of rows that the model never saw.
 
         The expected error of a row comes from rows of other groups. `larger` is given if `predicted` comes from a
-        smaller fit than the final one.
+        smaller fit than the final one; `patterns`, shape (n_rows,), if intervals are to hold within each of them.
         """
         inputs, errors = _inputs(matrix, predicted), np.abs(actual - predicted)
         versions = [inputs] if larger is None else [inputs, _inputs(larger.matrix, larger.predicted)]
@@ -85,24 +90,37 @@ class PredictionIntervals:
             n_first = len(larger.predicted)
             better = np.abs(actual[:n_first] - larger.predicted) / expected[1]
             scores *= (better.mean() / scores[:n_first].mean()) ** larger.exponent
-        return cls(difficulty, np.sort(scores))
+        found = np.array([], dtype=int) if patterns is None else np.unique(patterns)
+        return cls(difficulty, np.sort(scores), {int(each): np.sort(scores[patterns == each]) for each in found})
 
-    def bounds(self, matrix: np.ndarray, predicted: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lower and upper ends of intervals, each of shape (n_rows,), within 0 to 100.
+    def margins(
+        self,
+        matrix: np.ndarray,
+        predicted: np.ndarray,
+        confidences: Sequence[float],
+        patterns: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return half the widths of intervals, shape (n_confidences, n_rows).
 
         An interval contains the popularity with probability `confidence`, which is above 0 and below 1. With too few
-        calibration rows for it, every interval is 0 to 100.
+        calibration rows for it, it is infinite. Rows of a pattern that was calibrated get its own quantile.
         """
-        # The predicted row counts as well.
-        rank = int(np.ceil(confidence * (len(self.scores) + 1)))
-        quantile = self.scores[rank - 1] if rank <= len(self.scores) else np.inf
-        margin = quantile * _expected(self.difficulty, _inputs(matrix, predicted))
-        return np.maximum(predicted - margin, LOWEST), np.minimum(predicted + margin, HIGHEST)
+        quantiles = np.empty((len(confidences), len(predicted)))
+        for own, confidence in zip(quantiles, confidences, strict=True):
+            own[:] = _quantile(self.scores, confidence)
+            for pattern in () if patterns is None else np.unique(patterns):
+                own[patterns == pattern] = _quantile(self.by_pattern.get(int(pattern), self.scores), confidence)
+        return quantiles * _expected(self.difficulty, _inputs(matrix, predicted))
+
+    def bounds(self, matrix: np.ndarray, predicted: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and upper ends of the intervals of `margins`, each of shape (n_rows,), within 0 to 100."""
+        return within_range(predicted, self.margins(matrix, predicted, [confidence])[0])
 
     def write(self, path: Path) -> None:
         """Write the intervals as JSON."""
         difficulty = json.loads(self.difficulty.save_raw("json"))
-        content = {"scores": np.round(self.scores, 6).tolist(), "difficulty": difficulty}
+        by_pattern = {str(pattern): np.round(scores, 6).tolist() for pattern, scores in self.by_pattern.items()}
+        content = {"scores": np.round(self.scores, 6).tolist(), "by_pattern": by_pattern, "difficulty": difficulty}
         path.write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
@@ -111,7 +129,19 @@ class PredictionIntervals:
         content = json.loads(path.read_text(encoding="utf-8"))
         difficulty = Booster(model_file=bytearray(json.dumps(content["difficulty"]), "utf-8"))
         difficulty.set_param({"nthread": 1})
-        return cls(difficulty, np.array(content["scores"]))
+        by_pattern = {int(pattern): np.array(scores) for pattern, scores in content["by_pattern"].items()}
+        return cls(difficulty, np.array(content["scores"]), by_pattern)
+
+
+def within_range(predicted: np.ndarray, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and upper ends of intervals of half a width, each of shape (n_rows,), within 0 to 100."""
+    return np.maximum(predicted - margin, LOWEST), np.minimum(predicted + margin, HIGHEST)
+
+
+def _quantile(scores: np.ndarray, confidence: float) -> float:
+    # The predicted row counts as well.
+    rank = int(np.ceil(confidence * (len(scores) + 1)))
+    return float(scores[rank - 1]) if rank <= len(scores) else np.inf
 
 
 def _learn(

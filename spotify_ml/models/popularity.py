@@ -1,12 +1,12 @@
 """The saved model: raw rows in, popularity or class probabilities out."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import skops.io
 from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
@@ -14,43 +14,15 @@ from spotify_ml.data.contract import OutOfRange, scoring_rows
 from spotify_ml.data.etl import add_derived_columns
 from spotify_ml.data.schema import AUDIO, TEXT
 from spotify_ml.data.tables import as_frame
-from spotify_ml.features.subsets import Subset
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
-from spotify_ml.models.intervals import HIGHEST, LOWEST, PredictionIntervals, check_confidence
+from spotify_ml.models.incomplete import IncompleteModel, Scores, mixed
+from spotify_ml.models.intervals import PredictionIntervals, check_confidence, within_range
+from spotify_ml.models.predictions import BLOCK_ROWS, predict_matrix, single_thread
 from spotify_ml.models.tree_shap import TreeShap
-from spotify_ml.utils.errors import ConfigError, ModelError, shown
+from spotify_ml.utils.errors import ConfigError, shown
 
-# XGBoost gives every thread this number of rows at a time.
-_BLOCK_ROWS = 64
-# Types in the models of this project, in addition to those that skops trusts by itself.
-_TRUSTED_TYPES = frozenset(
-    {
-        "catboost.core.CatBoostClassifier",
-        "catboost.core.CatBoostRegressor",
-        "collections.OrderedDict",
-        "lightgbm.basic.Booster",
-        "lightgbm.sklearn.LGBMClassifier",
-        "lightgbm.sklearn.LGBMRegressor",
-        "numpy.dtype",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.tree._tree.Tree",
-        "spotify_ml.features.transformers.catalogue.CatalogueStatistics",
-        "spotify_ml.features.transformers.columns.Interactions",
-        "spotify_ml.features.transformers.columns.NumericColumns",
-        "spotify_ml.features.transformers.columns.OneHotLevels",
-        "spotify_ml.features.transformers.genres.FirstGenreCode",
-        "spotify_ml.features.transformers.genres.GenreSet",
-        "spotify_ml.features.transformers.names.NameFeatures",
-        "spotify_ml.features.transformers.statistics.TargetStatistics",
-        "spotify_ml.models.combined.AverageClassifier",
-        "spotify_ml.models.combined.AverageRegressor",
-        "spotify_ml.models.combined.TwoPartRegressor",
-        "xgboost.core.Booster",
-        "xgboost.sklearn.XGBClassifier",
-        "xgboost.sklearn.XGBRegressor",
-    }
-)
+Catalogue = Literal["own", "other"]
 
 
 class PopularityModel:
@@ -66,6 +38,10 @@ class PopularityModel:
         The classes of a classification, in the order of their codes; empty for a regression.
     intervals : PredictionIntervals, optional
         Of a regression.
+    incomplete : IncompleteModel, optional
+        Of rows of which a name or the genre is not known.
+    medians : mapping of str to float, optional
+        What the audio columns are taken to be where they are missing.
     """
 
     def __init__(
@@ -74,25 +50,17 @@ class PopularityModel:
         estimator: Any,
         classes: tuple[str, ...] = (),
         intervals: PredictionIntervals | None = None,
+        incomplete: IncompleteModel | None = None,
+        medians: Mapping[str, float] | None = None,
     ) -> None:
         self.features = features
         self.estimator = estimator
         self.classes = tuple(classes)
         self.intervals = intervals
+        self.incomplete = incomplete
+        self.medians = np.array([(medians or {}).get(name, np.nan) for name in AUDIO])
         # Derived columns are slow for one row, and only the reference pipeline's features need them.
         self._derives = not set(features.feature_names_in_) <= {*AUDIO, *TEXT}
-
-    @classmethod
-    def load(
-        cls,
-        features_path: Path,
-        estimator_path: Path,
-        classes: tuple[str, ...] = (),
-        intervals_path: Path | None = None,
-    ) -> Self:
-        """Load a model from its files (skops, XGBoost JSON, JSON), without unpickling anything."""
-        intervals = None if intervals_path is None else PredictionIntervals.read(intervals_path)
-        return cls(_load_skops(features_path), load_estimator(estimator_path), classes, intervals)
 
     def predict(
         self,
@@ -101,20 +69,28 @@ class PopularityModel:
         out_of_range: OutOfRange = "refuse",
         interval: float | None = None,
         explain: int | None = None,
+        known: bool | None = None,
+        catalogue: Catalogue = "own",
     ) -> np.ndarray | pd.DataFrame:
         """Predict popularity, or the probability of each class.
 
         Parameters
         ----------
         rows : DataFrame
-            Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads: every audio column, NaN where
-            unknown; text columns if known; other columns are ignored.
+            Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads: the audio columns, NaN where
+            unknown, of which `spotify_ml.data.schema.OPTIONAL` may be absent; text columns if known; other columns are
+            ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
         interval : float, optional
             Also return intervals that contain the popularity with this probability, between 0 and 1.
         explain : int, optional
             Also return this number of features that moved each prediction most.
+        known : bool, optional
+            Also return which of artist, album and genre the catalogue knows; by default with `explain`.
+        catalogue : {"own", "other"}
+            Whether rows are like those of the fit, where an artist and album that are not among them are rare ones, or
+            come from elsewhere, where that says nothing.
 
         Returns
         -------
@@ -123,8 +99,9 @@ class PopularityModel:
         DataFrame of float64, shape (n_rows, n_classes)
             One column per class, of a classification.
         DataFrame, shape (n_rows, n_columns)
-            Of a regression with `interval` or `explain`: ``popularity``; ``lower`` and ``upper``; and the columns of
-            `spotify_ml.models.explanation.reasons`.
+            Of a regression with `interval`, `explain` or `known`: ``popularity``; ``lower`` and ``upper``; the columns
+            of `spotify_ml.models.explanation.reasons`; and ``known``, such as ``artist;genre`` or ``none``. That is
+            also the last column of a classification with `known`.
 
         Raises
         ------
@@ -133,36 +110,90 @@ class PopularityModel:
         ConfigError
             If the value of a keyword is invalid, or this model does not support it.
         """
-        if out_of_range not in get_args(OutOfRange):
-            raise ConfigError(f"out_of_range={shown(repr(out_of_range))}: there are {', '.join(get_args(OutOfRange))}")
-        self._check_options(interval, explain)
+        for name, given, choices in (("out_of_range", out_of_range, OutOfRange), ("catalogue", catalogue, Catalogue)):
+            if given not in get_args(choices):
+                raise ConfigError(f"{name}={shown(repr(given))}: there are {', '.join(get_args(choices))}")
+        self._check_options(interval, explain, known, catalogue)
         rows = as_frame(rows)
-        matrix, predicted = self._predict(rows, out_of_range)
+        matrix, is_filled = self._matrix(rows, out_of_range)
+        scores = self.score(matrix, other=catalogue == "other", confidences=[] if interval is None else [interval])
+        columns: dict[str, Any] = {"popularity": scores.predicted}
         if self.classes:
-            return pd.DataFrame(predicted, index=rows.index, columns=list(self.classes))
-        if interval is None and explain is None:
-            return predicted
-        columns: dict[str, Any] = {"popularity": predicted}
-        if interval is not None and self.intervals is not None:
-            columns["lower"], columns["upper"] = self.intervals.bounds(matrix, predicted, interval)
+            columns = dict(zip(self.classes, scores.predicted.T, strict=True))
+        if interval is not None:
+            columns["lower"], columns["upper"] = within_range(scores.predicted, scores.margins[0])
         if explain is not None:
-            is_booster = isinstance(self.estimator, Booster)
-            added = self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
-            columns |= reasons(added, matrix, self._feature_names, explain)
-        return pd.DataFrame(columns, index=rows.index)
+            added = self._contributions(matrix, other=catalogue == "other")
+            columns |= reasons(added, self._as_given(matrix, is_filled), self._feature_names, explain)
+        if self.incomplete is not None and (explain is not None if known is None else known):
+            columns["known"] = self.incomplete.known(matrix)
+        return scores.predicted if list(columns) == ["popularity"] else pd.DataFrame(columns, index=rows.index)
 
-    def _predict(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features of raw rows, and the predictions."""
+    def score(self, matrix: np.ndarray, *, other: bool = False, confidences: Sequence[float] = ()) -> Scores:
+        """Return predictions of features, and half the widths of their intervals by confidence.
+
+        `other` says whether the rows are from another catalogue.
+        """
+        if self.incomplete is None:
+            return self._own_scores(matrix, confidences)
+        share = self.incomplete.shares(matrix, other=other)
+        (own_rows,), (rows,) = np.nonzero(share < 1), np.nonzero(share)
+        own = self._own_scores(matrix[own_rows], confidences)
+        if not len(rows):
+            return own
+        others = self.incomplete.score(matrix[rows], other=other, confidences=confidences)
+        predicted = np.empty((len(matrix), *own.predicted.shape[1:]))
+        margins = np.empty((len(confidences), len(matrix)))
+        predicted[own_rows], margins[:, own_rows] = own
+        share = share[rows]
+        by_class = share[:, np.newaxis] if self.classes else share
+        predicted[rows] = mixed(predicted[rows], others.predicted, by_class)
+        margins[:, rows] = mixed(margins[:, rows], others.margins, share)
+        return Scores(predicted, margins)
+
+    def _own_scores(self, matrix: np.ndarray, confidences: Sequence[float]) -> Scores:
+        """Return the scores of complete rows."""
+        few = len(matrix) <= BLOCK_ROWS and isinstance(self.estimator, Booster)
+        predicted = predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
+        if not confidences or self.intervals is None:
+            return Scores(predicted, np.empty((0, len(matrix))))
+        return Scores(predicted, self.intervals.margins(matrix, predicted, confidences))
+
+    def _contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
+        is_booster = isinstance(self.estimator, Booster)
+        added = self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
+        if self.incomplete is not None:
+            share = self.incomplete.shares(matrix, other=other)
+            (rows,) = np.nonzero(share)
+            others = self.incomplete.contributions(matrix[rows], other=other)
+            added[rows] = mixed(added[rows], others, share[rows, np.newaxis])
+        return added
+
+    def _matrix(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features of raw rows, and which audio values were missing, shape (n_audio, n_rows)."""
         if len(rows) == 0:
-            return np.empty((0, len(self._feature_names))), np.empty((0, len(self.classes)) if self.classes else 0)
+            return np.empty((0, len(self._feature_names)), dtype=np.float32), np.empty((len(AUDIO), 0), dtype=bool)
         checked = scoring_rows(rows, out_of_range)
+        is_filled = np.isnan(checked.audio)
+        if is_filled.any():
+            checked = replace(checked, audio=np.where(is_filled, self.medians[:, np.newaxis], checked.audio))
         # For a few rows, making a DataFrame takes longer than the features.
         inputs = add_derived_columns(checked.frame()) if self._derives else checked.columns()
-        matrix = transform_columns(self.features, inputs)
-        few = len(rows) <= _BLOCK_ROWS and isinstance(self.estimator, Booster)
-        return matrix, predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
+        return transform_columns(self.features, inputs), is_filled
 
-    def _check_options(self, interval: float | None, explain: int | None) -> None:
+    def _as_given(self, matrix: np.ndarray, is_filled: np.ndarray) -> np.ndarray:
+        """Return features with NaN for the audio values that were missing."""
+        if not is_filled.any():
+            return matrix
+        matrix = matrix.copy()
+        for name, missing in zip(AUDIO, is_filled, strict=True):
+            if name in self._feature_names:
+                matrix[missing, self._feature_names.index(name)] = np.nan
+        return matrix
+
+    def _check_options(
+        self, interval: float | None, explain: int | None, known: bool | None, catalogue: Catalogue
+    ) -> None:
         asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}
         if asked and self.classes:
             names = " and ".join(f"{name}={value}" for name, value in asked.items())
@@ -173,6 +204,11 @@ class PopularityModel:
                 raise ConfigError(f"interval={interval}: this model was saved without prediction intervals")
         if explain is not None:
             check_reasons(self.estimator, explain, len(self._feature_names))
+        if self.incomplete is None and (known or catalogue == "other"):
+            name = f"catalogue={catalogue}" if catalogue == "other" else "known=true"
+            raise ConfigError(
+                f"{name}: this model was saved without one of incomplete rows; train with incomplete=true"
+            )
 
     @cached_property
     def _feature_names(self) -> list[str]:
@@ -181,50 +217,8 @@ class PopularityModel:
     @cached_property
     def _single_thread(self) -> Booster:
         """The same booster with one thread: for a few rows, threads only wait for each other."""
-        booster = self.estimator.copy()
-        booster.set_param({"nthread": 1})
-        return booster
+        return single_thread(self.estimator)
 
     @cached_property
     def _tree_shap(self) -> TreeShap:
         return TreeShap(self.estimator)
-
-
-def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:
-    """Return popularity from 0 to 100, shape (n_rows,), or the probabilities of classes, shape (n_rows, n_classes).
-
-    `classes` are the classes of a classification; empty for a regression.
-    """
-    if isinstance(estimator, Booster):
-        predicted = estimator.inplace_predict(matrix, validate_features=False)
-        if classes and predicted.ndim == 1:
-            predicted = np.column_stack([1 - predicted, predicted])
-    else:
-        predicted = estimator.predict_proba(matrix) if classes else estimator.predict(matrix)
-    if not classes:
-        return clip_popularity(predicted)
-    # In float32 they sum to almost 1.
-    probabilities = predicted.astype(np.float64)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
-
-
-def predict_subset(estimator: Any, subset: Subset, classes: tuple[str, ...] = ()) -> np.ndarray:
-    """Return the predictions of `predict_matrix` for the rows of a subset, batch by batch."""
-    return np.concatenate([predict_matrix(estimator, batch, classes) for batch in subset.batches()])
-
-
-def clip_popularity(predictions: np.ndarray) -> np.ndarray:
-    """Return predictions clipped to the range of popularity."""
-    return np.clip(predictions.astype(np.float64), LOWEST, HIGHEST)
-
-
-def load_estimator(path: Path) -> Any:
-    """Load an estimator from XGBoost JSON or from skops, without unpickling anything."""
-    return Booster(model_file=path) if path.suffix == ".json" else _load_skops(path)
-
-
-def _load_skops(path: Path) -> Any:
-    unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - _TRUSTED_TYPES)
-    if unknown:
-        raise ModelError(f"{path.name} holds what no model of this project consists of: {', '.join(unknown)}")
-    return skops.io.load(path, trusted=sorted(_TRUSTED_TYPES))

@@ -11,8 +11,10 @@ from spotify_ml.comparison.predictions import CONFIDENCE, scored_rows, write_pre
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import write_data, write_reports
 from spotify_ml.evaluation.coverage import part_bounds, write_coverage
+from spotify_ml.evaluation.incomplete import write_patterns
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import write_model
+from spotify_ml.models.incomplete import PARAMETERS as INCOMPLETE_PARAMETERS
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.files import staged
 
@@ -37,9 +39,12 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
         importance = result.explanation.importance
-        write_model(models, name, fitted.refit, subsets.transformer, importance, metadata, result.prediction_intervals)
-        if result.prediction_intervals is not None:
+        intervals, incomplete = result.prediction_intervals, result.incomplete
+        write_model(models, name, fitted.refit, subsets.transformer, importance, metadata, intervals, incomplete.model)
+        if intervals is not None:
             write_coverage(models, result.coverage)
+        if incomplete.model is not None:
+            write_patterns(models, incomplete.patterns)
 
 
 def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
@@ -47,6 +52,14 @@ def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     intervals, test = result.prediction_intervals, result.subsets.test
     bounds = None if intervals is None else part_bounds(intervals, test, predicted, CONFIDENCE)
     return scored_rows(result.tracks.frame, result.split, config.split, predicted, classes, bounds)
+
+
+def _incomplete(result: Result) -> dict[str, Any]:
+    incomplete = result.incomplete
+    if incomplete.model is None:
+        return {}
+    parameters = INCOMPLETE_PARAMETERS.model_dump(exclude={"name"})
+    return {"incomplete": {"parameters": parameters, "n_trees": incomplete.n_trees, "share": incomplete.model.share}}
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
@@ -65,5 +78,7 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "classes": list(classes),
         "features": list(result.subsets.trainval.features.columns),
         "prediction": kind,
+        "medians": result.incomplete.medians,
+        **_incomplete(result),
         "metrics": result.evaluation.metrics,
     }

@@ -12,7 +12,8 @@ import numpy as np
 from spotify_ml.data.arrow import arrow_frame, listed
 from spotify_ml.data.batches import Batch, Input, open_input
 from spotify_ml.data.contract import CheckedRows, check_rows
-from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT, Scales, in_rows
+from spotify_ml.data.header import column_hint
+from spotify_ml.data.schema import AUDIO, EXAMPLES, NAMES, OPTIONAL, TEXT, Scales, in_rows
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
 from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, rejected_path
 from spotify_ml.scoring.rows import Scorer, Tally
@@ -20,6 +21,8 @@ from spotify_ml.utils.errors import DataError, OutputError, shown
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.streams import open_standard_output
 
+# The columns that may be absent, and that predictions use where they are there.
+_USED = (*(name for name in TEXT if name != "track_id"), *OPTIONAL)
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 
@@ -54,6 +57,8 @@ def score_file(
     if existing:
         raise DataError(f"{rows.origin} has a column {', '.join(existing)} already; rename or remove it")
     known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
+    spare = [name for name in rows.schema.names if name not in NAMES]
+    tally.absent |= {name: column_hint(name, spare) for name in _USED if name not in rows.schema.names}
     complaints = _Complaints()
     read_before = tally.n_rows
     with _output(target, rows, scorer) as output, _rejected(target, rows, scorer) as rejected:
@@ -69,7 +74,9 @@ def score_file(
             # After the first problem, the rest is only read, to list all problems.
             if not complaints.found:
                 kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
-                output.write(batch, kept, scorer.score(checked.frame(), bad).filter(kept))
+                added = scorer.score(checked.frame(), bad)
+                tally.count_known(added)
+                output.write(batch, kept, added.filter(kept))
             on_progress(batch.n_rows)
         if tally.n_rows == read_before:
             raise DataError(f"{rows.origin} has a header but no rows; give rows to score")

@@ -10,12 +10,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
 from spotify_ml.data.schema import AUDIO, Scales
 
 OnError = Literal["fail", "skip", "null"]
-PREDICTED, VERSION = "popularity_predicted", "model_version"
+PREDICTED, KNOWN, VERSION = "popularity_predicted", "known", "model_version"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Scorer:
         return pa.table({**columns, VERSION: self._versions(len(predicted))})
 
     def _name(self, column: object) -> str:
+        if column == KNOWN:
+            return KNOWN
         if self.classes:
             return f"probability_{column}"
         return PREDICTED if column == "popularity" else f"popularity_{column}"
@@ -75,7 +78,9 @@ class Scorer:
 
 
 def _arrow(values: pd.Series) -> pa.Array:
-    """Return numbers as they are, and lists as JSON, since CSV has none."""
+    """Return numbers and text as they are, and lists as JSON, since CSV has none."""
+    if values.name == KNOWN:
+        return pa.array(values, pa.string())
     if values.dtype == object:
         return pa.array([json.dumps(value, ensure_ascii=False) for value in values], pa.string())
     return pa.array(values.to_numpy(np.float64))
@@ -93,6 +98,10 @@ class Tally:
     n_kept_files: int = 0
     passed_over: list[str] = field(default_factory=list)
     scales: Scales = field(default_factory=Scales)
+    # By what was known of a row; empty where the model does not tell.
+    known: Counter[str] = field(default_factory=Counter)
+    # Absent columns that predictions would use, each with a column that looks like it, if any.
+    absent: dict[str, str] = field(default_factory=dict)
 
     def count(self, checked: CheckedRows, bad: np.ndarray, n_broken: int) -> None:
         """Add a batch."""
@@ -102,3 +111,9 @@ class Tally:
         self.missing.update({name: int(n) for name, n in zip(AUDIO, n_missing, strict=True) if n})
         self.clipped.update(checked.clipped)
         self.scales.add(checked.scales)
+
+    def count_known(self, added: pa.Table) -> None:
+        """Add what was known of the rows of a batch, if the model tells."""
+        if KNOWN in added.column_names:
+            counts = pc.value_counts(added.column(KNOWN).drop_null()).to_pylist()
+            self.known.update({each["values"]: each["counts"] for each in counts})

@@ -23,7 +23,7 @@ from mlflow.types.schema import AnyType
 
 from spotify_ml.config.models import EnsembleConfig, ModelConfig
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.schema import COLUMNS, TARGET, Kind
+from spotify_ml.data.schema import COLUMNS, REQUIRED, TARGET
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.targets import class_names
@@ -38,12 +38,14 @@ _EXAMPLE_ROWS = 3
 # The libraries that a model may need beside those of every model, under the names of both.
 _EXTRAS = {"lightgbm", "catboost"}
 # The keywords of `PopularityModel.predict`: what a caller, or a request, may set. A None is a default of any type.
-_PARAMS = ParamSchema(
-    [
-        ParamSpec("out_of_range", DataType.string, "refuse"),
-        ParamSpec("interval", DataType.double, None),
-        ParamSpec("explain", DataType.long, None),
-    ]
+_PARAMS = (
+    ParamSpec("out_of_range", DataType.string, "refuse"),
+    ParamSpec("interval", DataType.double, None),
+    ParamSpec("explain", DataType.long, None),
+)
+_INCOMPLETE_PARAMS = (
+    ParamSpec("known", DataType.boolean, None),
+    ParamSpec("catalogue", DataType.string, "own"),
 )
 
 
@@ -56,19 +58,26 @@ class SavedModel:
 
 
 def log_model(
-    client: MlflowClient, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame
+    client: MlflowClient,
+    logged: LoggedModel,
+    config: RunConfig,
+    models: Path,
+    example: pd.DataFrame,
+    *,
+    takes_incomplete: bool = False,
 ) -> SavedModel:
     """Save the model that scores raw rows, from a folder of its files, under a pending model of a run.
 
     It is what ``mlflow.pyfunc.log_model`` does, less the time that this spends on reading the run's metrics one by one,
     on what the caller knows (git, requirements), and on loading the model. The first raw rows of `example` become the
-    input example.
+    input example. `takes_incomplete` says whether there is a model of incomplete rows, which takes further parameters.
     """
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
     try:
         with temporary_folder() as scratch:
-            folder = _save(scratch, logged, config, models, example)
+            params = ParamSchema([*_PARAMS, *_INCOMPLETE_PARAMS]) if takes_incomplete else ParamSchema(_PARAMS)
+            folder = _save(scratch, logged, config, models, example, params)
             sums_sha256 = write_sums(folder)
             client.log_model_artifacts(model_id, str(folder))
     except BaseException:
@@ -78,7 +87,9 @@ def log_model(
     return SavedModel(str(logged.model_uri), sums_sha256)
 
 
-def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame) -> Path:
+def _save(
+    scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame, params: ParamSchema
+) -> Path:
     """Write what MLflow loads to a temporary folder, and return where."""
     model_id, folder = str(logged.model_id), scratch / "model"
     with _full_disk_named(scratch), without_looking_at_installed_files():
@@ -90,7 +101,7 @@ def _save(scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, e
             python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
             artifacts=_artifacts(model_files(models)),
             code_paths=[str(code)],
-            signature=_signature(class_names(config.task)),
+            signature=_signature(class_names(config.task), params),
             input_example=example.head(_EXAMPLE_ROWS),
             pip_requirements=_requirements(config.model),
         )
@@ -172,8 +183,9 @@ def register(
 
 def _artifacts(files: ModelFiles) -> dict[str, str]:
     # As addresses: MLflow would read a %20 in a path as a blank.
-    paths = {name: getattr(files, name) for name in ("features", "estimator", "metadata", "intervals")}
-    return {name: path.absolute().as_uri() for name, path in paths.items() if path is not None}
+    # Pickled files are not loaded.
+    paths = {name: path for name, path in vars(files).items() if name != "joblib" and path is not None}
+    return {name: path.absolute().as_uri() for name, path in paths.items()}
 
 
 def _not_code(folder: str, names: list[str]) -> list[str]:
@@ -190,12 +202,10 @@ def _requirements(model: ModelConfig) -> list[str]:
     return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *SCORING, *extras)]
 
 
-def _signature(classes: tuple[str, ...]) -> ModelSignature:
+def _signature(classes: tuple[str, ...], params: ParamSchema) -> ModelSignature:
     # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), column.name, required=column.kind is not Kind.TEXT)
-        for column in COLUMNS
-        if column.name != TARGET
+        ColSpec(AnyType(), column.name, required=column.name in REQUIRED) for column in COLUMNS if column.name != TARGET
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=_PARAMS)
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=params)

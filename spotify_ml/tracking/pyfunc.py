@@ -1,6 +1,5 @@
 """The registered model, as MLflow runs it: this file is the model's code and is copied into every version."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from spotify_ml.models.files import ModelFiles, load_model_files
 from spotify_ml.models.integrity import SUMS_FILE, check_files
-from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.tracking.compat import let_servers_read_csv
 from spotify_ml.utils.errors import SpotifyMLError
 
@@ -26,10 +25,7 @@ class PopularityPyfunc(PythonModel):
         # MLflow loads a model once while it saves it.
         if (folder / SUMS_FILE).is_file():
             check_files(folder)
-        metadata = json.loads(paths["metadata"].read_text(encoding="utf-8"))
-        self.model = PopularityModel.load(
-            paths["features"], paths["estimator"], tuple(metadata["classes"]), paths.get("intervals")
-        )
+        self.model = load_model_files(ModelFiles(**paths))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """Predict the popularity of raw rows, 0 to 100, or the probability of each class.

@@ -18,6 +18,7 @@ from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
 from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
+from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.files import check_agreement
 from spotify_ml.models.targets import class_names
 from spotify_ml.reports.figures.figure_process import FigureProcess
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # By so many test rows the files of a model are compared.
 _CHECKED_ROWS = 100_000
+# And by so many of them from which names and genres were taken.
+_LACKING_ROWS = 3000
 _DIFFERENCE = "formats/largest_difference"
 # The figures that a version is searched by; of a regression the first two.
 _HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
@@ -213,9 +216,30 @@ def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path
     checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
     raw_columns = [name for name in NAMES if name != TARGET]
     rows: pd.DataFrame = result.tracks.frame.loc[test.features.index[checked], raw_columns]
-    model = log_model(run.client, logged, run.config, models, rows)
-    classes = class_names(run.config.task)
-    return model, check_agreement(models, test.take(checked), predict_as_stored(model, rows), classes)
+    incomplete, classes = result.incomplete.model, class_names(run.config.task)
+    model = log_model(run.client, logged, run.config, models, rows, takes_incomplete=incomplete is not None)
+    matrix = test.take(checked)
+    if incomplete is None:
+        return model, check_agreement(models, matrix, predict_as_stored(model, rows), classes)
+    # Where both models count, the answer is of neither.
+    complete = incomplete.shares(matrix, other=False) == 0
+    lacking = _without_names(rows)
+    predicted = predict_as_stored(model, pd.concat([rows[complete], lacking]))
+    own, others = np.split(predicted, [complete.sum()])
+    features = transform_columns(result.subsets.transformer, lacking)
+    view = incomplete.features.view(features, np.zeros(len(lacking), dtype=bool))
+    return model, max(
+        check_agreement(models, matrix[complete], own, classes),
+        check_agreement(models, view, others, classes, incomplete=True),
+    )
+
+
+def _without_names(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return some rows, of which the genre, the artist and album, or all of these are absent in turn."""
+    some = rows.iloc[:: max(1, len(rows) // _LACKING_ROWS)].copy()
+    for column, kinds in {"track_genre": (0, 2), "artists": (1, 2), "album_name": (1, 2)}.items():
+        some[column] = some[column].mask(np.isin(np.arange(len(some)) % 3, kinds))
+    return some
 
 
 @contextmanager

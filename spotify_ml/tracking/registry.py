@@ -68,6 +68,12 @@ class ScoringModel:
         outputs = self.model.metadata.get_output_schema()
         return tuple(outputs.input_names()) if outputs.has_input_names() else ()
 
+    @property
+    def params(self) -> list[str]:
+        """The names of the parameters that a prediction takes."""
+        known = self.model.metadata.get_params_schema()
+        return [param.name for param in (known.params if known else ())]
+
     def predict(self, rows: Any, params: dict[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
         """Score raw rows; see `spotify_ml.models.popularity.PopularityModel.predict`.
 
@@ -85,10 +91,9 @@ class ScoringModel:
             If the rows are refused, or the version knows no such parameter.
         """
         frame = as_frame(rows)
-        inputs, known = self.model.metadata.get_input_schema(), self.model.metadata.get_params_schema()
+        inputs, taken = self.model.metadata.get_input_schema(), self.params
         # MLflow would print all rows at the first, and pass over the others with a line in the log.
         check_columns(list(frame.columns), required=inputs.required_input_names())
-        taken = [param.name for param in (known.params if known else ())]
         unknown = sorted(set(params or ()) - set(taken))
         if unknown:
             takes = f"it takes {', '.join(taken)}" if taken else "it takes no parameters"

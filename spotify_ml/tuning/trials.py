@@ -27,7 +27,7 @@ from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.families.xgboost import grow
 from spotify_ml.models.fit import build_estimator, estimator_rows, fit_early_stopped, library_refusals
-from spotify_ml.models.popularity import predict_subset
+from spotify_ml.models.predictions import predict_subset
 from spotify_ml.models.targets import class_names
 from spotify_ml.tuning.objectives import Objective
 from spotify_ml.utils.timing import Stopwatch

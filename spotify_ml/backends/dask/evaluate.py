@@ -11,7 +11,7 @@ from spotify_ml.backends.dask.partitions import gathered, mapped
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.evaluate import Predicted
 from spotify_ml.features.subsets import Subset
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.predictions import predict_matrix
 from spotify_ml.models.targets import Task, class_names
 
 

@@ -34,8 +34,9 @@ _FEW_NAMES = 64
 _COMPILED = [re.compile(pattern.replace("$", r"\Z")) for pattern in _PATTERNS]
 _COMPILED_YEAR = re.compile(_YEAR, re.ASCII)
 _SPACES = r"^\s|\s$|\s\s|[\t-\r]"
+_MEMBER = r"[^;\s][^;]*"
 _NOT_SPACE = re.compile(r"[^\t\n\f\r ]+")
-_DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
+DESCRIPTIONS = ("length", "words", *WORDS, "year", "not_latin")
 _TEXTS = {"track_name": "title", "album_name": "album"}
 COLUMNS = ["track_name", "album_name", "artists"]
 
@@ -69,15 +70,14 @@ class NameFeatures(TransformerMixin, BaseEstimator):
         distinct = _tidy(pa.concat_arrays([texts.dictionary for texts in encoded]))
         descriptions = _descriptions(distinct)
         artists = names["artists"]
-        matrix = np.empty((len(artists), len(_TEXTS) * len(_DESCRIPTIONS) + 2), dtype=np.float32)
+        matrix = np.empty((len(artists), len(_TEXTS) * len(DESCRIPTIONS) + 2), dtype=np.float32)
         first, places = 0, []
         for position, texts in enumerate(encoded):
-            own = slice(position * len(_DESCRIPTIONS), (position + 1) * len(_DESCRIPTIONS))
+            own = slice(position * len(DESCRIPTIONS), (position + 1) * len(DESCRIPTIONS))
             places.append(first + texts.indices.to_numpy())
             matrix[:, own] = descriptions[places[-1]]
             first += len(texts.dictionary)
-        are_named = pc.not_equal(artists, "")
-        matrix[:, -2] = pc.add(pc.count_substring(artists, ";"), are_named.cast(pa.int32())).to_numpy()
+        matrix[:, -2] = pc.count_substring_regex(artists, _MEMBER).to_numpy()
         numbers: dict[str, int] = {}
         forms = np.array([numbers.setdefault(normal_name(text), len(numbers)) for text in distinct.to_pylist()])
         of_title, of_album = (forms[place] for place in places)
@@ -86,7 +86,7 @@ class NameFeatures(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return ``title_…`` and ``album_…`` of every description, ``n_artists`` and ``title_is_album``."""
-        described = [f"{text}_{name}" for text in _TEXTS.values() for name in _DESCRIPTIONS]
+        described = [f"{text}_{name}" for text in _TEXTS.values() for name in DESCRIPTIONS]
         return np.array([*described, "n_artists", "title_is_album"], dtype=object)
 
 
@@ -137,12 +137,12 @@ _characters = _Characters()
 
 
 def _descriptions(texts: pa.Array) -> np.ndarray:
-    """Return the values of `_DESCRIPTIONS`, shape (n_texts, 11)."""
+    """Return the values of `DESCRIPTIONS`, shape (n_texts, 11)."""
     if len(texts) <= _FEW_NAMES:
         lower, simple, n_not_latin = _simplified(texts)
         described = list(map(_described_name, texts.to_pylist(), lower, simple, n_not_latin))
-        return np.array(described, dtype=np.float32).reshape(-1, len(_DESCRIPTIONS))
-    matrix = np.empty((len(texts), len(_DESCRIPTIONS)), dtype=np.float32)
+        return np.array(described, dtype=np.float32).reshape(-1, len(DESCRIPTIONS))
+    matrix = np.empty((len(texts), len(DESCRIPTIONS)), dtype=np.float32)
     is_ascii = pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)
     for where, describe in ((is_ascii, _described_ascii), (~is_ascii, _described)):
         if where.any():
