@@ -9,9 +9,11 @@ from spotify_ml.evaluation.baselines import full_baselines
 from spotify_ml.evaluation.bootstrap import bootstrap_metrics
 from spotify_ml.evaluation.coverage import calibrate_intervals, interval_coverage
 from spotify_ml.evaluation.cross_validation import cross_validate
+from spotify_ml.evaluation.evaluate import as_served
 from spotify_ml.evaluation.explain import explain
-from spotify_ml.evaluation.incomplete import judge_incomplete_rows
+from spotify_ml.evaluation.incomplete import score_patterns
 from spotify_ml.evaluation.result import Result
+from spotify_ml.models.incomplete_fit import model_of
 from spotify_ml.reports.figures.figure_process import FigureData
 from spotify_ml.reports.figures.tables import error_data, explanation_data
 from spotify_ml.utils.timing import Stopwatch
@@ -37,13 +39,16 @@ def run(
         subsets, fitted, evaluation, threads = backend.fit(source, split)
     tracks = source.tracks.frame
     with clock.stage("intervals"):
+        prediction_intervals = calibrate_intervals(config.task, fitted, subsets, split.groups)
+    with clock.stage("incomplete"):
+        model = model_of(config, fitted, subsets, tracks, split, prediction_intervals)
+        evaluation = as_served(evaluation, model, subsets.test, config.task)
+        patterns = score_patterns(model, config.task, subsets.test)
+    with clock.stage("intervals"):
         scored = evaluation.actual, evaluation.predicted, split.groups[split.test]
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
-        prediction_intervals = calibrate_intervals(config.task, fitted, subsets, split.groups)
-        coverage = interval_coverage(prediction_intervals, subsets.test, evaluation.predicted, tracks)
-        draw(error_data(config.task, tracks, split, fitted, evaluation, coverage))
-    with clock.stage("incomplete"):
-        incomplete = judge_incomplete_rows(config, fitted, subsets, tracks, split, prediction_intervals)
+        coverage = interval_coverage(model, subsets.test, tracks)
+        draw(error_data(config.task, tracks, split, fitted, evaluation, coverage, patterns))
     with clock.stage("explain"):
         explanation = explain(fitted, subsets, config.task, config.seed)
         draw(explanation_data(config.task, explanation, subsets.test))
@@ -65,9 +70,9 @@ def run(
         folds,
         baselines,
         intervals,
-        prediction_intervals,
+        model,
         coverage,
-        incomplete,
+        patterns,
         explanation,
         threads,
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from spotify_ml.comparison.paired import Comparison
 from spotify_ml.config.commands import GateConfig
-from spotify_ml.evaluation.metric_names import ERRORS, title
+from spotify_ml.evaluation.metric_names import ERRORS, LOSSES, title
 
 _HIGHEST = {"regression": 100.0, "classification": 1.0}
 _SUM_TOLERANCE = 1e-6
@@ -69,6 +69,7 @@ def judge(
     return [
         _better(gate, comparison),
         _genres(gate, comparison),
+        _incomplete(gate, comparison),
         _range(gate, comparison.model.predicted),
         _formats(gate, format_difference),
         Condition("schema", not schema_changes, "; ".join(schema_changes) or "as the champion's, or the first"),
@@ -102,6 +103,16 @@ def _genres(gate: GateConfig, comparison: Comparison) -> Condition:
         return Condition("genres", True, f"{change}; {asked}")
     listed = ", ".join(f"{genre} {change:+.4f}" for genre, change in worse["difference"].items())
     return Condition("genres", False, f"{name} of {len(worse)} of {len(genres)} grew too much: {listed}; {asked}")
+
+
+def _incomplete(gate: GateConfig, comparison: Comparison) -> Condition:
+    name = "incomplete"
+    own, rival = comparison.model.incomplete_error, comparison.rival.incomplete_error
+    if own is None or rival is None:
+        return Condition(name, True, "there is no champion to be compared with")
+    loss, growth = title(LOSSES[gate.name]), own - rival
+    said = f"{loss} without names and genre is {own:.4f}, the champion's {rival:.4f}"
+    return Condition(name, growth <= gate.incomplete_margin, f"{said}; growth of {gate.incomplete_margin:g} is allowed")
 
 
 def _range(gate: GateConfig, predicted: np.ndarray) -> Condition:

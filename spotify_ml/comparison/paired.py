@@ -20,11 +20,13 @@ _MILLISECOND = 1e-3
 class Contender:
     """What a model says of the tracks that it is compared on: popularity, or the probability of each class.
 
-    A baseline has no size of files and no time to score a track, of many at once.
+    ``incomplete_error`` is the error that it is fitted by, for the same tracks without names and genre. A baseline has
+    none, no size of files and no time to score a track, of many at once.
     """
 
     name: str
     predicted: np.ndarray
+    incomplete_error: float | None = None
     n_bytes: int | None = None
     row_seconds: float | None = None
 

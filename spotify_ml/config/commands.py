@@ -14,6 +14,7 @@ class _AnyGateConfig(Section):
     confidence: float = Field(gt=0, lt=1)
     fewest_tracks: int = Field(ge=2)
     genre_tracks: int = Field(ge=1)
+    incomplete_margin: float = Field(ge=0)
     genre_margin: float
     format_difference: float = Field(ge=0)
 

@@ -1,5 +1,6 @@
 """How often prediction intervals hold the truth, and how wide they are for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.by_group import FEWEST_TRACKS
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.intervals import LargerFit, PredictionIntervals
+from spotify_ml.models.intervals import LargerFit, PredictionIntervals, within_range
+from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.predictions import predict_matrix
 from spotify_ml.models.targets import Task, class_names, sample_weights
 
@@ -91,23 +93,20 @@ def _as_final(part: Subset, columns: pd.Index) -> np.ndarray:
     return aligned.to_numpy(dtype=np.float32, copy=True)
 
 
-def interval_coverage(
-    intervals: PredictionIntervals | None, part: Subset, predicted: np.ndarray, tracks: pd.DataFrame
-) -> pd.DataFrame:
+def interval_coverage(model: PopularityModel, part: Subset, tracks: pd.DataFrame) -> pd.DataFrame:
     """Return the share of rows of a part within their interval, and the mean width, of all rows and by genre.
 
     A track of several genres counts for each of them; genres of few rows are left out. The columns are ``level``,
     ``genre`` (``all`` for all rows, which stand first), ``n_rows``, ``coverage`` and ``width`` in points. Without
     intervals there are no rows.
     """
-    if intervals is None:
+    if model.intervals is None:
         return pd.DataFrame(columns=_COLUMNS)
     genre_sets, sets = pd.factorize(tracks["track_genre"].iloc[part.features.index], use_na_sentinel=False)
     # A row per genre of every distinct set of genres, of which there are few.
     genres = pd.Series(sets).str.split(LIST_SEPARATOR).explode()
     tables = []
-    for level in LEVELS:
-        lower, upper = part_bounds(intervals, part, predicted, level)
+    for level, (lower, upper) in zip(LEVELS, part_bounds(model, part, LEVELS), strict=True):
         columns = {
             "n_rows": np.ones(len(lower)),
             "coverage": (lower <= part.target) & (part.target <= upper),
@@ -125,15 +124,13 @@ def interval_coverage(
 
 
 def part_bounds(
-    intervals: PredictionIntervals, part: Subset, predicted: np.ndarray, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds of the intervals of all rows of a part, each of shape (n_rows,), a batch at a time."""
-    bounds, start = [], 0
-    for batch in part.batches():
-        bounds.append(intervals.bounds(batch, predicted[start : start + len(batch)], confidence))
-        start += len(batch)
-    lower, upper = (np.concatenate(ends) for ends in zip(*bounds, strict=True))
-    return lower, upper
+    model: PopularityModel, part: Subset, confidences: Sequence[float]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each confidence the bounds of the intervals of all rows, each of shape (n_rows,), batch by batch."""
+    batches = [model.score(batch, confidences=confidences) for batch in part.batches()]
+    predicted = np.concatenate([scores.predicted for scores in batches])
+    margins = np.concatenate([scores.margins for scores in batches], axis=1)
+    return [within_range(predicted, margin) for margin in margins]
 
 
 def coverage_metrics(coverage: pd.DataFrame) -> dict[str, float]:

@@ -14,10 +14,10 @@ from spotify_ml.evaluation.bootstrap import Interval
 from spotify_ml.evaluation.coverage import coverage_metrics
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
-from spotify_ml.evaluation.incomplete import IncompleteRows, pattern_metrics
+from spotify_ml.evaluation.incomplete import pattern_metrics
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.intervals import PredictionIntervals
+from spotify_ml.models.popularity import PopularityModel
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Result:
     """What the stages of a run gave, in their order.
 
     ``folds`` and ``baselines`` are empty where they were not asked for. ``intervals`` says how sure figures of the test
-    rows are; ``prediction_intervals`` how far a predicted popularity may be off, and ``coverage`` how often these hold
-    the truth; ``incomplete`` what is known of rows that lack a name or the genre. ``threads`` are those of each worker
-    that took part in each fit, on a cluster.
+    rows are. ``model`` scores raw rows; ``coverage`` says how often its intervals hold the truth, and ``patterns`` how
+    good it is for rows of which something is not known. ``threads`` are those of each worker that took part in each
+    fit, on a cluster.
     """
 
     raw: RawFile
@@ -40,9 +40,9 @@ class Result:
     folds: list[dict[str, float]]
     baselines: dict[str, float]
     intervals: dict[str, Interval]
-    prediction_intervals: PredictionIntervals | None
+    model: PopularityModel
     coverage: pd.DataFrame
-    incomplete: IncompleteRows
+    patterns: pd.DataFrame
     explanation: Explanation
     threads: Sequence[Sequence[int]] | None = None
 
@@ -62,7 +62,7 @@ class Result:
             **self.evaluation.metrics,
             **ends,
             **coverage_metrics(self.coverage),
-            **pattern_metrics(self.incomplete.patterns),
+            **pattern_metrics(self.patterns),
             **self.explanation.metrics(),
             **self.baselines,
             **dict(sorted(folds.items())),

@@ -10,11 +10,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import skops.io
-from sklearn.compose import ColumnTransformer
 from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.data.csv_text import write_csv
+from spotify_ml.data.schema import AUDIO
 from spotify_ml.features.incomplete import IncompleteFeatures
 from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
@@ -52,31 +52,29 @@ class ModelFiles:
 
 
 def write_model(
-    folder: Path,
-    name: str,
-    estimator: Any,
-    features: ColumnTransformer,
-    importance: pd.DataFrame,
-    metadata: dict[str, Any],
-    intervals: PredictionIntervals | None = None,
-    incomplete: IncompleteModel | None = None,
+    folder: Path, name: str, model: PopularityModel, importance: pd.DataFrame, metadata: dict[str, Any]
 ) -> None:
     """Write a fitted model in every format to an existing folder, in files whose names begin with the family's `name`.
 
-    Estimators are written as joblib, and as XGBoost JSON or skops; features as skops; the rest as JSON and CSV.
-    To `metadata`, how the model was made, ``formats`` is added: the versions that read each file. Raises `OutputError`
-    if the disk is full.
+    Estimators are written as joblib, and as XGBoost JSON or skops; features as skops; the rest as JSON and CSV. To
+    `metadata`, how the model was made, is added what its files need: the classes, the ``medians`` of the audio columns,
+    the ``share`` of the model of incomplete rows, and the versions that read each file (``formats``). Raises
+    `OutputError` if the disk is full.
     """
-    formats = _write_estimator(estimator, folder / f"{name}_popularity_model")
-    skops.io.dump(features, folder / FEATURES_FILE)
-    if intervals is not None:
-        intervals.write(folder / INTERVALS_FILE)
+    formats = _write_estimator(model.estimator, folder / f"{name}_popularity_model")
+    skops.io.dump(model.features, folder / FEATURES_FILE)
+    if model.intervals is not None:
+        model.intervals.write(folder / INTERVALS_FILE)
+    incomplete, further = model.incomplete, {}
     if incomplete is not None:
         formats |= _write_estimator(incomplete.estimator, folder / _INCOMPLETE_JSON.removesuffix(".json"))
+        further = {"incomplete": {**metadata.get("incomplete", {}), "share": incomplete.share}}
         if incomplete.intervals is not None:
             incomplete.intervals.write(folder / INCOMPLETE_INTERVALS_FILE)
     write_csv(importance, folder / IMPORTANCE_FILE)
-    (folder / METADATA_FILE).write_text(json.dumps({**metadata, "formats": formats}, indent=2), encoding="utf-8")
+    needed = {"classes": list(model.classes), "medians": dict(zip(AUDIO, model.medians.tolist(), strict=True))}
+    content = {**metadata, **needed, **further, "formats": formats}
+    (folder / METADATA_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def _write_estimator(estimator: Any, path: Path) -> dict[str, str]:

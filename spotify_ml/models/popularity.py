@@ -77,9 +77,8 @@ class PopularityModel:
         Parameters
         ----------
         rows : DataFrame
-            Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads: the audio columns, NaN where
-            unknown, of which `spotify_ml.data.schema.OPTIONAL` may be absent; text columns if known; other columns are
-            ignored.
+            Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads. Audio columns are NaN where
+            unknown; `spotify_ml.data.schema.OPTIONAL` and text may be absent; other columns are ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
         interval : float, optional
@@ -89,8 +88,7 @@ class PopularityModel:
         known : bool, optional
             Also return which of artist, album and genre the catalogue knows; by default with `explain`.
         catalogue : {"own", "other"}
-            Whether rows are like those of the fit, where an artist and album that are not among them are rare ones, or
-            come from elsewhere, where that says nothing.
+            Whether rows are like those of the fit, where unknown artists and albums are rare ones, or from elsewhere.
 
         Returns
         -------
@@ -99,9 +97,8 @@ class PopularityModel:
         DataFrame of float64, shape (n_rows, n_classes)
             One column per class, of a classification.
         DataFrame, shape (n_rows, n_columns)
-            Of a regression with `interval`, `explain` or `known`: ``popularity``; ``lower`` and ``upper``; the columns
-            of `spotify_ml.models.explanation.reasons`; and ``known``, such as ``artist;genre`` or ``none``. That is
-            also the last column of a classification with `known`.
+            With what was asked for: ``popularity``, or the classes; ``lower`` and ``upper``; the columns of
+            `spotify_ml.models.explanation.reasons`; ``known``, such as ``artist;genre`` or ``none``.
 
         Raises
         ------
@@ -110,10 +107,7 @@ class PopularityModel:
         ConfigError
             If the value of a keyword is invalid, or this model does not support it.
         """
-        for name, given, choices in (("out_of_range", out_of_range, OutOfRange), ("catalogue", catalogue, Catalogue)):
-            if given not in get_args(choices):
-                raise ConfigError(f"{name}={shown(repr(given))}: there are {', '.join(get_args(choices))}")
-        self._check_options(interval, explain, known, catalogue)
+        self._check_options(out_of_range, interval, explain, known, catalogue)
         rows = as_frame(rows)
         matrix, is_filled = self._matrix(rows, out_of_range)
         scores = self.score(matrix, other=catalogue == "other", confidences=[] if interval is None else [interval])
@@ -192,8 +186,16 @@ class PopularityModel:
         return matrix
 
     def _check_options(
-        self, interval: float | None, explain: int | None, known: bool | None, catalogue: Catalogue
+        self,
+        out_of_range: OutOfRange,
+        interval: float | None,
+        explain: int | None,
+        known: bool | None,
+        catalogue: Catalogue,
     ) -> None:
+        for name, given, choices in (("out_of_range", out_of_range, OutOfRange), ("catalogue", catalogue, Catalogue)):
+            if given not in get_args(choices):
+                raise ConfigError(f"{name}={shown(repr(given))}: there are {', '.join(get_args(choices))}")
         asked = {name: value for name, value in (("interval", interval), ("explain", explain)) if value is not None}
         if asked and self.classes:
             names = " and ".join(f"{name}={value}" for name, value in asked.items())

@@ -48,6 +48,8 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
 
     `classes` are the classes of a classification; empty for a regression.
     """
+    if not len(matrix):
+        return np.empty((0, len(classes)) if classes else 0)
     if isinstance(estimator, Booster):
         predicted = estimator.inplace_predict(matrix, validate_features=False)
         if classes and predicted.ndim == 1:

@@ -13,6 +13,7 @@ from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
 from spotify_ml.evaluation.by_group import BAND_LABELS, FEWEST_TRACKS, errors_by_genre, row_errors
 from spotify_ml.evaluation.coverage import ALL
+from spotify_ml.evaluation.incomplete import by_label
 from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, title
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import json_readers
@@ -59,6 +60,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         bands=_bands(result),
         genres=_genres(config, result),
         intervals=_intervals(result),
+        patterns=_patterns(config, result),
         n_genres=genres.str.split(LIST_SEPARATOR).explode().nunique(),
         hits=result.evaluation.metrics.get("test_high/bias", 0),
         readers=json_readers(final) if isinstance(final, XGBModel) else None,
@@ -135,6 +137,19 @@ def _intervals(result: Result) -> str:
         by_genre = f"{ends[0]} to {ends[-1]}" if ends else "–"
         rows.append([f"{level:.0%}", f"{overall['coverage']:.1%}", f"{overall['width']:.1f}", by_genre])
     return table(["asked for", "test tracks within", "mean width", "by genre"], rows) if rows else ""
+
+
+def _patterns(config: RunConfig, result: Result) -> str:
+    patterns = by_label(result.patterns)
+    shown = (COLUMNS[config.task.name][0], "bias", "coverage_90", "width_90")
+    columns = [name for name in shown if name in patterns]
+    forms = {"r2": ".3f", "rmse": ".1f", "bias": "+.1f", "coverage_90": ".0%", "width_90": ".0f"}
+    rows = [
+        [str(label), *(f"{row[name]:{forms.get(name, '.3f')}}" for name in columns)]
+        for label, row in zip(patterns.index, patterns.to_dict("records"), strict=True)
+    ]
+    names = {"bias": "bias", "coverage_90": "within 90 %", "width_90": "width"}
+    return table(["test tracks with", *(names.get(name, title(name)) for name in columns)], rows) if rows else ""
 
 
 def _value(value: object) -> str:

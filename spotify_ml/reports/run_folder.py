@@ -14,14 +14,15 @@ from spotify_ml.evaluation.coverage import part_bounds, write_coverage
 from spotify_ml.evaluation.incomplete import write_patterns
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import write_model
-from spotify_ml.models.incomplete import PARAMETERS as INCOMPLETE_PARAMETERS
+from spotify_ml.models.incomplete import IncompleteModel
+from spotify_ml.models.incomplete_fit import PARAMETERS
 from spotify_ml.models.targets import class_names
 from spotify_ml.utils.files import staged
 
 
 def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
     """Write the files of a run below its folder, all but its figures."""
-    subsets, fitted = result.subsets, result.fitted
+    subsets = result.subsets
     with staged(folder / "config.json") as file:
         file.write_text(json.dumps(config.recorded(), indent=2), encoding="utf-8")
     with staged(folder / "data") as data:
@@ -38,28 +39,26 @@ def write_outputs(folder: Path, config: RunConfig, result: Result) -> None:
         # Both choices of XGBoost's parameters are the same estimator.
         name = config.model.name.removesuffix("_reference")
         metadata = _metadata(config, result)
-        importance = result.explanation.importance
-        intervals, incomplete = result.prediction_intervals, result.incomplete
-        write_model(models, name, fitted.refit, subsets.transformer, importance, metadata, intervals, incomplete.model)
-        if intervals is not None:
+        write_model(models, name, result.model, result.explanation.importance, metadata)
+        if result.model.intervals is not None:
             write_coverage(models, result.coverage)
-        if incomplete.model is not None:
-            write_patterns(models, incomplete.patterns)
+        if result.model.incomplete is not None:
+            write_patterns(models, result.patterns)
 
 
 def _scored_rows(config: RunConfig, result: Result) -> pd.DataFrame:
     predicted, classes = result.evaluation.predicted, class_names(config.task)
-    intervals, test = result.prediction_intervals, result.subsets.test
-    bounds = None if intervals is None else part_bounds(intervals, test, predicted, CONFIDENCE)
+    bounds = None
+    if result.model.intervals is not None:
+        (bounds,) = part_bounds(result.model, result.subsets.test, [CONFIDENCE])
     return scored_rows(result.tracks.frame, result.split, config.split, predicted, classes, bounds)
 
 
-def _incomplete(result: Result) -> dict[str, Any]:
-    incomplete = result.incomplete
-    if incomplete.model is None:
+def _incomplete(model: IncompleteModel | None) -> dict[str, Any]:
+    if model is None:
         return {}
-    parameters = INCOMPLETE_PARAMETERS.model_dump(exclude={"name"})
-    return {"incomplete": {"parameters": parameters, "n_trees": incomplete.n_trees, "share": incomplete.model.share}}
+    n_trees = model.estimator.get_booster().num_boosted_rounds()
+    return {"incomplete": {"parameters": PARAMETERS.model_dump(exclude={"name"}), "n_trees": n_trees}}
 
 
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
@@ -75,10 +74,8 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "task": config.task.model_dump(),
-        "classes": list(classes),
         "features": list(result.subsets.trainval.features.columns),
         "prediction": kind,
-        "medians": result.incomplete.medians,
-        **_incomplete(result),
+        **_incomplete(result.model.incomplete),
         "metrics": result.evaluation.metrics,
     }

@@ -9,6 +9,7 @@ from spotify_ml.comparison.verdict import PairVerdict, judge_pair
 from spotify_ml.evaluation.bootstrap import CONFIDENCE
 from spotify_ml.evaluation.by_group import BAND_LABELS
 from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, title
+from spotify_ml.evaluation.patterns import PATTERNS
 from spotify_ml.features.display_names import FAMILIES
 from spotify_ml.models.targets import BANDS
 from spotify_ml.reports.page import render
@@ -26,6 +27,11 @@ _PARTS = {
 }
 _OTHERS = {
     **{f"test_{band}/rmse": f"RMSE, test, {label}" for band, label in zip(BANDS, BAND_LABELS, strict=True)},
+    **{
+        f"{name}/{metric}": f"{title(metric)}, test, {pattern.label}"
+        for name, pattern in PATTERNS.items()
+        for metric in ("r2", "log_loss")
+    },
     "interval/coverage_90": "test tracks within their 90% intervals, share",
     "interval/width_90": "width of these, mean (points)",
     **{f"importance/{name}": f"R² lost, or log loss gained, without {name}" for name in FAMILIES},

@@ -13,10 +13,10 @@ from mlflow import MlflowClient
 from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Contender, compare_pair
 from spotify_ml.config.commands import PromoteConfig
-from spotify_ml.data.schema import NAMES, TARGET
+from spotify_ml.data.schema import AUDIO, NAMES, TARGET
 from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, unseen_rows
 from spotify_ml.evaluation.baselines import quick_baselines
-from spotify_ml.evaluation.metric_names import better_of
+from spotify_ml.evaluation.metric_names import LOSSES, better_of
 from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.models.targets import Task
 from spotify_ml.tracking.provenance import Provenance, fitted_on, read_provenance, schema_changes
@@ -58,7 +58,7 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
             models.append(load_version(champion, uri))
     task = _common_task(config, provenances)
     tracks = _compared_tracks(config, provenances)
-    contenders = _score(models, tracks.frame)
+    contenders = _score(models, tracks.frame, task)
     if champion is None:
         contenders.append(_baseline(config, task, provenances[0], tracks.frame))
         changes = []
@@ -152,16 +152,21 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
     return found, unknown
 
 
-def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame) -> list[Contender]:
+def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame, task: Task) -> list[Contender]:
     """Score raw tracks by every model; their times are measured in turns, for others may use the machine as well."""
     rows = tracks[[name for name in NAMES if name != TARGET]]
     predicted = [np.asarray(model.predict(rows)) for model in models]
+    popularity, loss = tracks[TARGET].to_numpy(), LOSSES[task.name]
+    lacking = [np.asarray(model.predict(rows[list(AUDIO)])) for model in models]
+    errors = [task_metrics(task, popularity, values, 0)[loss] for values in lacking]
     timed = rows.head(_TIMED_ROWS)
     seconds = [[timeit(partial(model.predict, timed), number=1) for model in models] for _ in range(_TIMED_ROUNDS)]
     sizes = [model.model.metadata.model_size_bytes for model in models]
     return [
-        Contender(f"version {model.version.number}", values, size, min(times) / len(timed))
-        for model, values, size, times in zip(models, predicted, sizes, zip(*seconds, strict=True), strict=True)
+        Contender(f"version {model.version.number}", values, error, size, min(times) / len(timed))
+        for model, values, error, size, times in zip(
+            models, predicted, errors, sizes, zip(*seconds, strict=True), strict=True
+        )
     ]
 
 

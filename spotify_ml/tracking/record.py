@@ -216,7 +216,7 @@ def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path
     checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
     raw_columns = [name for name in NAMES if name != TARGET]
     rows: pd.DataFrame = result.tracks.frame.loc[test.features.index[checked], raw_columns]
-    incomplete, classes = result.incomplete.model, class_names(run.config.task)
+    incomplete, classes = result.model.incomplete, class_names(run.config.task)
     model = log_model(run.client, logged, run.config, models, rows, takes_incomplete=incomplete is not None)
     matrix = test.take(checked)
     if incomplete is None:

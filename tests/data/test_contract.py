@@ -52,8 +52,8 @@ def test_text_may_be_absent(rows: pd.DataFrame):
 
 def test_every_absent_column_is_named_with_the_nearest_that_is_there(rows: pd.DataFrame):
     with pytest.raises(DataError) as caught:
-        scoring_rows(rows.drop(columns="key").rename(columns={"tempo": "tempos"}))
-    assert "key, tempo (did you mean 'tempos'?)" in str(caught.value)
+        scoring_rows(rows.drop(columns="energy").rename(columns={"tempo": "tempos"}))
+    assert "energy, tempo (did you mean 'tempos'?)" in str(caught.value)
 
 
 @pytest.mark.parametrize("empty", [np.nan, None, "", " NaN "])

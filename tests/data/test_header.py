@@ -155,10 +155,10 @@ def test_other_names_are_no_hint():
 
 def test_the_hint_stands_beside_the_missing_column(tracks: pd.DataFrame, tmp_path: Path):
     path = tmp_path / "tracks.csv"
-    path.write_bytes(as_csv(tracks.rename(columns={"track_genre": "genre", "duration_ms": "duration"}).assign(url="x")))
+    path.write_bytes(as_csv(tracks.rename(columns={"track_genre": "genre", "tempo": "tempos"}).assign(url="x")))
     with pytest.raises(DataError) as caught:
         read_tracks(DataConfig(name="file", path=str(path)))
     lines = str(caught.value).splitlines()
-    assert lines[1] == "  missing: duration_ms (did you mean 'duration'?), track_genre (did you mean 'genre'?)"
-    with pytest.raises(DataError, match=r"lack the columns duration_ms \(did you mean 'duration'\?\);"):
+    assert lines[1] == "  missing: tempo (did you mean 'tempos'?), track_genre (did you mean 'genre'?)"
+    with pytest.raises(DataError, match=r"lack the columns tempo \(did you mean 'tempos'\?\);"):
         open_input(path)

@@ -1,5 +1,6 @@
 """Tests of the table of coverage: who counts where, and what of it becomes a metric."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,19 +12,21 @@ from spotify_ml.evaluation import coverage as module
 from spotify_ml.evaluation.coverage import LEVELS, calibrate_intervals, coverage_metrics, interval_coverage
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset
+from spotify_ml.models.incomplete import Scores
 from tests.evaluation.conftest import ResultOf
 
 TRACKS = pd.DataFrame({"track_genre": ["rock;soul", "rock", "soul", "rare"]})
-PREDICTED = np.array([10.0, 50.0, 80.0, 0.0])
+PREDICTED = np.array([40.0, 50.0, 80.0, 30.0])
 
 
-class Reach:
-    """Intervals that reach ten points to both sides at 80 %, and further with more confidence."""
+class Model:
+    """Predicts what its one feature says, with intervals of ten points to both sides at 80 %, of more for more."""
 
-    def bounds(self, matrix: np.ndarray, predicted: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        assert len(matrix) == len(predicted)
-        reach = 10 * confidence / 0.8
-        return predicted - reach, predicted + reach
+    intervals = "some"
+
+    def score(self, matrix: np.ndarray, *, confidences: Sequence[float]) -> Scores:
+        predicted = matrix[:, 0].astype(float)
+        return Scores(predicted, np.array([np.full(len(predicted), 10 * each / 0.8) for each in confidences]))
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     # Rows are found by their position in the tracks.
     rows = np.array([3, 1, 2, 0])
     actual = PREDICTED + np.array([10.0, -11.0, 30.0, 11.5])
-    part = Subset(pd.DataFrame({"energy": np.zeros(4)}, index=rows), actual[rows])
-    return interval_coverage(Reach(), part, PREDICTED[rows], TRACKS)
+    part = Subset(pd.DataFrame({"energy": PREDICTED[rows]}, index=rows), actual[rows])
+    return interval_coverage(Model(), part, TRACKS)
 
 
 def test_a_track_counts_for_each_of_its_genres_and_all_rows_come_first(table: pd.DataFrame):
@@ -55,7 +58,9 @@ def test_the_ends_belong_to_the_interval_and_all_rows_are_metrics(table: pd.Data
 
 
 def test_classes_have_no_intervals():
-    none = interval_coverage(None, Subset(pd.DataFrame(), np.empty(0)), np.empty((0, 3)), TRACKS)
+    model = Model()
+    model.intervals = None
+    none = interval_coverage(model, Subset(pd.DataFrame(), np.empty(0)), TRACKS)
     assert none.empty
     assert list(none) == ["level", "genre", "n_rows", "coverage", "width"]
     assert coverage_metrics(none) == {}
@@ -101,7 +106,7 @@ def test_of_few_and_of_very_many_rows_the_validation_rows_calibrate(
     config, result = result_of()
     split = result.split
     n_fitting, n_validation = len(split.trainval), len(split.validation)
-    assert len(result.prediction_intervals.scores) == n_validation
+    assert len(result.model.intervals.scores) == n_validation
     for fewest, most, few in ((0, n_fitting, False), (0, n_fitting - 1, True), (n_fitting + 1, 10**9, True)):
         monkeypatch.setattr(module, "_FEWEST_ROWS", fewest)
         monkeypatch.setattr(module, "_MOST_ROWS", most)

@@ -1,5 +1,7 @@
 """Tests of the gate: what each condition lets through, and what it stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,7 @@ GATE = RegressionGateConfig(
     fewest_tracks=2,
     genre_tracks=50,
     genre_margin=1.0,
+    incomplete_margin=1.0,
     format_difference=1e-5,
 )
 CATEGORY_GATE = ClassificationGateConfig(**{**GATE.model_dump(), "name": "classification", "metric": "log_loss"})
@@ -49,6 +52,16 @@ def compare(error: np.ndarray, rival_error: np.ndarray) -> Comparison:
 
 def failed(comparison: Comparison, gate: RegressionGateConfig = GATE, formats: float | None = 0.0) -> set[str]:
     return {each.name for each in judge(gate, comparison, formats, []) if not each.passed}
+
+
+@pytest.mark.parametrize(("own", "rival", "fails"), [(21.0, 20.0, False), (21.1, 20.0, True), (None, 20.0, False)])
+def test_a_version_may_not_be_worse_for_tracks_without_names(own: float | None, rival: float | None, fails: bool):
+    comparison = compare(0.8 * NOISE, NOISE)
+    sides = {
+        side: replace(getattr(comparison, side), incomplete_error=error)
+        for side, error in (("model", own), ("rival", rival))
+    }
+    assert failed(replace(comparison, **sides)) == ({"incomplete"} if fails else set())
 
 
 def test_a_better_model_passes():

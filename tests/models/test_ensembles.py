@@ -27,7 +27,7 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.combined import AverageClassifier, AverageRegressor, TwoPartRegressor
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
+from spotify_ml.models.files import AGREEMENT, check_agreement, load_model_files, model_files, write_model
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.targets import class_names, task_target
@@ -371,10 +371,11 @@ def test_balanced_weights_change_every_ensemble(fitted: dict[tuple[str, str], Fi
 
 def check_round_trip(config: RunConfig, estimator: Any, subsets: Subsets, raw: pd.DataFrame, folder: Path) -> None:
     classes = class_names(config.task)
-    write_model(folder, config.model.name, estimator, subsets.transformer, pd.DataFrame({"feature": []}), {})
+    model = PopularityModel(subsets.transformer, estimator, class_names(config.task))
+    write_model(folder, config.model.name, model, pd.DataFrame({"feature": []}), {})
     files = model_files(folder)
     assert files.estimator.name == f"{config.model.name}_popularity_model.skops"
-    model = PopularityModel.load(files.features, files.estimator, classes)
+    model = load_model_files(files)
     assert type(model.estimator) is type(estimator)
     scored = model.predict(raw)
     assert 0 <= check_agreement(folder, subsets.test.matrix(), scored, classes) <= AGREEMENT

@@ -27,9 +27,10 @@ from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
+from spotify_ml.models.files import AGREEMENT, check_agreement, load_model_files, model_files, write_model
 from spotify_ml.models.fit import FittedEstimators
-from spotify_ml.models.popularity import PopularityModel, load_estimator
+from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.models.predictions import load_estimator
 from spotify_ml.models.targets import class_names, sample_weights, task_target
 from spotify_ml.utils.errors import ConfigError, DataError, ModelError
 from tests.support import configured
@@ -298,10 +299,11 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
     case: Case, subsets: Subsets, tracks: pd.DataFrame, split: Split, tmp_path: Path
 ):
     classes = class_names(case.config.task)
-    write_model(tmp_path, case.family, case.fitted.refit, subsets.transformer, pd.DataFrame({"feature": []}), {})
+    model = PopularityModel(subsets.transformer, case.fitted.refit, class_names(case.config.task))
+    write_model(tmp_path, case.family, model, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     assert files.estimator.name == f"{case.family}_popularity_model.{'json' if 'xgboost' in case.family else 'skops'}"
-    model = PopularityModel.load(files.features, files.estimator, classes)
+    model = load_model_files(files)
     scored = model.predict(tracks.iloc[split.test].drop(columns="popularity"))
     assert 0 <= check_agreement(tmp_path, subsets.test.matrix(), scored, classes) <= AGREEMENT
     expected = predict(case.fitted.refit, subsets.test)
@@ -314,7 +316,8 @@ def test_files_score_raw_rows_as_the_estimator_scores_features(
 
 def test_xgboost_before_3_1_reads_the_base_score_or_is_named_as_too_old(case: Case, subsets: Subsets, tmp_path: Path):
     """It reads a list as 0.5, and says nothing."""
-    write_model(tmp_path, case.family, case.fitted.refit, subsets.transformer, pd.DataFrame({"feature": []}), {})
+    model = PopularityModel(subsets.transformer, case.fitted.refit, class_names(case.config.task))
+    write_model(tmp_path, case.family, model, pd.DataFrame({"feature": []}), {})
     files = model_files(tmp_path)
     readers = json.loads(files.metadata.read_text())["formats"]
     assert readers.pop(files.joblib.name) == "the versions that wrote it"

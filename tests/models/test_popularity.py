@@ -1,5 +1,6 @@
 """Tests of the model that scores raw rows, and of the files it is kept in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -11,7 +12,7 @@ from xgboost import XGBRegressor
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns, clean
-from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.schema import REQUIRED
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.coverage import calibrate_intervals
@@ -19,8 +20,10 @@ from spotify_ml.features.builder import build_subsets
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.files import AGREEMENT, check_agreement, model_files, write_model
-from spotify_ml.models.popularity import PopularityModel, clip_popularity
+from spotify_ml.models.files import AGREEMENT, check_agreement, load_model_files, model_files, write_model
+from spotify_ml.models.incomplete_fit import model_of
+from spotify_ml.models.popularity import PopularityModel
+from spotify_ml.models.predictions import clip_popularity
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
 from tests.support import configured
 
@@ -40,10 +43,9 @@ class Written:
         self.rows = tracks.iloc[split.test]
         importance = pd.DataFrame({"feature": []})
         self.intervals = calibrate_intervals(config.task, fitted, self.subsets, split.groups)
-        transformer = self.subsets.transformer
-        write_model(folder, "xgboost", self.estimator, transformer, importance, {"seed": 0}, self.intervals)
-        files = model_files(folder)
-        self.model = PopularityModel.load(files.features, files.estimator, (), files.intervals)
+        model = model_of(config, fitted, self.subsets, tracks, split, self.intervals)
+        write_model(folder, "xgboost", model, importance, {"seed": 0})
+        self.model = load_model_files(model_files(folder))
 
 
 @pytest.fixture(scope="module", params=FEATURE_SETS)
@@ -141,20 +143,18 @@ def test_what_cannot_be_asked_is_refused(written: Written, asked: dict[str, floa
 
 
 def test_a_model_saved_without_intervals_says_so(written: Written):
-    files = model_files(written.folder)
-    older = PopularityModel.load(files.features, files.estimator)
+    older = load_model_files(replace(model_files(written.folder), intervals=None))
     with pytest.raises(ConfigError, match=r"interval=0\.9: this model was saved without prediction intervals"):
         older.predict(written.rows, interval=0.9)
 
 
 def test_classes_have_neither_intervals_nor_reasons(written: Written):
-    files = model_files(written.folder)
-    classifier = PopularityModel.load(files.features, files.estimator, ("Low", "High"))
+    classifier = PopularityModel(written.model.features, written.model.estimator, ("Low", "High"))
     with pytest.raises(ConfigError, match=r"interval=0\.9 and explain=5: of a regression alone"):
         classifier.predict(written.rows, interval=0.9, explain=5)
 
 
-@pytest.mark.parametrize("name", AUDIO)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_an_absent_audio_column_is_named(written: Written, name: str):
     with pytest.raises(DataError, match=rf"\b{name}\b"):
         written.model.predict(written.rows.drop(columns=name))
@@ -162,8 +162,8 @@ def test_an_absent_audio_column_is_named(written: Written, name: str):
 
 def test_all_absent_audio_columns_are_named_at_once(written: Written):
     with pytest.raises(DataError) as caught:
-        written.model.predict(written.rows.drop(columns=["energy", "tempo", "key"]))
-    for name in ("energy", "tempo", "key"):
+        written.model.predict(written.rows.drop(columns=["energy", "tempo", "valence"]))
+    for name in ("energy", "tempo", "valence"):
         assert name in str(caught.value)
 
 

@@ -59,6 +59,7 @@ def store(sample: RawTracks, tmp_path_factory: pytest.TempPathFactory) -> Store:
     uri = new_store(root)
     overrides = [
         "model.n_jobs=1",
+        "incomplete=true",
         "model.n_estimators=30",
         f"tracking.uri={uri}",
         f"tracking.artifact_location={root / 'artifacts'}",

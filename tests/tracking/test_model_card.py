@@ -19,7 +19,9 @@ def test_card_is_an_artifact_and_the_description_of_the_version(store: Store):
     logged = {name: Path(client.download_artifacts(run_id, f"model_card/{name}")).read_bytes() for name in FILES}
     assert logged == written
     card = written["model_card.md"].decode()
-    assert client.get_model_version(MODEL, "1").description == card
+    description = client.get_model_version(MODEL, "1").description
+    assert description == shortened(card, "the artifact `model_card/model_card.md` of the version's run")
+    assert "## Rows of which something is not known" in description
     assert str(store.folder) not in card
 
 

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 import spotify_ml
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
-from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.schema import REQUIRED
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.models.popularity import PopularityModel
@@ -212,7 +212,9 @@ def test_text_in_an_audio_column_is_named(store: Store, model: ScoringModel):
 
 
 def test_a_parameter_that_the_version_does_not_know_is_not_passed_over(store: Store, model: ScoringModel):
-    with pytest.raises(DataError, match="knows no intervall: it takes out_of_range, interval, explain; a version"):
+    with pytest.raises(
+        DataError, match="knows no intervall: it takes out_of_range, interval, explain, known, catalogue; a version"
+    ):
         model.predict(store.rows, {"intervall": 0.9})
 
 
@@ -342,7 +344,7 @@ from spotify_ml.features.transformers import catalogue, columns, genres, names, 
 def test_the_signature_marks_what_is_required(store: Store):
     mlflow.set_tracking_uri(store.uri)
     signature = mlflow.models.get_model_info(CHAMPION).signature
-    assert set(signature.inputs.required_input_names()) == set(AUDIO)
+    assert set(signature.inputs.required_input_names()) == set(REQUIRED)
     with pytest.raises(MlflowException, match=r"missing inputs \['tempo'\]"):
         mlflow.pyfunc.load_model(CHAMPION).predict(store.rows.drop(columns="tempo"))
 

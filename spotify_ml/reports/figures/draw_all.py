@@ -46,6 +46,8 @@ def _of_errors(data: ErrorData) -> Iterator[tuple[str, Figure]]:
         yield "error_by_genre", draw_groups.draw_errors_by_genre(data.genres, data.error)
     yield "error_by_band", draw_groups.draw_errors_by_band(data.bands, data.error)
     yield "error_by_known_tracks", draw_groups.draw_errors_by_known_tracks(data.known_tracks, data.error)
+    if len(data.patterns):
+        yield "error_by_what_is_known", draw_groups.draw_errors_by_pattern(data.patterns, data.error)
     if len(data.coverage):
         yield "interval_coverage", draw_groups.draw_coverage(data.coverage)
 

@@ -60,6 +60,26 @@ def draw_errors_by_known_tracks(table: pd.DataFrame, overall: float) -> Figure:
     return figure
 
 
+def draw_errors_by_pattern(table: pd.DataFrame, overall: float) -> Figure:
+    """Draw the error of test rows from which something was taken, beside that of the rows as they are."""
+    errors, name, form = _errors(table)
+    title = f"{name} is {overall:{form}} where all is known, {errors.max():{form}} with {errors.idxmax()}"
+    figure, axes = figure_of(title, f"{name}{' (points)' * ('bias' in table)}")
+    places = np.arange(len(table))
+    axes.barh(places, errors, color=LIGHT, height=0.75)
+    for place, error in enumerate(errors):
+        axes.text(error, place, f" {error:{form}}", va="center", fontsize=SMALL)
+    axes.axvline(overall, color=GREY, linestyle="--", linewidth=1, label="test tracks as they are")
+    if "bias" in table:
+        axes.plot(table["bias"], places, "D", color=ORANGE, markersize=4, label="mean of predicted less actual")
+        axes.axvline(0, color=GREY, linewidth=0.5)
+    axes.set_yticks(places, [plain(str(kind)) for kind in table.index], fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    figure.legend(frameon=False, fontsize=SMALL, loc="outside lower center", ncols=2)
+    return figure
+
+
 def draw_coverage(table: pd.DataFrame) -> Figure:
     """Draw how many test tracks the intervals hold, over all and by genre; the table has at least one row."""
     measured = table[table["genre"] == ALL].set_index("level")

@@ -38,6 +38,8 @@ class ErrorData:
     bands: pd.DataFrame
     known_tracks: pd.DataFrame
     coverage: pd.DataFrame
+    # As of `spotify_ml.evaluation.incomplete.score_patterns`, indexed by what people call the patterns.
+    patterns: pd.DataFrame
     classes: tuple[str, ...]
 
 

@@ -8,6 +8,7 @@ from spotify_ml.evaluation import by_group
 from spotify_ml.evaluation.calibration import calibration_table, class_calibration_table
 from spotify_ml.evaluation.evaluate import Evaluation
 from spotify_ml.evaluation.explain import Explanation
+from spotify_ml.evaluation.incomplete import by_label
 from spotify_ml.evaluation.metric_names import LOSSES
 from spotify_ml.features.display_names import label
 from spotify_ml.features.subsets import Subset
@@ -27,6 +28,7 @@ def error_data(
     fitted: FittedEstimators,
     evaluation: Evaluation,
     coverage: pd.DataFrame,
+    patterns: pd.DataFrame,
 ) -> ErrorData:
     """Return what the figures of a run's errors show, from the clean tracks and parts of its `Result`."""
     test = split.test
@@ -50,6 +52,7 @@ def error_data(
         bands=_named(by_group.errors_by(band_codes(evaluation.actual), errors, groups), by_group.BAND_LABELS),
         known_tracks=_named(by_group.errors_by(known, errors, groups), by_group.KNOWN_LABELS),
         coverage=coverage,
+        patterns=by_label(patterns),
         classes=classes,
     )
 
