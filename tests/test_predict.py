@@ -19,7 +19,7 @@ import spotify_ml
 from spotify_ml.config.check import validate_as
 from spotify_ml.config.commands import PredictConfig
 from spotify_ml.data.schema import Scales
-from spotify_ml.predict import _summary, places
+from spotify_ml.predict import _summary, asked_params, places, warnings
 from spotify_ml.scoring.rows import Tally
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
 from tests.commands import python
@@ -106,6 +106,42 @@ def test_input_and_output_must_be_given():
         configured("output=-")
 
 
+# --- what it says of what was known
+
+
+def tallied(known: dict[str, int], absent: dict[str, str] | None = None) -> Tally:
+    return Tally(n_rows=sum(known.values()), known=Counter(known), absent=absent or {})
+
+
+def test_rows_that_the_catalogue_does_not_know_are_told_first():
+    strangers = {"none": 30, "genre": 31, "artist": 39}
+    config = configured("input=mine.csv", "output=x.csv")
+    (told,) = warnings(config, CHAMPION, True, tallied(strangers))
+    assert "knows neither artist nor album of 61 of 100 rows" in told
+    assert told.endswith("set catalogue=other if the tracks come from elsewhere")
+    other = configured("input=mine.csv", "output=x.csv", "catalogue=other")
+    (told,) = warnings(other, CHAMPION, True, tallied(strangers))
+    assert "catalogue=other" not in told
+    assert list(warnings(config, CHAMPION, True, tallied({"artist": 51, "none": 49}))) == []
+
+
+def test_absent_columns_are_named_with_those_that_look_like_them():
+    absent = {"artists": " (did you mean 'artist_name'?)", "track_genre": ""}
+    (told,) = warnings(configured("input=mine.csv", "output=x.csv"), CHAMPION, True, tallied({"album": 5}, absent))
+    assert told == (
+        "mine.csv has no column artists (did you mean 'artist_name'?), track_genre: the predictions do without"
+    )
+
+
+def test_a_version_from_before_says_that_it_cannot_judge_strangers():
+    config = configured("input=mine.csv", "output=x.csv", "interval=0.8")
+    assert asked_params(config, ["out_of_range", "interval", "explain"], CHAMPION) == {"interval": 0.8}
+    (told,) = warnings(config, CHAMPION, False, tallied({}))
+    assert told.startswith(f"{CHAMPION} cannot judge tracks of unknown artists, albums and genres")
+    with pytest.raises(ConfigError, match=r"catalogue=other: models:/.* has no model of incomplete rows"):
+        asked_params(configured("input=a.csv", "output=x.csv", "catalogue=other"), ["interval"], CHAMPION)
+
+
 # --- the command line
 
 
@@ -133,6 +169,30 @@ def test_a_pipe_is_scored_and_nothing_else_written_to_it(store: Store, tmp_path:
     assert said[1].startswith("50 rows scored by models:/spotify-popularity/1 in ")
     assert len(said) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_file_of_strangers_is_scored_and_said_to_be_one(store: Store, tmp_path: Path):
+    rows = store.rows.drop(columns=["artists", "key", "mode", "explicit"]).assign(artist_name="X", album_name="Qqq")
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    model = spotify_ml.load_model(CHAMPION, store.uri)
+    for catalogue in ("own", "other"):
+        line = ["input=rows.csv", "output=scored.csv", f"catalogue={catalogue}"]
+        process = start(store, f"model={CHAMPION}", *line, cwd=tmp_path)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, err
+        said = err.decode().splitlines()
+        assert said[1].startswith(
+            "warning: rows.csv has no column artists (did you mean 'artist_name'?), explicit, key"
+        )
+        assert said[2].startswith(
+            "warning: models:/spotify-popularity/1 knows neither artist nor album of 50 of 50 rows"
+        )
+        assert "known: artist 0%, album 0%, genre 100%" in said[3]
+        scored = pd.read_csv(tmp_path / "scored.csv")
+        assert set(scored["known"]) == {"genre"}
+        expected = model.predict(rows, {"known": True, "catalogue": catalogue})
+        np.testing.assert_array_equal(scored["popularity_predicted"], expected["popularity"])
 
 
 @pytest.mark.slow

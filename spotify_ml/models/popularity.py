@@ -208,9 +208,7 @@ class PopularityModel:
             check_reasons(self.estimator, explain, len(self._feature_names))
         if self.incomplete is None and (known or catalogue == "other"):
             name = f"catalogue={catalogue}" if catalogue == "other" else "known=true"
-            raise ConfigError(
-                f"{name}: this model was saved without one of incomplete rows; train with incomplete=true"
-            )
+            raise ConfigError(f"{name}: this model has none of incomplete rows beside it; train with incomplete=true")
 
     @cached_property
     def _feature_names(self) -> list[str]:

@@ -177,6 +177,19 @@ def test_intervals_and_reasons_come_as_json(server: Server, store: Store):
         assert [each["feature"] for each in reasons] == [each["feature"] for each in expected_reasons]
 
 
+def test_what_was_known_is_told_on_request(server: Server, store: Store):
+    rows = store.rows.head(3).drop(columns=["artists", "loudness", "time_signature"])
+    rows.loc[rows.index[1], "track_genre"] = None
+    params = {"known": True, "catalogue": "other"}
+    records = json.loads(rows.to_json(orient="records"))
+    status, text = server.post(json.dumps({"dataframe_records": records, "params": params}).encode())
+    assert status == 200, text
+    answers = json.loads(text)["predictions"]
+    expected = spotify_ml.load_model(CHAMPION, store.uri).predict(rows, params)
+    assert [each["known"] for each in answers] == expected["known"].tolist()
+    assert [each["popularity"] for each in answers] == pytest.approx(expected["popularity"].tolist(), abs=1e-3)
+
+
 @pytest.mark.parametrize("params", [{"interval": 1.2}, {"interval": "high"}, {"explain": -1}, {"explain": 500}])
 def test_what_cannot_be_asked_is_answered_by_name(server: Server, store: Store, params: dict[str, object]):
     records = json.loads(store.rows.head(1).to_json(orient="records"))
