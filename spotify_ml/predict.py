@@ -57,9 +57,10 @@ def run(composed: "DictConfig") -> None:
             settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
             # Named where it was asked for: jobs of before it was there go on.
             settings |= {"csv_formulas": config.csv_formulas} if escape else {}
-            score_folder(source, target, scorer, tally, bar.update, settings)
+            settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
+            score_folder(source, target, scorer, tally, bar.update, settings, config.layout)
         else:
-            score_file(source, target, scorer, tally, bar.update)
+            score_file(source, target, scorer, tally, bar.update, config.layout)
     sys.stderr.write(_summary(config, version.uri, tally, perf_counter() - started))
 
 
@@ -129,6 +130,7 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
     if tally.passed_over:
         parts.append(f"passed over: {_listed(tally.passed_over)}")
+    parts += [name for name, count in tally.layouts.items() if count]
     if tally.missing:
         parts.append(f"NaN: {by_column(tally.missing)}")
     if tally.clipped:

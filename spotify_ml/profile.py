@@ -39,7 +39,10 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.reports.page import write_page
     from spotify_ml.reports.profile import profile
 
-    write_page(output, profile(*inspect_tracks(config.data)))
+    raw, violations = inspect_tracks(config.data, config.layout)
+    if not raw.layout.is_raw:
+        print(f"{raw.path.name}: {raw.layout}")
+    write_page(output, profile(raw, violations))
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")
 
 

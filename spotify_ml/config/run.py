@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.models import ModelConfig, TaskConfig
 from spotify_ml.config.section import ExperimentName, RegisteredModelName, RunName, Section
 from spotify_ml.config.tuning import TuneConfig
@@ -100,7 +101,7 @@ class OutputsConfig(Section):
     data: bool
 
 
-_DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
+_DECIDING = ("seed", "data", "layout", "cleaning", "split", "features", "task", "model")
 
 
 class RunConfig(Section):
@@ -110,6 +111,7 @@ class RunConfig(Section):
     seed: int = Field(ge=0, lt=2**32)
     register_model: bool | None = Field(alias="register")
     data: DataConfig
+    layout: LayoutConfig = AUTO
     cleaning: CleaningConfig
     split: SplitConfig
     features: FeaturesConfig
@@ -123,6 +125,14 @@ class RunConfig(Section):
     cache: CacheConfig
     engine: EngineConfig
     tracking: TrackingConfig
+
+    @model_serializer(mode="wrap")
+    def _without_default_layout(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``layout=auto``: runs from before, which had no layouts, are equal to those of today."""
+        dumped: dict[str, Any] = serialize(self)
+        if self.layout == AUTO:
+            dumped.pop("layout", None)
+        return dumped
 
     def digest(self, *groups: str, cluster: Sequence[Sequence[int]] | None = None) -> str:
         """Return the sha256 of some settings; by default of those that decide the result.
@@ -147,6 +157,7 @@ class RecordedConfig(Section):
 
     seed: int
     data: DataConfig
+    layout: LayoutConfig = AUTO
     cleaning: CleaningConfig
     split: SplitConfig
     task: TaskConfig

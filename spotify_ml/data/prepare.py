@@ -1,6 +1,7 @@
 """The first stages of a run, computed or from the cache: clean tracks, their quality report, and their split."""
 
 import json
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report
 from spotify_ml.data.sources import RawFile, parse_tracks, read_file
 from spotify_ml.data.splits import Split, split_tracks
+
+log = logging.getLogger(__name__)
 
 _TABLE, _REPORT = "tracks.arrow", "report.json"
 _POSITIONS = ("train", "validation", "test", "groups")
@@ -28,6 +32,7 @@ class RowSettings(NamedTuple):
     cleaning: CleaningConfig
     split: SplitConfig
     seed: int
+    layout: LayoutConfig = AUTO
 
 
 def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
@@ -36,7 +41,8 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
     Returns the raw file, with its absolute path, the clean tracks, and the quality of the raw ones. A `DataError` is
     raised if the file is absent, no table, or violates the schema.
     """
-    file, content = read_file(config.data)
+    file, content = read_file(config.data, config.layout)
+    say_layout(file)
 
     def make() -> tuple[CleanTracks, QualityReport]:
         nonlocal content
@@ -50,7 +56,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         check_any(len(tracks.frame), raw.path)
         return tracks, quality.after(tracks)
 
-    decided_by = {"data": file.sha256, "cleaning": config.cleaning.name}
+    decided_by = {"data": file.sha256, "cleaning": config.cleaning.name, **file.layout.decided_by()}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
     # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
@@ -69,7 +75,14 @@ def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "seed": config.seed,
+        **raw.layout.decided_by(),
     }
+
+
+def say_layout(file: RawFile) -> None:
+    """Log the layout of a file, unless it has raw columns."""
+    if not file.layout.is_raw:
+        log.info("%s: %s", file.path.name, file.layout)
 
 
 def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None:

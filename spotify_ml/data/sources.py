@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
-from spotify_ml.data.batches import BrokenRow, CsvInput
+from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput
+from spotify_ml.data.layouts import RAW, Layout
 from spotify_ml.data.place import HINTS, check_data
-from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_names, check_values
+from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values
 from spotify_ml.utils.errors import DataError
 
 # A CSV of more bytes is not kept in memory: it is read twice, to hash and to parse it.
@@ -31,33 +33,35 @@ _PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of raw tracks, and the digest of its bytes."""
+    """A file of tracks, the digest of its bytes, and its layout."""
 
     path: Path
     sha256: str
+    layout: Layout = RAW
 
 
 @dataclass(frozen=True)
 class RawTracks:
-    """Raw tracks that fit the schema, in file order, with the file and the digest of its bytes."""
+    """Raw tracks that fit the schema, in file order, with the file, the digest of its bytes, and its layout."""
 
     frame: pd.DataFrame
     path: Path
     sha256: str
+    layout: Layout = RAW
 
 
-def read_tracks(config: DataConfig) -> RawTracks:
+def read_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> RawTracks:
     """Read and check the raw tracks of a configuration; a `DataError` lists all violations of the schema."""
-    return parse_tracks(*read_file(config))
+    return parse_tracks(*read_file(config, layout))
 
 
-def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
+def read_file(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFile, bytes | None]:
     """Hash the bytes of the configured file; return it with its bytes, or None if they are too many to keep.
 
     Raises
     ------
     DataError
-        If the file is absent, empty, unreadable, or modified meanwhile.
+        If the file is absent, empty, unreadable, or modified meanwhile, or no layout fits its header.
     """
     path, hint = Path(config.path), HINTS[config.name]
     try:
@@ -77,7 +81,16 @@ def read_file(config: DataConfig) -> tuple[RawFile, bytes | None]:
         raise _written_to(path)
     if content == b"":
         raise DataError(f"{path} is empty; {hint}")
-    return RawFile(path, digest.hexdigest()), content
+    return RawFile(path, digest.hexdigest(), _layout_of(path, content, layout)), content
+
+
+def _layout_of(path: Path, content: bytes | None, layout: LayoutConfig) -> Layout:
+    """Return the layout of a file by its header."""
+    if content is None:
+        with path.open("rb") as file:
+            return CsvInput(file, str(path), layout, for_training=True).layout
+    source = ParquetInput if content.startswith(_PARQUET_MAGIC) else CsvInput
+    return source(io.BytesIO(content), str(path), layout, for_training=True).layout
 
 
 def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
@@ -89,9 +102,9 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
     return tracks
 
 
-def inspect_tracks(config: DataConfig) -> tuple[RawTracks, list[Violation]]:
+def inspect_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawTracks, list[Violation]]:
     """Return the raw tracks that fit the schema, and the violations of the others; no tracks at all are an error."""
-    return _inspect(*read_file(config))
+    return _inspect(*read_file(config, layout))
 
 
 def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Violation]]:
@@ -99,9 +112,9 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
     if content is None:
         frame, violations = _read_large_csv(file)
     elif content.startswith(_PARQUET_MAGIC):
-        frame, violations = check_values(_parquet_table(content, path))
+        frame, violations = check_values(_parquet_table(content, file))
     else:
-        frame, violations = read_csv(io.BytesIO(content), str(path))
+        frame, violations = read_csv(io.BytesIO(content), str(path), file.layout)
     n_rows = len(frame)
     if violations:
         sound = np.ones(n_rows, dtype=bool)
@@ -109,7 +122,7 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
         frame = frame[sound].reset_index(drop=True)
     if frame.empty:
         raise schema_error(path, violations, n_rows) if violations else DataError(f"{path} {_NO_ROWS}")
-    return RawTracks(frame, path.resolve(), file.sha256), violations
+    return RawTracks(frame, path.resolve(), file.sha256, file.layout), violations
 
 
 def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataError:
@@ -132,16 +145,14 @@ def _state(descriptor: int) -> tuple[int, int] | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-def _parquet_table(content: bytes, path: Path) -> pa.Table:
+def _parquet_table(content: bytes, file: RawFile) -> pa.Table:
     try:
-        file = open_parquet(pa.BufferReader(content))
-        check_names(file.schema_arrow.names, str(path))
-        table = file.read(columns=list(NAMES))
+        table = open_parquet(pa.BufferReader(content)).read(columns=file.layout.own_names())
         # Reading does not check text.
         table.validate(full=True)
-        return table
     except DAMAGE as error:
-        raise damaged(path, error) from error
+        raise damaged(file.path, error) from error
+    return file.layout.raw_rows(table, str(file.path))
 
 
 def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
@@ -149,7 +160,7 @@ def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
     try:
         with file.path.open("rb") as opened:
             hashed = _HashedFile(opened)
-            found = read_csv(hashed, str(file.path))
+            found = read_csv(hashed, str(file.path), file.layout)
     except OSError as error:
         raise DataError(
             f"{file.path} can no longer be read ({error.strerror}); run again when nothing changes it"
@@ -177,7 +188,7 @@ class _HashedFile:
         return content
 
 
-def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, list[Violation]]:
+def read_csv(file: Any, origin: str, layout: Layout = RAW, first_row: int = 0) -> tuple[pd.DataFrame, list[Violation]]:
     """Read and check the raw tracks of a CSV.
 
     Parameters
@@ -186,6 +197,8 @@ def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, 
         With ``read1``.
     origin : str
         Its name in messages.
+    layout : Layout
+        Its layout.
     first_row : int
         The number of earlier rows, for the row numbers in messages.
 
@@ -199,8 +212,10 @@ def read_csv(file: Any, origin: str, first_row: int = 0) -> tuple[pd.DataFrame, 
     tables: list[pa.Table] = []
     numbers: list[np.ndarray] = []
     broken: list[BrokenRow] = []
-    for batch in CsvInput(file, origin, check_names, NAMES).batches():
-        tables.append(batch.table)
+    for batch in CsvInput(file, origin, layout, for_training=True).batches():
+        tables.append(
+            layout.raw_rows(batch.table, origin, first_row + int(batch.numbers[0]) if len(batch.numbers) else 1)
+        )
         numbers.append(first_row + batch.numbers)
         broken += batch.broken
     if len({table.schema for table in tables}) <= 1:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.prepare import RowSettings, prepare_split, prepare_tracks
@@ -44,10 +45,15 @@ class SplitTracks:
 # Compared versions mostly have the same data.
 @lru_cache(maxsize=2)
 def read_split(
-    data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, seed: int, cache: CacheConfig = NO_CACHE
+    data: DataConfig,
+    cleaning: CleaningConfig,
+    split: SplitConfig,
+    seed: int,
+    cache: CacheConfig = NO_CACHE,
+    layout: LayoutConfig = AUTO,
 ) -> SplitTracks:
     """Read, clean and split tracks as a run does, by its stage cache; a `DataError` if this is not possible."""
-    settings = RowSettings(data, cleaning, split, seed)
+    settings = RowSettings(data, cleaning, split, seed, layout)
     stages = StageCache.of(cache)
     raw, tracks, _ = prepare_tracks(settings, stages)
     return SplitTracks(tracks.frame, prepare_split(settings, raw, tracks.frame, stages), raw.sha256)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.data.arrow import arrow_frame, listed
 from spotify_ml.data.batches import Batch, Input, open_input
 from spotify_ml.data.contract import CheckedRows, check_rows
+from spotify_ml.data.layouts import Layout
 from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT, Scales, in_rows
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
 from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, rejected_path
@@ -24,7 +27,12 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 
 def score_file(
-    source: Path | None, target: Path | None, scorer: Scorer, tally: Tally, on_progress: Callable[[int], object]
+    source: Path | None,
+    target: Path | None,
+    scorer: Scorer,
+    tally: Tally,
+    on_progress: Callable[[int], object],
+    layout: LayoutConfig = AUTO,
 ) -> None:
     """Score a file of raw rows, and add its counts to `tally`.
 
@@ -41,6 +49,8 @@ def score_file(
         The counts of the job.
     on_progress : callable
         Called with the number of rows of every batch.
+    layout : LayoutConfig
+        The layout of the file, by default that of its header.
 
     Raises
     ------
@@ -49,16 +59,16 @@ def score_file(
     OutputError
         If the output cannot be written.
     """
-    rows = open_input(source)
+    rows = open_input(source, layout)
     existing = [name for name in (*scorer.added.names, UNREADABLE) if name in rows.schema.names]
     if existing:
         raise DataError(f"{rows.origin} has a column {', '.join(existing)} already; rename or remove it")
-    known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
-    complaints = _Complaints()
+    complaints = _Complaints(rows.layout)
+    tally.layouts[str(rows.layout)] += not rows.layout.is_raw
     read_before = tally.n_rows
     with _output(target, rows, scorer) as output, _rejected(target, rows, scorer) as rejected:
         for batch in rows.batches():
-            checked = check_rows(arrow_frame(batch.table.select(known)), scorer.out_of_range)
+            checked = check_rows(_raw_rows(batch, rows), scorer.out_of_range)
             bad = checked.refused()
             tally.count(checked, bad, len(batch.broken))
             complaints.scales.add(checked.scales)
@@ -74,6 +84,13 @@ def score_file(
         if tally.n_rows == read_before:
             raise DataError(f"{rows.origin} has a header but no rows; give rows to score")
         complaints.check(rows.origin, scorer.on_error)
+
+
+def _raw_rows(batch: Batch, rows: Input) -> pd.DataFrame:
+    """Return the raw columns of a batch that a model takes."""
+    first_row = int(batch.numbers[0]) if len(batch.numbers) else 1
+    table = rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
+    return arrow_frame(table.select([name for name in table.column_names if name in AUDIO or name in TEXT]))
 
 
 @contextmanager
@@ -119,6 +136,7 @@ def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: Re
 class _Complaints:
     """The problems of the rows that end a job: by text, their number and first examples."""
 
+    layout: Layout
     n_bad: int = 0
     n_broken: int = 0
     scales: Scales = field(default_factory=Scales)
@@ -133,7 +151,7 @@ class _Complaints:
             return
         self.n_bad += int(checked.refused().sum())
         for problem in checked.problems:
-            values = batch.table.column(problem.column)
+            values = batch.table.column(self.layout.own_name(problem.column))
             first = map(int, np.flatnonzero(problem.where)[:EXAMPLES])
             examples = [f"row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first]
             self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
@@ -169,6 +187,7 @@ def score_folder(
     tally: Tally,
     on_progress: Callable[[int], object],
     settings: dict[str, str],
+    layout: LayoutConfig = AUTO,
 ) -> None:
     """Score every CSV and Parquet file of a folder to a file of the same name and format in another folder.
 
@@ -194,7 +213,7 @@ def score_folder(
         if scored.is_file() and record.get(path.name) == made_from | _state("output", scored):
             tally.n_kept_files += 1
             continue
-        score_file(path, scored, scorer, tally, on_progress)
+        score_file(path, scored, scorer, tally, on_progress, layout)
         record[path.name] = made_from | _state("output", scored)
         with staged(target / RECORD) as temporary:
             temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")

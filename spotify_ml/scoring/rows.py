@@ -93,6 +93,8 @@ class Tally:
     n_kept_files: int = 0
     passed_over: list[str] = field(default_factory=list)
     scales: Scales = field(default_factory=Scales)
+    # The layouts of files that do not have raw columns, and how many have each.
+    layouts: Counter[str] = field(default_factory=Counter)
 
     def count(self, checked: CheckedRows, bad: np.ndarray, n_broken: int) -> None:
         """Add a batch."""

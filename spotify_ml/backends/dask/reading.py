@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spotify_ml.backends.dask.partitions import gathered, kept, mapped
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
-from spotify_ml.data.schema import NAMES, Violation, check_names, check_values
+from spotify_ml.data.layouts import RAW, Layout
+from spotify_ml.data.schema import Violation, check_values
 from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
 from spotify_ml.utils.errors import DataError
 
@@ -38,6 +40,7 @@ class Slice:
     header: bytes
     start: int
     stop: int
+    layout: Layout = RAW
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class SliceRows:
     n_rows: int
 
 
-def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
+def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFile, list[Slice]]:
     """Divide a file at ends of rows, and hash its bytes.
 
     Quoted line ends of a CSV are only recognised from its beginning, so the file is read once here, without parsing.
@@ -61,7 +64,7 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
         state = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
-    source = open_input(path, check_names)
+    source = open_input(path, layout, for_training=True)
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)
@@ -72,8 +75,8 @@ def find_slices(config: DataConfig) -> tuple[RawFile, list[Slice]]:
         header, bounds = b"", [(group, group + 1) for group in range(pq.read_metadata(path).num_row_groups)]
     if _changed(path, state.st_size, state.st_mtime_ns):
         raise DataError(f"{path} was written to while it was read; run again when it is complete")
-    slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound) for bound in bounds]
-    return RawFile(path.resolve(), sha256), slices
+    slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound, source.layout) for bound in bounds]
+    return RawFile(path.resolve(), sha256, source.layout), slices
 
 
 def _csv_bounds(path: Path) -> tuple[str, list[tuple[int, int]]]:
@@ -110,7 +113,8 @@ def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
         with chunk.path.open("rb") as opened:
             opened.seek(chunk.start)
             content = opened.read(chunk.stop - chunk.start)
-        frame, violations = read_csv(io.BytesIO(chunk.header + b"\n" + content), str(chunk.path), first_row)
+        whole = io.BytesIO(chunk.header + b"\n" + content)
+        frame, violations = read_csv(whole, str(chunk.path), chunk.layout, first_row)
     else:
         frame, violations = check_values(*_row_groups(chunk, first_row))
     n_broken = sum(violation.count for violation in violations if violation.column == "row")
@@ -120,21 +124,23 @@ def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
 def _row_groups(chunk: Slice, first_row: int) -> tuple[pa.Table, np.ndarray]:
     """Return the raw columns of a slice of a Parquet file, and the row numbers in the file."""
     try:
-        table = open_parquet(chunk.path).read_row_groups(list(range(chunk.start, chunk.stop)), columns=list(NAMES))
+        groups = list(range(chunk.start, chunk.stop))
+        table = open_parquet(chunk.path).read_row_groups(groups, columns=chunk.layout.own_names())
         # Reading does not check the encoding of text.
         table.validate(full=True)
     except DAMAGE as error:
         raise damaged(chunk.path, error) from error
-    return table, first_row + np.arange(1, table.num_rows + 1)
+    rows = chunk.layout.raw_rows(table, str(chunk.path), first_row + 1)
+    return rows, first_row + np.arange(1, table.num_rows + 1)
 
 
-def read_rows(client: Any, config: DataConfig) -> tuple[RawFile, list[Any], int]:
+def read_rows(client: Any, config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFile, list[Any], int]:
     """Read and check a file on the workers; return it, the rows of each slice as tasks, and the number of rows.
 
     The rows have their number in the file in the column `ROW`. Raises `DataError` if the file is missing, is no table,
     or breaks the schema; all violations are listed together.
     """
-    file, slices = find_slices(config)
+    file, slices = find_slices(config, layout)
     no_rows = DataError(f"{file.path} has a header but no rows; give a file with tracks in it")
     if not slices:
         raise no_rows

@@ -16,6 +16,7 @@ from spotify_ml.backends.dask.splits import split_partitions
 from spotify_ml.backends.dask.tracks import clean_rows, collect_tracks
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
+from spotify_ml.data.prepare import say_layout
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import evaluate_predictions
@@ -53,7 +54,8 @@ class DaskBackend:
     def read(self) -> Source:
         """Read and clean the rows on the workers, and collect the clean tracks."""
         with self._clock.stage("etl"):
-            raw, frames, n_rows = read_rows(self._client, self._config.data)
+            raw, frames, n_rows = read_rows(self._client, self._config.data, self._config.layout)
+            say_layout(raw)
             self._partitions, quality = clean_rows(self._client, raw, frames, n_rows, self._config.cleaning)
             # Without a reference here, workers free the raw rows, and read them again if they are needed.
             del frames
