@@ -392,8 +392,10 @@ def test_the_page_lists_what_is_recorded_and_nothing_else(checkout: Checkout, he
 @pytest.mark.usefixtures("faults")
 def test_params_are_the_keys_of_the_configuration(checkout: Checkout):
     trained = [run for run in _runs(checkout) if "config.sha256" in run.data.tags]
-    known = set(known_keys(RunConfig))
+    # What only the data can say.
+    known = {*known_keys(RunConfig), "data.layout", "data.absent"}
     for run in trained:
         assert {"seed", "split.name", "tracking.uri", "model.name"} <= set(run.data.params)
-        assert {key for key in run.data.params if not key.startswith("tune.space.")} - known == set()
+        of_maps = ("tune.space.", "layout.columns.")
+        assert {key for key in run.data.params if not key.startswith(of_maps)} - known == set()
     assert trained

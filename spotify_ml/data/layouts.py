@@ -3,17 +3,17 @@
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pyarrow as pa
 
 from spotify_ml.config.layouts import ColumnConfig, LayoutConfig, known_layouts
 from spotify_ml.data.contract import check_columns
-from spotify_ml.data.header import repeated_names
+from spotify_ml.data.header import column_hint, repeated_names
 from spotify_ml.data.layout_checks import check_looks
 from spotify_ml.data.layout_values import WrongValueError, converted, kind_of
-from spotify_ml.data.schema import AUDIO, COLUMNS, NAMES, TARGET, Kind, check_names, shown_names
+from spotify_ml.data.schema import AUDIO, COLUMNS, NAMES, NEEDED, OPTIONAL, TARGET, Gaps, Kind, check_names, shown_names
 from spotify_ml.utils.errors import DataError, did_you_mean
 
 KINDS = {column.name: column.kind for column in COLUMNS}
@@ -42,11 +42,19 @@ class Layout:
         """Whether the file has raw columns by their own names."""
         return not self.columns
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The raw columns that the file does not have."""
+        return () if self.is_raw else tuple(name for name in NAMES if name not in self.columns)
+
+    def gaps(self, empty: Sequence[str] = ()) -> Gaps:
+        """Return what may be empty in a file whose columns `empty` are so as a whole."""
+        return Gaps(tuple(empty)) if self.is_raw else Gaps((*OPTIONAL, *self.absent), rows=True)
+
     def __str__(self) -> str:
         """Return the layout in a line."""
-        absent = [name for name in NAMES if name not in self.columns]
         parts = [f"layout={self.name}"]
-        parts += [f"no {', '.join(absent)}"] if absent else []
+        parts += [f"no {', '.join(self.absent)}"] if self.absent else []
         parts += [f"not used: {shown_names(self.unknown)}"] if self.unknown else []
         return "; ".join(parts)
 
@@ -121,7 +129,7 @@ def find_layout(
         ``auto`` finds it among all known ones; ``custom`` has raw columns under their own names where it names none. A
         layout that was found before is returned.
     for_training : bool
-        Whether popularity is needed.
+        Whether the tracks are to be trained on or looked at; raw columns other than audio features may then be absent.
 
     Raises
     ------
@@ -136,15 +144,27 @@ def find_layout(
         found = _recognised(names, origin, for_training=for_training)
     else:
         found = _as_named(config, names, origin)
-    if not found.is_raw and for_training and TARGET not in found.columns:
-        raise DataError(
-            f"{origin} (layout={found.name}) has no column for popularity, which training needs; "
-            "predict and data.join take it"
-        )
     return found
 
 
+def check_target(layout: Layout, origin: str) -> None:
+    """Check that a file has popularity, which training needs."""
+    if TARGET in layout.absent:
+        raise DataError(
+            f"{origin} (layout={layout.name}) has no popularity, which training needs; it can be scored by predict"
+        )
+
+
 def _raw(names: Sequence[str], origin: str, *, for_training: bool) -> Layout:
+    """Return the layout of raw columns, of which training may do without some."""
+    absent = [name for name in NAMES if name not in names]
+    spare = [name for name in names if name not in NAMES]
+    repeated = any(name in NAMES for name in repeated_names(names))
+    # A column of a similar name is rather meant than absent.
+    is_optional = not any(name not in OPTIONAL or column_hint(name, spare) for name in absent)
+    if for_training and absent and is_optional and not repeated:
+        own = {name: ColumnConfig.model_validate({"from": name}) for name in NAMES if name not in absent}
+        return replace(_found(LayoutConfig(name="raw"), own, names, origin), unknown=())
     (check_names if for_training else check_scoring_names)(names, origin)
     return RAW
 
@@ -230,15 +250,19 @@ def _recognised(names: Sequence[str], origin: str, *, for_training: bool) -> Lay
         return _found(best.variant.layout, best.variant.columns, names, origin)
     nearest = max(matches, key=lambda each: (each.share, -len(each.left)))
     # Raw columns have their names exactly; whether they are meant does not depend on case and blanks.
-    likeness = sum(name in header for (name,) in own.needed) / len(own.needed)
-    if not fitting and (likeness >= nearest.share or nearest.share < _HALF):
-        return _raw(names, origin, for_training=for_training)
+    wanted = NAMES if for_training else AUDIO
+    likeness = sum(name in header for name in wanted) / len(wanted)
+    if likeness >= nearest.share or nearest.share < _HALF:
+        if not fitting:
+            return _raw(names, origin, for_training=for_training)
+        if for_training:
+            check_names(names, origin)
     raise _unclear(nearest, names, origin, [each.name for each in fitting if each.name != nearest.name])
 
 
 @cache
 def _raw_variant(*, for_training: bool) -> _Variant:
-    needed = NAMES if for_training else AUDIO
+    needed = (*NEEDED, TARGET) if for_training else AUDIO
     return _Variant(LayoutConfig(name="raw"), {}, tuple((name,) for name in needed), frozenset(NAMES))
 
 
@@ -317,7 +341,3 @@ def _check_own(found: Mapping[str, tuple[str, ColumnConfig]], config: LayoutConf
     for name, raws in by_name.items():
         if len(raws) > 1:
             raise DataError(f"{origin} (layout={config.name}): {name!r} stands for {' and '.join(raws)}; name another")
-
-
-# Audio features that every file has, unless its layout says that it lacks them.
-NEEDED = tuple(name for name in AUDIO if name not in ("explicit", "time_signature", "key", "mode"))

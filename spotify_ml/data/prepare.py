@@ -16,6 +16,7 @@ from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitCo
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report
+from spotify_ml.data.schema import absent_columns
 from spotify_ml.data.sources import RawFile, parse_tracks, read_file
 from spotify_ml.data.splits import Split, split_tracks
 
@@ -58,6 +59,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
 
     decided_by = {"data": file.sha256, "cleaning": config.cleaning.name, **file.layout.decided_by()}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
+    say_absent(file, tracks.frame)
     # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
 
@@ -77,6 +79,13 @@ def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any
         "seed": config.seed,
         **raw.layout.decided_by(),
     }
+
+
+def say_absent(file: RawFile, tracks: pd.DataFrame) -> None:
+    """Log which raw columns have no value, where the layout does not say it."""
+    empty = [name for name in absent_columns(tracks) if name not in file.layout.absent]
+    if empty:
+        log.info("%s: no value of %s", file.path.name, ", ".join(empty))
 
 
 def say_layout(file: RawFile) -> None:

@@ -5,7 +5,7 @@ import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -19,9 +19,9 @@ from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput
-from spotify_ml.data.layouts import RAW, Layout
+from spotify_ml.data.layouts import RAW, Layout, check_target
 from spotify_ml.data.place import HINTS, check_data
-from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values
+from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values, empty_columns, joined_rows
 from spotify_ml.utils.errors import DataError
 
 # A CSV of more bytes is not kept in memory: it is read twice, to hash and to parse it.
@@ -55,8 +55,12 @@ def read_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> RawTracks:
     return parse_tracks(*read_file(config, layout))
 
 
-def read_file(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFile, bytes | None]:
+def read_file(
+    config: DataConfig, layout: LayoutConfig = AUTO, *, for_training: bool = True
+) -> tuple[RawFile, bytes | None]:
     """Hash the bytes of the configured file; return it with its bytes, or None if they are too many to keep.
+
+    If it is not `for_training` but only looked at, it needs no popularity.
 
     Raises
     ------
@@ -81,7 +85,10 @@ def read_file(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFile,
         raise _written_to(path)
     if content == b"":
         raise DataError(f"{path} is empty; {hint}")
-    return RawFile(path, digest.hexdigest(), _layout_of(path, content, layout)), content
+    found = _layout_of(path, content, layout)
+    if for_training:
+        check_target(found, str(path))
+    return RawFile(path, digest.hexdigest(), found), content
 
 
 def _layout_of(path: Path, content: bytes | None, layout: LayoutConfig) -> Layout:
@@ -104,7 +111,7 @@ def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
 
 def inspect_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawTracks, list[Violation]]:
     """Return the raw tracks that fit the schema, and the violations of the others; no tracks at all are an error."""
-    return _inspect(*read_file(config, layout))
+    return _inspect(*read_file(config, layout, for_training=False))
 
 
 def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Violation]]:
@@ -112,7 +119,8 @@ def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Viol
     if content is None:
         frame, violations = _read_large_csv(file)
     elif content.startswith(_PARQUET_MAGIC):
-        frame, violations = check_values(_parquet_table(content, file))
+        table = _parquet_table(content, file)
+        frame, violations = check_values(table, gaps=file.layout.gaps(empty_columns([table])))
     else:
         frame, violations = read_csv(io.BytesIO(content), str(path), file.layout)
     n_rows = len(frame)
@@ -188,7 +196,9 @@ class _HashedFile:
         return content
 
 
-def read_csv(file: Any, origin: str, layout: Layout = RAW, first_row: int = 0) -> tuple[pd.DataFrame, list[Violation]]:
+def read_csv(
+    file: Any, origin: str, layout: Layout = RAW, first_row: int = 0, filled: Collection[str] = ()
+) -> tuple[pd.DataFrame, list[Violation]]:
     """Read and check the raw tracks of a CSV.
 
     Parameters
@@ -201,6 +211,8 @@ def read_csv(file: Any, origin: str, layout: Layout = RAW, first_row: int = 0) -
         Its layout.
     first_row : int
         The number of earlier rows, for the row numbers in messages.
+    filled : collection of str
+        Columns that may not be empty as a whole, since other parts of the file have values of them.
 
     Returns
     -------
@@ -218,12 +230,13 @@ def read_csv(file: Any, origin: str, layout: Layout = RAW, first_row: int = 0) -
         )
         numbers.append(first_row + batch.numbers)
         broken += batch.broken
+    gaps = layout.gaps(empty_columns(tables, filled))
     if len({table.schema for table in tables}) <= 1:
-        frame, violations = check_values(_joined(tables), np.concatenate([*numbers, np.empty(0, int)]))
+        frame, violations = check_values(_joined(tables), np.concatenate([*numbers, np.empty(0, int)]), gaps)
     else:
         # Columns that are not all numbers are checked batch by batch.
-        checked = [check_values(*batch) for batch in zip(tables, numbers, strict=True)]
-        frame = pd.concat([frame for frame, _ in checked], ignore_index=True)
+        checked = [check_values(*batch, gaps) for batch in zip(tables, numbers, strict=True)]
+        frame = joined_rows([frame for frame, _ in checked])
         starts = np.cumsum([0, *map(len, numbers)])
         violations = merged_violations(
             [replace(each, rows=each.rows + start) for each in found]

@@ -1,6 +1,6 @@
 """Train, validation and test rows, with every group in only one of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ FINGERPRINT = (
     *("danceability", "energy", "loudness", "speechiness", "acousticness"),
     *("instrumentalness", "liveness", "valence", "tempo"),
 )
+# The names without which a split would join nothing more than a finer one does.
+_NEEDED = {"album": ("artists", "album_name"), "artist": ("artists",)}
 # One for each of train, validation and test.
 _FEWEST_TRACKS = 3
 
@@ -47,7 +49,19 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     """
     if len(tracks) < _FEWEST_TRACKS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
+    check_names_of(config, [name for name in ("artists", "album_name") if tracks[name].isna().all()])
     return split_groups(group_codes(tracks, config.name, config.names), config, seed)
+
+
+def check_names_of(config: SplitConfig, absent: Collection[str]) -> None:
+    """Check that a split's names are not among the `absent` ones; a `DataError` says which splits work without them."""
+    lacking = [name for name in _NEEDED.get(config.name, ()) if name in absent]
+    if lacking:
+        others = [name for name in ("recording", "album", "artist") if not set(_NEEDED.get(name, ())) & set(absent)]
+        raise DataError(
+            f"split={config.name} needs {' and '.join(lacking)}, of which the file has no value; "
+            f"set split={' or split='.join([*others, 'random'])}"
+        )
 
 
 def split_groups(groups: np.ndarray, config: SplitConfig, seed: int) -> Split:
@@ -158,6 +172,8 @@ def _recording_codes(tracks: pd.DataFrame, forms: NameForms) -> list[np.ndarray]
 
 def _fingerprint_codes(features: pd.DataFrame) -> np.ndarray:
     """Return a number for rows that are equal in all columns; -1, which joins nothing, for unique rows."""
+    # A feature that the file lacks distinguishes nothing.
+    features = features.loc[:, features.notna().any().to_numpy()]
     # -0.0 equals 0.0, but has another hash.
     hashes = pd.util.hash_pandas_object(features + 0.0, index=False)
     # Equal rows have equal hashes: only those few are compared in full.

@@ -11,13 +11,14 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from spotify_ml.config.layouts import AUTO, LayoutConfig, RawColumn, known_layouts
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data import batches
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import open_input
 from spotify_ml.data.contract import scoring_rows
-from spotify_ml.data.layouts import NEEDED, find_layout
-from spotify_ml.data.schema import AUDIO, NAMES
-from spotify_ml.data.sources import RawTracks
+from spotify_ml.data.layouts import find_layout
+from spotify_ml.data.schema import AUDIO, NAMES, NEEDED, absent_columns
+from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
 from spotify_ml.utils.errors import DataError
 from tests.layouts import HEADERS, LAYOUTS, as_csv, as_raw, names, written
 from tests.support import composed
@@ -254,9 +255,14 @@ def test_what_a_layout_of_ones_own_lacks_is_named():
     assert "loudness" not in find_layout(header, "tracks.csv", lacking).columns
 
 
-def test_training_needs_popularity():
-    with pytest.raises(DataError, match="has no column for popularity"):
-        find_layout(names("tracks_1200k"), "tracks.csv", AUTO, for_training=True)
+def test_training_needs_popularity_but_a_look_does_not(tracks: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / "tracks.csv"
+    path.write_bytes(as_csv(written(tracks, "tracks_1200k")))
+    data = DataConfig(name="file", path=str(path))
+    with pytest.raises(DataError, match="has no popularity, which training needs"):
+        read_tracks(data)
+    raw, violations = inspect_tracks(data)
+    assert (len(raw.frame), violations, absent_columns(raw.frame)) == (N_ROWS, [], ["popularity", "track_genre"])
 
 
 LOOKS = {

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
-from spotify_ml.data.layouts import RAW, Layout
-from spotify_ml.data.schema import Violation, check_values
+from spotify_ml.data.layouts import RAW, Layout, check_target
+from spotify_ml.data.schema import NULLABLE, NUMERIC, OPTIONAL, Violation, check_values, empty_columns
 from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
 from spotify_ml.utils.errors import DataError
 
@@ -65,6 +66,7 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
     source = open_input(path, layout, for_training=True)
+    check_target(source.layout, str(path))
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)
@@ -96,8 +98,10 @@ def _changed(path: Path, size: int, changed: int) -> bool:
     return (state.st_size, state.st_mtime_ns) != (size, changed)
 
 
-def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
+def read_slice(chunk: Slice, first_row: int = 0, filled: Collection[str] = ()) -> SliceRows:
     """Read and check the rows of a slice, on a worker; `first_row`, the rows before it, numbers broken rows.
+
+    `filled` are columns that other slices have values of, so that this one may not be without.
 
     Raises `DataError` if the worker does not have this file, or it is damaged.
     """
@@ -114,9 +118,11 @@ def read_slice(chunk: Slice, first_row: int = 0) -> SliceRows:
             opened.seek(chunk.start)
             content = opened.read(chunk.stop - chunk.start)
         whole = io.BytesIO(chunk.header + b"\n" + content)
-        frame, violations = read_csv(whole, str(chunk.path), chunk.layout, first_row)
+        frame, violations = read_csv(whole, str(chunk.path), chunk.layout, first_row, filled)
     else:
-        frame, violations = check_values(*_row_groups(chunk, first_row))
+        table, numbers = _row_groups(chunk, first_row)
+        gaps = chunk.layout.gaps(empty_columns([table], filled))
+        frame, violations = check_values(table, numbers, gaps)
     n_broken = sum(violation.count for violation in violations if violation.column == "row")
     return SliceRows(frame, violations, len(frame) + n_broken)
 
@@ -146,22 +152,33 @@ def read_rows(client: Any, config: DataConfig, layout: LayoutConfig = AUTO) -> t
         raise no_rows
     read = kept(client, mapped(read_slice, slices))
     found = gathered(client, mapped(_findings, read))
-    counts = [n_rows for n_rows, _ in found]
+    counts = [n_rows for n_rows, *_ in found]
     first_rows = [0, *np.cumsum(counts)[:-1].tolist()]
-    if any(is_broken for _, is_broken in found):
+    # A raw column is empty in all slices, and so absent, or in none.
+    all_empty = set.intersection(*(empty for n_rows, _, empty, _ in found if n_rows)) if sum(counts) else set()
+    filled = [name for name in OPTIONAL if name not in (*all_empty, *file.layout.gaps().columns, *NULLABLE)]
+    is_wrong = [is_broken or bool(n_rows and empty.intersection(filled)) for n_rows, is_broken, empty, _ in found]
+    if any(is_wrong):
         # Read again, as the row numbers in the file are known only now.
-        numbered = zip(slices, first_rows, found, strict=True)
-        broken = [(chunk, first_row) for chunk, first_row, (_, is_broken) in numbered if is_broken]
+        numbered = zip(slices, first_rows, is_wrong, strict=True)
+        broken = [(chunk, first_row, filled) for chunk, first_row, is_broken in numbered if is_broken]
         again = gathered(client, mapped(read_slice, *zip(*broken, strict=True)))
         raise schema_error(file.path, merged_violations([rows.violations for rows in again]), sum(counts))
     if not sum(counts):
         raise no_rows
-    return file, mapped(_numbered, read, first_rows), sum(counts)
+    # Where a value is missing in one slice, the column has floats in all.
+    with_gaps = [name for name in NUMERIC if any(name in gaps for *_, gaps in found)]
+    return file, mapped(partial(_numbered, with_gaps=with_gaps), read, first_rows), sum(counts)
 
 
-def _findings(rows: SliceRows) -> tuple[int, bool]:
-    return rows.n_rows, bool(rows.violations)
+def _findings(rows: SliceRows) -> tuple[int, bool, set[str], set[str]]:
+    """Return the number of rows of a slice, whether any violates the schema, and its empty and incomplete columns."""
+    wrong = {violation.column for violation in rows.violations}
+    n_empty = rows.frame.isna().sum()
+    empty = {name for name in OPTIONAL if n_empty[name] == rows.n_rows and name not in wrong}
+    return rows.n_rows, bool(rows.violations), empty, {name for name in NUMERIC if n_empty[name]}
 
 
-def _numbered(rows: SliceRows, first_row: int) -> pd.DataFrame:
-    return rows.frame.assign(**{ROW: np.arange(first_row, first_row + rows.n_rows)})
+def _numbered(rows: SliceRows, first_row: int, with_gaps: Sequence[str]) -> pd.DataFrame:
+    frame = rows.frame.astype(dict.fromkeys(with_gaps, np.float64))
+    return frame.assign(**{ROW: np.arange(first_row, first_row + rows.n_rows)})

@@ -16,7 +16,7 @@ from spotify_ml.backends.dask.splits import split_partitions
 from spotify_ml.backends.dask.tracks import clean_rows, collect_tracks
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
-from spotify_ml.data.prepare import say_layout
+from spotify_ml.data.prepare import say_absent, say_layout
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.evaluate import evaluate_predictions
@@ -59,7 +59,9 @@ class DaskBackend:
             self._partitions, quality = clean_rows(self._client, raw, frames, n_rows, self._config.cleaning)
             # Without a reference here, workers free the raw rows, and read them again if they are needed.
             del frames
-            return Source(raw, collect_tracks(self._client, self._partitions, quality.dropped), quality)
+            tracks = collect_tracks(self._client, self._partitions, quality.dropped)
+            say_absent(raw, tracks.frame)
+            return Source(raw, tracks, quality)
 
     def split(self, source: Source) -> Split:
         """Divide the rows by groups that the workers find."""
