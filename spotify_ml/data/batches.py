@@ -18,6 +18,7 @@ from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
 from spotify_ml.data.header import SAVE, check_format, header_line, names_in
 from spotify_ml.data.layouts import Layout, find_layout
+from spotify_ml.data.parts import Part, is_packed, parts_of
 from spotify_ml.utils.errors import DataError, shown
 
 # The size of a batch in bytes of CSV, some 45,000 rows, and in rows of Parquet.
@@ -89,13 +90,26 @@ def open_input(path: Path | None, layout: LayoutConfig = AUTO, *, for_training: 
         if sys.stdin is None:
             raise DataError("standard input is closed; name a file: input=…")
         return CsvInput(sys.stdin.buffer, "standard input", layout, for_training=for_training)
+    if is_packed(path):
+        return open_part(parts_of(str(path))[0], layout, for_training=for_training)
+    return _open_plain(path, str(path), layout, for_training=for_training)
+
+
+def open_part(part: Part, layout: LayoutConfig | Layout = AUTO, *, for_training: bool = False) -> "Input":
+    """Open one of many files, see `open_input`."""
+    if not part.is_packed:
+        return _open_plain(part.path, part.origin, layout, for_training=for_training)
+    return CsvInput(part.open(), part.origin, layout, for_training=for_training)
+
+
+def _open_plain(path: Path, origin: str, layout: LayoutConfig | Layout, *, for_training: bool) -> "Input":
     try:
         file = path.open("rb")
         if file.peek(4)[:4] == b"PAR1":
-            return ParquetInput(file, str(path), layout, for_training=for_training)
+            return ParquetInput(file, origin, layout, for_training=for_training)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return CsvInput(file, str(path), layout, for_training=for_training)
+    return CsvInput(file, origin, layout, for_training=for_training)
 
 
 class CsvInput:

@@ -18,8 +18,9 @@ import pyarrow as pa
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
-from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput
+from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput, open_part
 from spotify_ml.data.layouts import RAW, Layout, check_target
+from spotify_ml.data.parts import FILE_COLUMN, Part, digest_of, is_many, is_packed, parts_of
 from spotify_ml.data.place import HINTS, check_data
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values, empty_columns, joined_rows
 from spotify_ml.utils.errors import DataError
@@ -33,11 +34,13 @@ _PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of tracks, the digest of its bytes, and its layout."""
+    """A file of tracks, or many as one, the digest of its bytes, and its layout."""
 
     path: Path
     sha256: str
     layout: Layout = RAW
+    # Those of many files, each with its own layout in its own header.
+    parts: tuple[tuple[Part, Layout], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,13 @@ def read_file(
     path, hint = Path(config.path), HINTS[config.name]
     try:
         check_data(config)
+        if is_many(config.path):
+            return find_parts(config.path, layout, for_training=for_training), None
         with path.open("rb") as file:
             before = _state(file.fileno())
             # Parquet is not read in order, and a pipe only once.
-            if before and before[0] > _KEPT and not file.peek().startswith(_PARQUET_MAGIC):
+            is_read_twice = not (is_packed(path) or file.peek().startswith(_PARQUET_MAGIC))
+            if before and before[0] > _KEPT and is_read_twice:
                 content, digest = None, hashlib.file_digest(file, "sha256")
             else:
                 content = file.read()
@@ -96,8 +102,36 @@ def _layout_of(path: Path, content: bytes | None, layout: LayoutConfig) -> Layou
     if content is None:
         with path.open("rb") as file:
             return CsvInput(file, str(path), layout, for_training=True).layout
-    source = ParquetInput if content.startswith(_PARQUET_MAGIC) else CsvInput
-    return source(io.BytesIO(content), str(path), layout, for_training=True).layout
+    if content.startswith(_PARQUET_MAGIC):
+        return ParquetInput(io.BytesIO(content), str(path), layout, for_training=True).layout
+    return CsvInput(_opened(path, content), str(path), layout, for_training=True).layout
+
+
+def _opened(path: Path, content: bytes) -> Any:
+    """Open the CSV in the bytes of a file, which may be packed."""
+    return parts_of(str(path))[0].open(content) if is_packed(path) else io.BytesIO(content)
+
+
+def find_parts(path: str, layout: LayoutConfig, *, for_training: bool = True) -> RawFile:
+    """Return many files as one, each with its layout.
+
+    Raises `DataError` if they are not of one layout, or one is no table.
+    """
+    parts = parts_of(path)
+    layouts = [open_part(part, layout, for_training=True).layout for part in parts]
+    other = next((number for number, each in enumerate(layouts) if each.name != layouts[0].name), None)
+    if other is not None:
+        raise DataError(
+            f"{path} holds files of different layouts: {parts[0].name} is layout={layouts[0].name}, "
+            f"{parts[other].name} layout={layouts[other].name}; name those of one layout"
+        )
+    for part, each in zip(parts, layouts, strict=True):
+        if for_training:
+            check_target(each, part.origin)
+    digest = digest_of(path)
+    if digest is None:
+        raise _written_to(Path(path))
+    return RawFile(Path(path), digest, layouts[0], tuple(zip(parts, layouts, strict=True)))
 
 
 def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
@@ -116,13 +150,14 @@ def inspect_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[Raw
 
 def _inspect(file: RawFile, content: bytes | None) -> tuple[RawTracks, list[Violation]]:
     path = file.path
-    if content is None:
+    if file.parts:
+        frame, violations = _read_parts(file)
+    elif content is None:
         frame, violations = _read_large_csv(file)
     elif content.startswith(_PARQUET_MAGIC):
-        table = _parquet_table(content, file)
-        frame, violations = check_values(table, gaps=file.layout.gaps(empty_columns([table])))
+        frame, violations = _read_parquet(content, str(path), file.layout)
     else:
-        frame, violations = read_csv(io.BytesIO(content), str(path), file.layout)
+        frame, violations = read_csv(_opened(path, content), str(path), file.layout)
     n_rows = len(frame)
     if violations:
         sound = np.ones(n_rows, dtype=bool)
@@ -153,14 +188,49 @@ def _state(descriptor: int) -> tuple[int, int] | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-def _parquet_table(content: bytes, file: RawFile) -> pa.Table:
+def _read_parquet(content: bytes, origin: str, layout: Layout) -> tuple[pd.DataFrame, list[Violation]]:
     try:
-        table = open_parquet(pa.BufferReader(content)).read(columns=file.layout.own_names())
+        table = open_parquet(pa.BufferReader(content)).read(columns=layout.own_names())
         # Reading does not check text.
         table.validate(full=True)
     except DAMAGE as error:
-        raise damaged(file.path, error) from error
-    return file.layout.raw_rows(table, str(file.path))
+        raise damaged(origin, error) from error
+    table = layout.raw_rows(table, origin)
+    return check_values(table, gaps=layout.gaps(empty_columns([table])))
+
+
+def _read_parts(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:
+    """Read many files as one table, with the name of each row's file; examples of violations name it as well."""
+    frames: list[pd.DataFrame] = []
+    violations: list[list[Violation]] = []
+    n_rows = 0
+    for part, layout in file.parts:
+        frame, found = read_part(part, layout)
+        if part.is_changed():
+            raise _written_to(part.path)
+        violations.append([_in_part(each, part, n_rows) for each in found])
+        n_rows += len(frame)
+        # A playlist without tracks says nothing of the types of columns.
+        frames += [frame] if len(frame) else []
+    return joined_rows(frames) if frames else frame, merged_violations(violations)
+
+
+def read_part(
+    part: Part, layout: Layout, first_row: int = 0, filled: Collection[str] = ()
+) -> tuple[pd.DataFrame, list[Violation]]:
+    """Read and check one of many files, whose name is in the column `FILE_COLUMN`; see `read_csv`."""
+    with part.path.open("rb") as opened:
+        is_parquet = opened.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    if is_parquet:
+        frame, found = _read_parquet(part.path.read_bytes(), part.origin, layout)
+    else:
+        frame, found = read_csv(part.open(), part.origin, layout, first_row, filled)
+    return frame.assign(**{FILE_COLUMN: pd.array([part.name] * len(frame), dtype="str")}), found
+
+
+def _in_part(violation: Violation, part: Part, n_before: int) -> Violation:
+    examples = tuple(f"{part.name}, {example}" for example in violation.examples)
+    return replace(violation, examples=examples, rows=violation.rows + n_before)
 
 
 def _read_large_csv(file: RawFile) -> tuple[pd.DataFrame, list[Violation]]:

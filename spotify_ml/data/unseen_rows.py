@@ -1,10 +1,8 @@
 """The tracks that a model was fitted on, found again, and those that are equally new to several models."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from omegaconf import OmegaConf
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
+from spotify_ml.data.parts import digest_of
 from spotify_ml.data.prepare import RowSettings, prepare_split, prepare_tracks
 from spotify_ml.data.splits import FINGERPRINT, Split, group_codes
 from spotify_ml.utils.errors import DataError
@@ -73,8 +72,7 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
         register_resolvers()
         places.append(str(OmegaConf.load(CONF / "data" / f"{recorded.name}.yaml").path))
     for place in places:
-        path = Path(place)
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        if digest_of(place) == sha256:
             return DataConfig(name=recorded.name, path=place)
     searched = " or ".join(dict.fromkeys(places))
     raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {searched}")

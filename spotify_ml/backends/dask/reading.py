@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import CsvInput, open_input, row_blocks
 from spotify_ml.data.layouts import RAW, Layout, check_target
+from spotify_ml.data.parts import Part, is_many, is_packed
 from spotify_ml.data.schema import NULLABLE, NUMERIC, OPTIONAL, Violation, check_values, empty_columns
-from spotify_ml.data.sources import RawFile, merged_violations, read_csv, schema_error
+from spotify_ml.data.sources import RawFile, find_parts, merged_violations, read_csv, read_part, schema_error
 from spotify_ml.utils.errors import DataError
 
 # The number of a row in its file, counted from 0 without the header.
@@ -42,6 +43,8 @@ class Slice:
     start: int
     stop: int
     layout: Layout = RAW
+    # One of many files, or a packed one, which is read as a whole.
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
 
     Raises `DataError` if the file is missing, is no table, or lacks a column.
     """
+    if is_many(config.path) or is_packed(Path(config.path)):
+        return _whole_files(config, layout)
     path = Path(config.path).absolute()
     try:
         state = path.stat()
@@ -79,6 +84,18 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
         raise DataError(f"{path} was written to while it was read; run again when it is complete")
     slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound, source.layout) for bound in bounds]
     return RawFile(path.resolve(), sha256, source.layout), slices
+
+
+def _whole_files(config: DataConfig, layout: LayoutConfig) -> tuple[RawFile, list[Slice]]:
+    """Return a slice for each of many files, or for a packed one."""
+    file = find_parts(config.path, layout)
+    slices = [
+        Slice(
+            part.path.absolute(), part.size, part.changed_ns, b"", 0, 0, own, replace(part, path=part.path.absolute())
+        )
+        for part, own in file.parts
+    ]
+    return replace(file, path=file.path.absolute()), slices
 
 
 def _csv_bounds(path: Path) -> tuple[str, list[tuple[int, int]]]:
@@ -113,7 +130,9 @@ def read_slice(chunk: Slice, first_row: int = 0, filled: Collection[str] = ()) -
         ) from error
     if other:
         raise DataError(f"{chunk.path} was changed while it was read, or is another file on a worker; run again")
-    if chunk.header:
+    if chunk.part is not None:
+        frame, violations = read_part(chunk.part, chunk.layout, first_row, filled)
+    elif chunk.header:
         with chunk.path.open("rb") as opened:
             opened.seek(chunk.start)
             content = opened.read(chunk.stop - chunk.start)
