@@ -150,6 +150,7 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} set aside in *.rejected.csv")
     elif tally.n_bad:
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} without a prediction")
+    parts += [told] if (told := str(tally.agreement)) else []
     return "; ".join(parts) + "\n"
 
 

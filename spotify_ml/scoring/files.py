@@ -1,7 +1,7 @@
 """Score files of raw rows of any length, a batch at a time, and folders of such files."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from spotify_ml.config.layouts import AUTO, LayoutConfig
@@ -18,10 +17,11 @@ from spotify_ml.data.batches import Batch, Input, open_input, open_part
 from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.layouts import Layout
 from spotify_ml.data.parts import FILE_COLUMN, Part
-from spotify_ml.data.schema import AUDIO, EXAMPLES, TEXT, Scales, in_rows, shown_names
+from spotify_ml.data.schema import AUDIO, EXAMPLES, TARGET, TEXT, Scales, in_rows, shown_names
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
+from spotify_ml.data.texts import read_numbers
 from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, output_name, rejected_path
-from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.scoring.rows import PREDICTED, Scorer, Tally
 from spotify_ml.utils.errors import DataError, OutputError, shown
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.streams import open_standard_output
@@ -136,7 +136,8 @@ def _score_batch(
     output: CsvOutput | ParquetOutput,
     rejected: RejectedRows | None,
 ) -> None:
-    checked = check_rows(_raw_rows(batch, rows), scorer.out_of_range)
+    raw = _raw_rows(batch, rows)
+    checked = check_rows(arrow_frame(raw.select(_known(raw, (*AUDIO, *TEXT)))), scorer.out_of_range)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
     complaints.scales.add(checked.scales)
@@ -147,7 +148,9 @@ def _score_batch(
     # After the first problem, the rest is only read, to list all problems.
     if not complaints.found:
         kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
-        added = scorer.score(checked.frame(), bad).filter(kept)
+        scored = scorer.score(checked.frame(), bad)
+        _compare(raw, scored, tally)
+        added = scored.filter(kept)
         if name:
             added = added.add_column(0, FILE_COLUMN, pa.array([name] * added.num_rows, pa.string()))
         output.write(batch, kept, added)
@@ -167,11 +170,21 @@ def _check_alike(first: Input, other: Input) -> None:
     )
 
 
-def _raw_rows(batch: Batch, rows: Input) -> pd.DataFrame:
-    """Return the raw columns of a batch that a model takes."""
+def _raw_rows(batch: Batch, rows: Input) -> pa.Table:
+    """Return a batch with raw columns, and perhaps others."""
     first_row = int(batch.numbers[0]) if len(batch.numbers) else 1
-    table = rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
-    return arrow_frame(table.select([name for name in table.column_names if name in AUDIO or name in TEXT]))
+    return rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
+
+
+def _known(table: pa.Table, names: Collection[str]) -> list[str]:
+    return [name for name in table.column_names if name in names]
+
+
+def _compare(raw: pa.Table, scored: pa.Table, tally: Tally) -> None:
+    """Add how the predictions of a batch go with the popularity that the file has itself, if it has any."""
+    if _known(raw, [TARGET]) and PREDICTED in scored.column_names:
+        popularity, _ = read_numbers(arrow_frame(raw.select([TARGET]))[TARGET], is_flag=False)
+        tally.agreement.add(popularity, scored.column(PREDICTED).to_numpy())
 
 
 @contextmanager

@@ -8,11 +8,12 @@ import pytest
 
 from spotify_ml.data import batches
 from spotify_ml.data.sources import RawTracks
+from spotify_ml.evaluation.metrics import regression_metrics
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.scoring.files import rejected_path, score_file
-from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.scoring.rows import Agreement, Scorer, Tally
 from spotify_ml.utils.errors import DataError
-from tests.layouts import LAYOUTS, as_csv, as_raw, written
+from tests.layouts import LAYOUTS, WITH_POPULARITY, as_csv, as_raw, written
 
 N_ROWS = 300
 
@@ -75,3 +76,28 @@ def test_bad_rows_are_set_aside_as_they_are_in_the_file(tracks: pd.DataFrame, sc
     assert list(aside) == ["row", "reason", *frame]
     assert list(aside["row"]) == [4, 8]
     assert set(aside["key"]) == {"H"}
+
+
+@pytest.mark.parametrize("layout", ["raw", *LAYOUTS])
+def test_a_file_with_popularity_is_told_how_well_it_is_predicted(
+    tracks: pd.DataFrame, scorer: Scorer, tmp_path: Path, layout: str
+):
+    (tmp_path / "tracks.csv").write_bytes(as_csv(tracks if layout == "raw" else written(tracks, layout)))
+    scored, tally = score(tmp_path / "tracks.csv", tmp_path / "scored.csv", scorer)
+    if layout not in ("raw", *WITH_POPULARITY):
+        assert str(tally.agreement) == ""
+        return
+    figures = regression_metrics(tracks["popularity"].to_numpy(), scored["popularity_predicted"].to_numpy(), 0)
+    expected = f"R² {figures['r2']:.3f}, Spearman {figures['spearman']:.3f} (n=300)"
+    assert str(tally.agreement) == f"against the file's own popularity: {expected}"
+
+
+def test_rows_without_popularity_or_prediction_are_not_compared():
+    agreement = Agreement()
+    assert str(agreement) == ""
+    agreement.add(np.array([50.0, np.nan, 10.0, 101.0]), np.array([40.0, 1.0, np.nan, 1.0]))
+    assert str(agreement) == ""
+    agreement.add(np.array([50.0]), np.array([40.0]))
+    assert str(agreement) == ""
+    agreement.add(np.array([10.0]), np.array([20.0]))
+    assert str(agreement).endswith("R² 0.719, Spearman 1.000 (n=3)")
