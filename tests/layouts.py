@@ -2,11 +2,14 @@
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from spotify_ml.config.layouts import known_layouts
+from spotify_ml.data.place import SAMPLE
 from spotify_ml.data.schema import NAMES
 
 SHARES = ("danceability", "energy", "speechiness", "acousticness", "instrumentalness", "liveness", "valence")
@@ -118,3 +121,18 @@ def as_csv(frame: pd.DataFrame, *, header: Sequence[str] | None = None) -> bytes
     text = io.StringIO()
     frame.to_csv(text, index=False, lineterminator="\n", header=list(frame) if header is None else list(header))
     return text.getvalue().encode()
+
+
+def main() -> None:
+    """Write a file of the sample's tracks in every format to the folder that is named."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    tracks = pd.read_parquet(SAMPLE)
+    for layout in LAYOUTS:
+        path = folder / f"{layout}.csv"
+        path.write_bytes(as_csv(written(tracks, layout)))
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()
