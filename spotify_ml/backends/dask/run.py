@@ -17,8 +17,8 @@ from spotify_ml.backends.dask.tracks import clean_rows, collect_tracks
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
 from spotify_ml.data.prepare import say_absent, say_layout
-from spotify_ml.data.schema import TARGET
-from spotify_ml.data.splits import Split
+from spotify_ml.data.schema import TARGET, absent_columns
+from spotify_ml.data.splits import Split, check_names_of
 from spotify_ml.evaluation.evaluate import evaluate_predictions
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators, check_classes
@@ -66,6 +66,7 @@ class DaskBackend:
     def split(self, source: Source) -> Split:
         """Divide the rows by groups that the workers find."""
         with self._clock.stage("split"):
+            check_names_of(self._config.split, absent_columns(source.tracks.frame))
             return split_partitions(self._client, self._partitions, self._config.split, self._config.seed)
 
     def fit(self, source: Source, split: Split) -> Fit:
