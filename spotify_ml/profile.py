@@ -33,7 +33,8 @@ def run(composed: "DictConfig") -> None:
         raise ConfigError(
             f"config: output={config.output} is no name of a page; name one to write, as output=outputs/profile.html"
         )
-    check_outputs([output], [Path(config.data.path)])
+    paths = [config.data.path] if isinstance(config.data.path, str) else config.data.path
+    check_outputs([output], map(Path, paths))
 
     from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.reports.page import write_page

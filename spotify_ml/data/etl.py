@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.schema import LIST_SEPARATOR, MEASURED, TARGET
 from spotify_ml.utils.errors import DataError
 
@@ -33,7 +34,8 @@ def clean(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"]) -> CleanTracks
     """Clean raw rows that fit the schema, and add the derived columns.
 
     ``rows`` keeps every row. ``tracks`` drops rows without any name and keeps one row per ``track_id``, with its genres
-    as one sorted, ``;``-joined set and its popularity as the mean of its rows.
+    as one sorted, ``;``-joined set and its popularity as the mean of its rows, of several catalogues of those of the
+    first that has the track.
     """
     # Columns are removed from a shallow copy.
     return clean_consuming(raw.copy(deep=False), cleaning, track_codes(raw))
@@ -82,12 +84,17 @@ def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -
     codes, _ = pd.factorize(codes[rows])
     first = rows[~pd.Series(codes).duplicated().to_numpy()]
     counts = np.bincount(codes)
+    newest = _newest(raw[SOURCE_COLUMN].to_numpy()[rows], codes, first, rows) if SOURCE_COLUMN in raw else None
     columns: dict[str, Any] = {}
     for name in map(str, list(raw)):
         column = raw.pop(name)
         if name == TARGET:
-            columns[name] = np.bincount(codes, weights=column.to_numpy()[rows]) / counts
-        elif name == "track_genre":
+            values = column.to_numpy()[rows]
+            if newest is None:
+                columns[name] = np.bincount(codes, weights=values) / counts
+            else:
+                columns[name] = np.bincount(codes, weights=values * newest) / np.bincount(codes, weights=newest)
+        elif name in ("track_genre", SOURCE_COLUMN):
             columns[name] = _merged_genres(column, rows, codes, first, counts > 1)
         else:
             columns[name] = column.array.take(first)
@@ -96,6 +103,12 @@ def _one_row_per_track(raw: pd.DataFrame, rows: np.ndarray, codes: np.ndarray) -
         pa.default_memory_pool().release_unused()
     # Without a copy, each column in its own block.
     return pd.DataFrame(columns, copy=False)
+
+
+def _newest(sources: np.ndarray, codes: np.ndarray, first: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return 1 for rows of the newest catalogue that has their track, whose rows come first, else 0."""
+    positions = np.searchsorted(rows, first)
+    return (sources == sources[positions][codes]).astype(np.float64)
 
 
 def _merged_genres(

@@ -7,15 +7,17 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from spotify_ml.utils.errors import DataError, shown
 
-# The column with the name of a row's file, in a table of many.
-FILE_COLUMN = "file"
+# The columns with the name of a row's file, in a table of many, and of its catalogue, in one of several.
+FILE_COLUMN, SOURCE_COLUMN = "file", "source"
+# One path, or those of several catalogues.
+Paths = str | Sequence[str]
 _TABLES = (".csv", ".parquet", ".pq")
 _PACKED = (".csv.gz", ".csv.zst")
 _ZIP = ".zip"
@@ -35,6 +37,8 @@ class Part:
     size: int
     changed_ns: int
     member: str | None = None
+    # The name of its catalogue, if there are several.
+    source: str = ""
 
     @property
     def origin(self) -> str:
@@ -128,19 +132,42 @@ def is_pattern(path: str) -> bool:
     return _PATTERN.search(path) is not None and not Path(path).exists()
 
 
-def is_many(path: str) -> bool:
-    """Return whether a path names many files."""
+def is_many(path: Paths) -> bool:
+    """Return whether a path names many files, or there are several."""
+    if not isinstance(path, str):
+        return True
     return is_pattern(path) or Path(path).is_dir() or Path(path).suffix.lower() == _ZIP
 
 
-def parts_of(path: str) -> list[Part]:
-    """Return the tables that a path names, by name.
+def source_name(path: str) -> str:
+    """Return the name of a catalogue: that of its file or folder, without endings.
+
+    >>> source_name("data/spotify_songs.csv.gz")
+    'spotify_songs'
+    """
+    return re.sub(r"(?i)\.(csv|parquet|pq|zip|gz|zst)(?=\.|$)", "", Path(path).name)
+
+
+def source_names(paths: Paths) -> list[str]:
+    """Return the names of catalogues, none of a single one; a `DataError` if two have one name."""
+    names = [] if isinstance(paths, str) else [source_name(path) for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"data.path names several catalogues {', '.join(map(repr, twice))}; rename one")
+    return names
+
+
+def parts_of(path: Paths) -> list[Part]:
+    """Return the tables that a path names, by name; of several catalogues one after the other.
 
     Raises
     ------
     DataError
         If there is none, or a zip is damaged or holds something else than CSV files.
     """
+    if not isinstance(path, str):
+        named = zip(source_names(path), path, strict=True)
+        return [replace(part, source=name) for name, own in named for part in parts_of(own)]
     if is_pattern(path):
         root = Path(Path(path).anchor)
         tables = sorted(each for each in root.glob(str(Path(path).relative_to(root))) if _is_visible_table(each))
@@ -199,12 +226,12 @@ def _refused(member: zipfile.ZipInfo, names: list[str]) -> str:
     return "which is there twice" if names.count(member.filename) > 1 else ""
 
 
-def digest_of(path: str) -> str | None:
+def digest_of(path: Paths) -> str | None:
     """Return the sha256 of a file, or of the names and digests of many, None if there is nothing."""
     try:
-        if not is_many(path) or Path(path).is_file():
+        if isinstance(path, str) and (not is_many(path) or Path(path).is_file()):
             return _sha256(Path(path))
-        lines = [f"{part.name} {_sha256(part.path)}\n" for part in parts_of(path)]
+        lines = [f"{part.source}{part.name} {_sha256(part.path)}\n" for part in parts_of(path)]
     except (OSError, DataError):
         return None
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -57,7 +57,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         check_any(len(tracks.frame), raw.path)
         return tracks, quality.after(tracks)
 
-    decided_by = {"data": file.sha256, "cleaning": config.cleaning.name, **file.layout.decided_by()}
+    decided_by = {**file.decided_by(), "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
     say_absent(file, tracks.frame)
     # A file with equal bytes may have another name.
@@ -73,11 +73,10 @@ def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.Data
 def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any]:
     """Return everything that decides the clean tracks of a run and their split, except the code."""
     return {
-        "data": raw.sha256,
+        **raw.decided_by(),
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "seed": config.seed,
-        **raw.layout.decided_by(),
     }
 
 
@@ -89,9 +88,11 @@ def say_absent(file: RawFile, tracks: pd.DataFrame) -> None:
 
 
 def say_layout(file: RawFile) -> None:
-    """Log the layout of a file, unless it has raw columns."""
-    if not file.layout.is_raw:
-        log.info("%s: %s", file.path.name, file.layout)
+    """Log the layouts of a file, or of several catalogues, other than raw columns."""
+    named = {(part.source or file.path.name): layout for part, layout in file.parts} or {file.path.name: file.layout}
+    for name, layout in named.items():
+        if not layout.is_raw:
+            log.info("%s: %s", name, layout)
 
 
 def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None:

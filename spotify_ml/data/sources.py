@@ -20,7 +20,7 @@ from spotify_ml.config.run import DataConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
 from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput, open_part
 from spotify_ml.data.layouts import RAW, Layout, check_target
-from spotify_ml.data.parts import FILE_COLUMN, Part, digest_of, is_many, is_packed, parts_of
+from spotify_ml.data.parts import FILE_COLUMN, SOURCE_COLUMN, Part, Paths, digest_of, is_many, is_packed, parts_of
 from spotify_ml.data.place import HINTS, check_data
 from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values, empty_columns, joined_rows
 from spotify_ml.utils.errors import DataError
@@ -42,6 +42,18 @@ class RawFile:
     # Those of many files, each with its own layout in its own header.
     parts: tuple[tuple[Part, Layout], ...] = ()
 
+    @property
+    def layouts(self) -> list[Layout]:
+        """The layouts other than raw columns, one of each name."""
+        found = {each.name: each for each in [self.layout, *(each for _, each in self.parts)]}
+        return [each for each in found.values() if not each.is_raw]
+
+    def decided_by(self) -> dict[str, Any]:
+        """Return what decides the raw rows, with the digest of the file."""
+        if len({part.source for part, _ in self.parts}) < 2:
+            return {"data": self.sha256, **self.layout.decided_by()}
+        return {"data": self.sha256, "layouts": [each.decided_by() for each in self.layouts]}
+
 
 @dataclass(frozen=True)
 class RawTracks:
@@ -51,6 +63,11 @@ class RawTracks:
     path: Path
     sha256: str
     layout: Layout = RAW
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """The layout, unless it is raw columns."""
+        return [] if self.layout.is_raw else [self.layout]
 
 
 def read_tracks(config: DataConfig, layout: LayoutConfig = AUTO) -> RawTracks:
@@ -70,6 +87,9 @@ def read_file(
     DataError
         If the file is absent, empty, unreadable, or modified meanwhile, or no layout fits its header.
     """
+    if not isinstance(config.path, str):
+        check_data(config)
+        return find_parts(config.path, layout, for_training=for_training), None
     path, hint = Path(config.path), HINTS[config.name]
     try:
         check_data(config)
@@ -112,26 +132,29 @@ def _opened(path: Path, content: bytes) -> Any:
     return parts_of(str(path))[0].open(content) if is_packed(path) else io.BytesIO(content)
 
 
-def find_parts(path: str, layout: LayoutConfig, *, for_training: bool = True) -> RawFile:
+def find_parts(path: Paths, layout: LayoutConfig, *, for_training: bool = True) -> RawFile:
     """Return many files as one, each with its layout.
 
-    Raises `DataError` if they are not of one layout, or one is no table.
+    Raises `DataError` if those of one catalogue are not of one layout, or one is no table.
     """
     parts = parts_of(path)
     layouts = [open_part(part, layout, for_training=True).layout for part in parts]
-    other = next((number for number, each in enumerate(layouts) if each.name != layouts[0].name), None)
-    if other is not None:
-        raise DataError(
-            f"{path} holds files of different layouts: {parts[0].name} is layout={layouts[0].name}, "
-            f"{parts[other].name} layout={layouts[other].name}; name those of one layout"
-        )
+    first: dict[str, tuple[Part, Layout]] = {}
+    for part, each in zip(parts, layouts, strict=True):
+        known, own = first.setdefault(part.source, (part, each))
+        if own.name != each.name:
+            raise DataError(
+                f"{part.source or path} holds files of different layouts: {known.name} is layout={own.name}, "
+                f"{part.name} layout={each.name}; name those of one layout"
+            )
     for part, each in zip(parts, layouts, strict=True):
         if for_training:
             check_target(each, part.origin)
     digest = digest_of(path)
     if digest is None:
-        raise _written_to(Path(path))
-    return RawFile(Path(path), digest, layouts[0], tuple(zip(parts, layouts, strict=True)))
+        raise _written_to(parts[0].path)
+    named = Path(path) if isinstance(path, str) else Path(" + ".join(first))
+    return RawFile(named, digest, layouts[0], tuple(zip(parts, layouts, strict=True)))
 
 
 def parse_tracks(file: RawFile, content: bytes | None) -> RawTracks:
@@ -225,7 +248,8 @@ def read_part(
         frame, found = _read_parquet(part.path.read_bytes(), part.origin, layout)
     else:
         frame, found = read_csv(part.open(), part.origin, layout, first_row, filled)
-    return frame.assign(**{FILE_COLUMN: pd.array([part.name] * len(frame), dtype="str")}), found
+    names = {FILE_COLUMN: part.name} | ({SOURCE_COLUMN: part.source} if part.source else {})
+    return frame.assign(**{column: pd.array([name] * len(frame), dtype="str") for column, name in names.items()}), found
 
 
 def _in_part(violation: Violation, part: Part, n_before: int) -> Violation:

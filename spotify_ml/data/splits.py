@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold, ShuffleSplit
 
 from spotify_ml.config.run import NameRule, SplitConfig
 from spotify_ml.data.names import normal_list, normal_name
+from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.utils.errors import DataError
 
@@ -50,7 +51,30 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     if len(tracks) < _FEWEST_TRACKS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
     check_names_of(config, [name for name in ("artists", "album_name") if tracks[name].isna().all()])
+    if config.name == "source":
+        return split_source(tracks, config, seed)
     return split_groups(group_codes(tracks, config.name, config.names), config, seed)
+
+
+def split_source(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
+    """Split the tracks of several catalogues: all of ``config.source`` are test rows, the others train and validation.
+
+    Copies of test rows are in no part. Raises `DataError` if there is no such catalogue, or no track of another.
+    """
+    sources = tracks[SOURCE_COLUMN] if SOURCE_COLUMN in tracks else pd.Series("", tracks.index)
+    names = sorted({name for own in sources.unique() for name in own.split(LIST_SEPARATOR) if name})
+    if config.source not in names:
+        there = f"there are {', '.join(names)}" if names else "name several catalogues: data.path=[a.csv,b.csv]"
+        raise DataError(f"split=source split.source={config.source}: there is no catalogue of that name; {there}")
+    is_test = sources.map({own: config.source in own.split(LIST_SEPARATOR) for own in sources.unique()}).to_numpy(bool)
+    groups = group_codes(tracks, config.name, config.names)
+    rest = np.flatnonzero(~np.isin(groups, groups[is_test]))
+    if len(rest) < _FEWEST_TRACKS:
+        raise DataError(
+            f"split=source split.source={config.source}: all other tracks are copies of its own; add others"
+        )
+    train, validation = _cut(rest, groups, config.val_size, seed, f"split=source split.val_size={config.val_size}")
+    return Split(train, validation, np.flatnonzero(is_test), groups)
 
 
 def check_names_of(config: SplitConfig, absent: Collection[str]) -> None:
@@ -119,12 +143,15 @@ def group_codes(
     """Return the group of every row, shape (n_rows,): connected components of rows that must stay together.
 
     ``recording`` joins rows with the same nine audio features, or the same artists and title; ``album`` also those with
-    the same first artist and album; ``artist`` also those with the same first artist. ``random`` joins none. `names`
+    the same first artist and album; ``artist`` also those with the same first artist. ``source`` joins as
+    ``recording``, ``random`` none. `names`
     says when two names are the same, see `FORMS`. With `finer`, known groups of a split with smaller groups, only the
     rest is computed.
     """
     if split == "random":
         return np.arange(len(tracks))
+    if split == "source":
+        split = "recording"
     forms = FORMS[names]
     codes = [finer] if finer is not None else _recording_codes(tracks, forms)
     if split != "recording":

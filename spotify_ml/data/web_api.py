@@ -29,8 +29,8 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
 
     Returned is one row per track, in their order, with the columns of the raw dataset, and ``isrc`` if a track has one.
     ``popularity`` is NaN and ``track_genre`` empty where they are not given. Spotify gives audio features to no
-    application that was registered, or still in development mode, after 27 November 2024, and popularity to none in
-    development mode since 9 March 2026; they can then come from what was collected before, or stay unknown.
+    application registered, or in development mode, after 27 November 2024, and popularity to none in development mode
+    since 9 March 2026.
 
     Parameters
     ----------
@@ -42,8 +42,7 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         those of ReccoBeats (``{"content": […]}``), which have no ``time_signature``. Of a track that has none, those
         columns are NaN: a model scores it, but knows less.
     artists : parsed JSON, optional
-        Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset. Spotify's genres of
-        artists are more than the dataset's; a model passes over those it does not know.
+        Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset.
 
     Raises
     ------
@@ -84,8 +83,11 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         **{name: [each.get(name) for each in own] for name in _FEATURES},
         "track_genre": [None if genres is None else _joined(track, genres) for track in found],
     }
-    rows = pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES})
-    codes = [(track.get("external_ids") or {}).get("isrc") for track in found]
+    return _with_isrc(pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES}), found)
+
+
+def _with_isrc(rows: pd.DataFrame, tracks: list[Mapping[str, Any]]) -> pd.DataFrame:
+    codes = [(track.get("external_ids") or {}).get("isrc") for track in tracks]
     return rows.assign(isrc=pd.Series(codes, dtype="str")) if any(codes) else rows
 
 

@@ -63,7 +63,7 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
 
     Raises `DataError` if the file is missing, is no table, or lacks a column.
     """
-    if is_many(config.path) or is_packed(Path(config.path)):
+    if not isinstance(config.path, str) or is_many(config.path) or is_packed(Path(config.path)):
         return _whole_files(config, layout)
     path = Path(config.path).absolute()
     try:
