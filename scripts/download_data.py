@@ -1,4 +1,4 @@
-"""Fetch the Spotify Tracks dataset into ``data/raw/dataset.csv``.
+"""Fetch the Spotify Tracks dataset into ``data/raw/dataset.csv``, or another dataset beside it.
 
 The file is the "Spotify Tracks Dataset" of Maharshi Pandya (2022, doi 10.34740/KAGGLE/DSV/4372070), taken from
 https://huggingface.co/datasets/maharshipandya/spotify-tracks-dataset and published under the Open Database License
@@ -7,6 +7,7 @@ https://huggingface.co/datasets/maharshipandya/spotify-tracks-dataset and publis
 A download that was cut off is resumed by the next run, and the file is put in place only once its sha256 is right::
 
     python scripts/download_data.py
+    python scripts/download_data.py --dataset tidytuesday_2020    # "Spotify Songs", MIT, to data/raw/spotify_songs.csv
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 from filelock import FileLock, Timeout
@@ -30,7 +32,29 @@ from tqdm import tqdm
 URL = "https://huggingface.co/datasets/maharshipandya/spotify-tracks-dataset/resolve/main/dataset.csv"
 SHA256 = "b202fa49909b2d5cef71a04b1d21243cfeb36414535f2ca9272aa646721177bd"
 SIZE = 20_118_244
-TARGET = Path(__file__).resolve().parent.parent / "data" / "raw" / "dataset.csv"
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "raw"
+TARGET = FOLDER / "dataset.csv"
+
+
+class Dataset(NamedTuple):
+    """A file to fetch: its address, its digest, its size, and where it goes."""
+
+    url: str
+    sha256: str
+    size: int
+    target: Path
+
+
+DATASETS = {
+    "spotify_tracks": Dataset(URL, SHA256, SIZE, TARGET),
+    # rfordatascience/tidytuesday, 2020-01-21, MIT licence.
+    "tidytuesday_2020": Dataset(
+        "https://raw.githubusercontent.com/rfordatascience/tidytuesday/main/data/2020/2020-01-21/spotify_songs.csv",
+        "9902920cfe4940f0914ebb6716801a42f7f19ac88fbd6693eaae7e2822b16845",
+        7_971_379,
+        FOLDER / "spotify_songs.csv",
+    ),
+}
 
 CHUNK = 1 << 14
 
@@ -249,14 +273,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 if the file is in place, 1 on an error, 130 on Ctrl-C.
     """
     parser = argparse.ArgumentParser(description="Fetch the Spotify Tracks dataset (ODbL 1.0, Maharshi Pandya, 2022).")
-    parser.add_argument("--output", type=Path, default=TARGET, metavar="PATH", help="default: %(default)s")
-    parser.add_argument("--url", default=URL, help="default: %(default)s")
-    parser.add_argument("--sha256", default=SHA256, help="digest the file must have, default: %(default)s")
+    parser.add_argument("--dataset", choices=DATASETS, default="spotify_tracks", help="which, default: %(default)s")
+    parser.add_argument("--output", type=Path, metavar="PATH", help=f"default: {TARGET}, or beside it")
+    parser.add_argument("--url", help=f"default: {URL}, or that of the dataset")
+    parser.add_argument("--sha256", help="digest the file must have, default: that of the dataset")
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    size = SIZE if args.sha256 == SHA256 else None
+    chosen = DATASETS[args.dataset]
+    sha256 = args.sha256 or chosen.sha256
+    size = chosen.size if sha256 == chosen.sha256 else None
     try:
-        download(args.url, args.output, sha256=args.sha256, size=size)
+        download(args.url or chosen.url, args.output or chosen.target, sha256=sha256, size=size)
     except DownloadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

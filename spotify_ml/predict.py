@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
-from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_table, rejected_path
+from spotify_ml.data.parts import is_many, is_pattern, parts_of
+from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_table, output_name, rejected_path
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
@@ -38,7 +39,7 @@ def run(composed: "DictConfig") -> None:
 
     from tqdm import tqdm
 
-    from spotify_ml.scoring.files import score_file, score_folder
+    from spotify_ml.scoring.files import score_file, score_folder, score_parts
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import find_version, load_version
     from spotify_ml.tracking.store import open_store, store_errors
@@ -56,15 +57,18 @@ def run(composed: "DictConfig") -> None:
     gc.enable()
     tally, started = Tally(), perf_counter()
     with tqdm(unit=" rows", unit_scale=True, disable=None, file=sys.stderr) as bar:
-        if source is not None and target is not None and source.is_dir():
+        if source is not None and is_many(config.input) and not source.is_dir():
+            score_parts(parts_of(config.input), target, scorer, tally, bar.update, config.layout)
+        elif source is not None and target is not None and source.is_dir():
             settings = {"model": f"{version.uri} of run {version.run_id}"}
             settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
             # Named where it was asked for: jobs of before it was there go on.
             settings |= {"csv_formulas": config.csv_formulas} if escape else {}
             settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
-            score_folder(source, target, scorer, tally, bar.update, settings)
+            settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
+            score_folder(source, target, scorer, tally, bar.update, settings, config.layout)
         else:
-            score_file(source, target, scorer, tally, bar.update)
+            score_file(source, target, scorer, tally, bar.update, config.layout)
     seconds = perf_counter() - started
     sys.stderr.write("".join(f"warning: {text}\n" for text in warnings(config, version.uri, "known" in asked, tally)))
     sys.stderr.write(_summary(config, version.uri, tally, seconds))
@@ -117,13 +121,16 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
 
     source = None if config.input == STANDARD else Path(config.input)
     target = None if config.output == STANDARD else Path(config.output)
-    if source is not None and not source.exists():
+    if source is not None and not (source.exists() or is_pattern(config.input)):
         raise DataError(
             f"{source} does not exist; check input=…, where a relative path is taken from the current folder"
         )
     if source is not None and source.is_dir():
         if target is None or target.is_file():
             raise ConfigError(f"config: output={config.output}: a folder is scored into a folder; name one")
+    elif source is not None and is_many(config.input) and target is not None and not is_table(target):
+        if target.is_file():
+            raise ConfigError(f"config: output={config.output}: many files are scored into a folder, or a table")
     elif target is not None and (target.is_dir() or not is_table(target)):
         raise ConfigError(f"config: output={config.output} is not the name of a file in {SUFFIXES_LISTED}, or -")
     if target is None:
@@ -144,6 +151,10 @@ def _files(source: Path | None, target: Path, on_error: str) -> tuple[list[Path]
         tables = [path for path in source.iterdir() if is_table(path)]
         read += tables
         written += [target / path.name for path in tables] + [target / RECORD]
+    elif source is not None and is_many(str(source)):
+        parts = parts_of(str(source))
+        read = [part.path for part in parts]
+        written += [] if is_table(target) else [target / output_name(part.name) for part in parts]
     if on_error == "skip":
         written += [rejected_path(path) for path in written]
     return read, written
@@ -169,6 +180,7 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"{tally.n_kept_files:,} files kept that were scored before")
     if tally.passed_over:
         parts.append(f"passed over: {_listed(tally.passed_over)}")
+    parts += [name for name, count in tally.layouts.items() if count]
     if tally.missing:
         parts.append(f"NaN: {by_column(tally.missing)}")
     if tally.clipped:
@@ -181,6 +193,7 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} set aside in *.rejected.csv")
     elif tally.n_bad:
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} without a prediction")
+    parts += [told] if (told := str(tally.agreement)) else []
     return "; ".join(parts) + "\n"
 
 

@@ -33,13 +33,17 @@ def run(composed: "DictConfig") -> None:
         raise ConfigError(
             f"config: output={config.output} is no name of a page; name one to write, as output=outputs/profile.html"
         )
-    check_outputs([output], [Path(config.data.path)])
+    paths = [config.data.path] if isinstance(config.data.path, str) else config.data.path
+    check_outputs([output], map(Path, paths))
 
     from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.reports.page import write_page
     from spotify_ml.reports.profile import profile
 
-    write_page(output, profile(*inspect_tracks(config.data)))
+    raw, violations = inspect_tracks(config.data, config.layout)
+    if not raw.layout.is_raw:
+        print(f"{raw.path.name}: {raw.layout}")
+    write_page(output, profile(raw, violations))
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")
 
 

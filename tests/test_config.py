@@ -272,7 +272,8 @@ def test_flat_has_the_keys_of_every_section_with_their_values():
     config = configured("model.max_depth=7", "register=true")
     flat = config.flat()
     groups = {key.partition(".")[0] for key in known_keys() if "." in key}
-    assert {key.partition(".")[0] for key in flat} == {key for key in known_keys() if "." not in key}
+    # A layout that is not asked for is left out, as in runs from before there were layouts.
+    assert {key.partition(".")[0] for key in flat} == {key for key in known_keys() if "." not in key} - {"layout"}
     assert {key for key in flat if key.startswith("model.")} == {
         f"model.{key}" for key in type(config.model).model_fields
     }
@@ -284,3 +285,25 @@ def test_flat_has_the_parameters_of_every_member():
     flat = configured("model=blend", "model.members.xgboost.max_depth=3").flat()
     assert flat["model.members.xgboost.max_depth"] == 3
     assert set(flat) <= set(known_keys()) | {key for key in flat if key.startswith("model.members.")}
+
+
+def test_a_layout_that_is_asked_for_is_a_part_of_the_run():
+    plain, named = configured(), configured("layout=tracks_1m")
+    assert "layout" not in plain.model_dump()
+    assert named.flat()["layout.columns.track_genre"] == "genre"
+    assert named.digest() != plain.digest() == configured("layout=auto").digest()
+    assert RunConfig.model_validate(named.model_dump(by_alias=True)) == named
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["layout=custom", "+layout.columns={artist: Singer}"], "did you mean 'artists'"),
+        (["+layout.columns={artists: Singer}"], "set layout=custom as well"),
+        (["layout=custom", "+layout.columns={artists: {from: Singer, values: shouted}}"], "values='shouted'"),
+        (["layout=custom", "+layout.colums={artists: Singer}"], "unknown key 'layout.colums'"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(overrides: list[str], message: str):
+    with pytest.raises(ConfigError, match=message):
+        configured(*overrides)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -21,6 +22,7 @@ from spotify_ml.config.check import known_keys
 from spotify_ml.config.run import RunConfig
 from spotify_ml.utils.paths import PROJECT
 from tests.checkout import Checkout, clone, commands, serve
+from tests.layouts import as_csv, written
 
 
 def _listed(nav: Any) -> Iterator[str]:
@@ -91,6 +93,10 @@ NOT_RUN = {
     "make lint": _CI,
     ".ci/run": _CI,
     "python scripts/download_data.py": ("downloads", "tests/scripts/test_download_data.py::test_command_line"),
+    "python scripts/download_data.py --dataset tidytuesday_2020": (
+        "downloads",
+        "tests/scripts/test_download_data.py::test_another_dataset_has_its_own_size",
+    ),
     "make docs": ("is run by another test", "tests/test_docs.py::test_the_site_is_whole_and_fetches_nothing"),
     "make docs-serve": ("runs on", "Makefile"),
     "pip install -e '.[lightgbm,catboost]'": _INSTALLS,
@@ -224,14 +230,17 @@ def test_commands_are_read_as_they_are_typed(block: str, expected: list[str]):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A clone in which no command was typed yet; its full dataset is the sample."""
+    """A clone in which no command was typed yet; its full dataset, and TidyTuesday's, are the sample."""
     folder, scratch = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("scratch")
     clone(folder)
     full = scratch / "full.parquet"
     shutil.copyfile(PROJECT / "spotify_ml" / "data" / "sample" / "spotify_by_genre.parquet", full)
+    songs = scratch / "spotify_songs.csv"
+    songs.write_bytes(as_csv(written(pd.read_parquet(full), "tidytuesday_2020")))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    made, interpreter = serve(folder, scratch, CHEAP, {"SPOTIFY_TRACKS_PATH": str(full), "PORT": port})
+    named = {"SPOTIFY_TRACKS_PATH": str(full), "SPOTIFY_TIDYTUESDAY_PATH": str(songs), "PORT": port}
+    made, interpreter = serve(folder, scratch, CHEAP, named)
     yield made
     interpreter.close()
 
@@ -392,8 +401,10 @@ def test_the_page_lists_what_is_recorded_and_nothing_else(checkout: Checkout, he
 @pytest.mark.usefixtures("faults")
 def test_params_are_the_keys_of_the_configuration(checkout: Checkout):
     trained = [run for run in _runs(checkout) if "config.sha256" in run.data.tags]
-    known = set(known_keys(RunConfig))
+    # What only the data can say.
+    known = {*known_keys(RunConfig), "data.layout", "data.absent"}
     for run in trained:
         assert {"seed", "split.name", "tracking.uri", "model.name"} <= set(run.data.params)
-        assert {key for key in run.data.params if not key.startswith("tune.space.")} - known == set()
+        of_maps = ("tune.space.", "layout.columns.")
+        assert {key for key in run.data.params if not key.startswith(of_maps)} - known == set()
     assert trained

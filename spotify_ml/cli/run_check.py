@@ -19,8 +19,9 @@ from spotify_ml.config.combinations import refuse_unsupported
 from spotify_ml.config.models import EnsembleConfig, TwoPartConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
 from spotify_ml.config.tuning import OptunaConfig
+from spotify_ml.data.parts import source_names
 from spotify_ml.data.place import check_data
-from spotify_ml.utils.errors import ConfigError, Refused, hide_passwords_in_logs, without_passwords
+from spotify_ml.utils.errors import ConfigError, Refused, did_you_mean, hide_passwords_in_logs, without_passwords
 from spotify_ml.utils.version import distribution, library_version
 
 _EXTRAS = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "dask": ("dask", "distributed")}
@@ -76,6 +77,7 @@ def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:
     refuse_unsupported(config)
     if isinstance(config.model, TwoPartConfig) and config.task.name != "regression":
         raise ConfigError("config: model=two_part predicts popularity itself; use it with task=regression")
+    _check_source(config)
     _check_libraries(config)
     if folder is not None:
         _check_unused("hydra.run.dir", folder, _RESULTS)
@@ -84,6 +86,17 @@ def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:
         _check_folder("tracking.artifact_location", Path(location.removeprefix("file:")))
     check_data(config.data)
     return config
+
+
+def _check_source(config: RunConfig) -> None:
+    """See that the catalogue of ``split=source`` is one of several."""
+    names = source_names(config.data.path)
+    if config.split.name == "source" and config.split.source not in names:
+        there = ", ".join(names) or "only one; name several: data.path=[a.csv,b.csv]"
+        hint = did_you_mean(str(config.split.source), names)
+        raise ConfigError(
+            f"config: split.source={config.split.source}: no catalogue has that name{hint}; there are {there}"
+        )
 
 
 def discard_if_empty(folder: Path) -> None:

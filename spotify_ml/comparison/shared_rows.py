@@ -104,7 +104,7 @@ def _table(run: RecordedRun, key: list[str], kept_apart: str) -> pd.DataFrame:
 
 
 def _joined(genres: "pd.Series[str]") -> str:
-    return LIST_SEPARATOR.join(sorted(set(LIST_SEPARATOR.join(genres).split(LIST_SEPARATOR))))
+    return LIST_SEPARATOR.join(sorted(set(LIST_SEPARATOR.join(genres.dropna()).split(LIST_SEPARATOR))))
 
 
 def _said(

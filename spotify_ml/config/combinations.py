@@ -30,6 +30,8 @@ def reasons_against_files(config: RunConfig) -> list[str]:
 
 def _reasons_against_dask(config: RunConfig, engine: DaskEngineConfig) -> list[str]:
     reasons = _reasons_of_fit(config, "on a cluster")
+    if config.split.name == "source":
+        reasons.append("split=source: the catalogues are divided in one process; use another split")
     if isinstance(config.model, XGBoostConfig) and ":" in config.model.device:
         reasons.append(f"model.device={config.model.device}: every worker has its own GPU; use cuda")
     if engine.address is not None and (engine.n_workers or engine.threads_per_worker):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig, TrackingConfig
 from spotify_ml.config.section import RegisteredModelName, Section
 
@@ -53,9 +54,10 @@ class PromoteConfig(Section):
 
 
 class ProfileConfig(Section):
-    """``conf/profile.yaml``: the raw tracks, and the page to write."""
+    """``conf/profile.yaml``: the tracks, their layout, and the page to write."""
 
     data: DataConfig
+    layout: LayoutConfig = AUTO
     output: str = Field(min_length=1)
 
 
@@ -93,6 +95,7 @@ class PredictConfig(Section):
 
     model_uri: str = Field(min_length=1)
     input: str = Field(min_length=1)
+    layout: LayoutConfig = AUTO
     output: str = Field(min_length=1)
     # Hydra reads null as None.
     on_error: Annotated[Literal["fail", "skip", "null"], BeforeValidator(lambda given: given or "null")]

@@ -3,20 +3,46 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic_core import CoreSchema, core_schema
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.models import ModelConfig, TaskConfig
 from spotify_ml.config.section import ExperimentName, RegisteredModelName, RunName, Section
 from spotify_ml.config.tuning import TuneConfig
 
 
+def _one_or_several(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Take a list of paths beside a single one, of which errors tell as ever."""
+    is_list = isinstance(given, list | tuple)
+    if is_list and given and all(isinstance(path, str) and path for path in given):
+        return tuple(given)
+    return check(given)
+
+
+class _Paths:
+    """The type of a path or several, with the errors of a text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.str_schema(min_length=1, strict=True)
+        serialized = core_schema.plain_serializer_function_ser_schema(lambda given: given)
+        return core_schema.no_info_wrap_validator_function(_one_or_several, text, serialization=serialized)
+
+
 class DataConfig(Section):
-    """The file of raw tracks."""
+    """The file of raw tracks, or several catalogues, the newest first."""
 
     name: Literal["sample", "full", "file"]
-    path: str = Field(min_length=1)
+    path: Annotated[str | tuple[str, ...], _Paths()]
 
 
 class CleaningConfig(Section):
@@ -34,10 +60,17 @@ class SplitConfig(Section):
     Runs that do not know how names are compared compared them as they are written.
     """
 
-    name: Literal["recording", "album", "artist", "random"]
+    name: Literal["recording", "album", "artist", "random", "source"]
     test_size: float = Field(gt=0, lt=1)
     val_size: float = Field(gt=0, lt=1)
     names: NameRule = "exact"
+    source: Annotated[str | None, Field(min_length=1)] = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_source(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the source of other splits, which runs from before did not know."""
+        dumped: dict[str, Any] = serialize(self)
+        return {key: value for key, value in dumped.items() if key != "source" or value is not None}
 
 
 FeatureSet = Literal["full", "audio", "reference"]
@@ -100,7 +133,7 @@ class OutputsConfig(Section):
     data: bool
 
 
-_DECIDING = ("seed", "data", "cleaning", "split", "features", "task", "model")
+_DECIDING = ("seed", "data", "layout", "cleaning", "split", "features", "task", "model")
 
 
 class RunConfig(Section):
@@ -110,6 +143,7 @@ class RunConfig(Section):
     seed: int = Field(ge=0, lt=2**32)
     register_model: bool | None = Field(alias="register")
     data: DataConfig
+    layout: LayoutConfig = AUTO
     cleaning: CleaningConfig
     split: SplitConfig
     features: FeaturesConfig
@@ -125,6 +159,14 @@ class RunConfig(Section):
     cache: CacheConfig
     engine: EngineConfig
     tracking: TrackingConfig
+
+    @model_serializer(mode="wrap")
+    def _without_default_layout(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``layout=auto``: runs from before, which had no layouts, are equal to those of today."""
+        dumped: dict[str, Any] = serialize(self)
+        if self.layout == AUTO:
+            dumped.pop("layout", None)
+        return dumped
 
     def digest(self, *groups: str, cluster: Sequence[Sequence[int]] | None = None) -> str:
         """Return the sha256 of some settings; by default of those that decide the result.
@@ -149,6 +191,7 @@ class RecordedConfig(Section):
 
     seed: int
     data: DataConfig
+    layout: LayoutConfig = AUTO
     cleaning: CleaningConfig
     split: SplitConfig
     task: TaskConfig

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.data.arrow import DAMAGE, damaged, open_parquet
-from spotify_ml.data.contract import check_columns
 from spotify_ml.data.csv_text import csv_header, csv_lines, split_rows
-from spotify_ml.data.header import SAVE, check_format, header_line, names_in, repeated_names
-from spotify_ml.data.schema import COLUMNS, Kind
+from spotify_ml.data.header import SAVE, check_format, header_line, names_in
+from spotify_ml.data.layouts import Layout, find_layout
+from spotify_ml.data.parts import Part, is_packed, parts_of
 from spotify_ml.utils.errors import DataError, shown
 
 # The size of a batch in bytes of CSV, some 45,000 rows, and in rows of Parquet.
@@ -30,10 +31,6 @@ _LONGEST_ROW = 8 * _BLOCK
 _LONG_ROW = 2**20
 _QUOTE, _END = b'"', b"\n"
 _QUOTED_FIELD = re.compile(rb'(?:^|[,\n])"[^"]*(?:""[^"]*)*+(?P<end>"?)')
-_KINDS = {column.name: column.kind for column in COLUMNS}
-CheckNames = Callable[[Sequence[str], str], None]
-# Integers may be written as floats, but not as hexadecimal numbers.
-_READ_AS = {name: pa.float64() if kind is Kind.INTEGER else kind.value for name, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -84,44 +81,47 @@ class Batch:
         return lines
 
 
-def check_scoring_names(names: Sequence[str], origin: str) -> None:
-    """Check that a file has the columns that a model needs, and no raw column twice."""
-    repeated = [name for name in repeated_names(names) if name in _KINDS]
-    if repeated:
-        raise DataError(f"{origin} has columns of one name: {', '.join(map(repr, repeated))}; rename or remove them")
-    check_columns(names, f"rows of {origin}")
+def open_input(path: Path | None, layout: LayoutConfig = AUTO, *, for_training: bool = False) -> "Input":
+    """Open a file of tracks, CSV or Parquet by its first bytes, or else standard input, and find its layout.
 
-
-def open_input(path: Path | None, check: CheckNames = check_scoring_names) -> "Input":
-    """Open a file of raw rows, CSV or Parquet by its first bytes, or else standard input, and check its columns.
-
-    `check` gets the names of the columns and the name of the file. A `DataError` is raised if there is no such file, or
-    if a column is wrong.
+    A `DataError` is raised if there is no such file, or no layout fits its columns.
     """
     if path is None:
         if sys.stdin is None:
             raise DataError("standard input is closed; name a file: input=…")
-        return CsvInput(sys.stdin.buffer, "standard input", check)
+        return CsvInput(sys.stdin.buffer, "standard input", layout, for_training=for_training)
+    if is_packed(path):
+        return open_part(parts_of(str(path))[0], layout, for_training=for_training)
+    return _open_plain(path, str(path), layout, for_training=for_training)
+
+
+def open_part(part: Part, layout: LayoutConfig | Layout = AUTO, *, for_training: bool = False) -> "Input":
+    """Open one of many files, see `open_input`."""
+    if not part.is_packed:
+        return _open_plain(part.path, part.origin, layout, for_training=for_training)
+    return CsvInput(part.open(), part.origin, layout, for_training=for_training)
+
+
+def _open_plain(path: Path, origin: str, layout: LayoutConfig | Layout, *, for_training: bool) -> "Input":
     try:
         file = path.open("rb")
         if file.peek(4)[:4] == b"PAR1":
-            return ParquetInput(file, str(path), check)
+            return ParquetInput(file, origin, layout, for_training=for_training)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return CsvInput(file, str(path), check)
+    return CsvInput(file, origin, layout, for_training=for_training)
 
 
 class CsvInput:
-    """Rows of a CSV: comma-separated UTF-8 with a header. Columns that are not in the schema are text.
+    """Rows of a CSV: comma-separated UTF-8 with a header. Columns that are not in its layout are text.
 
-    Batches have the given columns, in their order; by default all of the file.
+    Batches have all columns of the file; for training, those of its layout. A layout that is known is not looked for.
     """
 
     def __init__(
-        self, file: Any, origin: str, check: CheckNames = check_scoring_names, columns: Sequence[str] | None = None
+        self, file: Any, origin: str, layout: LayoutConfig | Layout = AUTO, *, for_training: bool = False
     ) -> None:
         self.origin = origin
-        self._columns = columns
         self._blocks = row_blocks(file, origin)
         first = next(self._blocks, b"")
         if not first.strip():
@@ -129,21 +129,25 @@ class CsvInput:
         self.header = header_line(first, origin)
         self._rest = first.partition(_END)[2]
         names = names_in(self.header)
-        check(names, origin)
-        self.schema = pa.schema([(name, _KINDS[name].value if name in _KINDS else pa.string()) for name in names])
+        self.layout = find_layout(names, origin, layout, for_training=for_training)
+        self._columns = self.layout.own_names() if for_training else None
+        self._types = self.layout.types()
+        self._recode = _Recoding(self.layout.encoding)
+        kinds = self.layout.kinds()
+        self.schema = pa.schema([(name, kinds[name].value if name in kinds else pa.string()) for name in names])
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of one block at a time."""
         last = 0
         for block in chain([self._rest] if self._rest.strip() else [], self._blocks):
-            batch = self._batch(block, last)
+            batch = self._batch(self._recode(block), last)
             if batch.n_rows:
                 last += batch.n_rows
                 yield batch
 
     def _batch(self, block: bytes, last: int) -> Batch:
         try:
-            table = _parse(block, self.schema.names, _READ_AS, self._columns)
+            table = _parse(block, self.schema.names, self._types, self._columns)
             return Batch(table, np.arange(last + 1, last + 1 + table.num_rows), content=block)
         except pa.ArrowInvalid:
             return self._unfit_batch(block, last)
@@ -176,14 +180,16 @@ def _field_count(row: pacsv.InvalidRow) -> str:
 class ParquetInput:
     """Rows of a Parquet file."""
 
-    def __init__(self, file: Any, origin: str, check: CheckNames = check_scoring_names) -> None:
+    def __init__(
+        self, file: Any, origin: str, layout: LayoutConfig | Layout = AUTO, *, for_training: bool = False
+    ) -> None:
         self.origin = origin
         try:
             self._file = open_parquet(file)
             self.schema = self._file.schema_arrow
         except DAMAGE as error:
             raise damaged(origin, error) from error
-        check(self.schema.names, origin)
+        self.layout = find_layout(self.schema.names, origin, layout, for_training=for_training)
         self.header = csv_header(self.schema.names)
 
     def batches(self) -> Iterator[Batch]:
@@ -201,6 +207,26 @@ class ParquetInput:
 
 
 Input = CsvInput | ParquetInput
+
+
+class _Recoding:
+    """Makes UTF-8 of the blocks of a file that may be in another encoding, the same from its start to its end."""
+
+    def __init__(self, encoding: str | None) -> None:
+        self._encoding = encoding
+        self._found: str | None = None
+
+    def __call__(self, block: bytes) -> bytes:
+        if self._encoding is None or block.isascii():
+            return block
+        if self._found is None:
+            try:
+                block.decode()
+                self._found = "utf-8"
+            except UnicodeDecodeError:
+                self._found = self._encoding
+        # Another byte in a file of UTF-8 is an error, which names its row.
+        return block if self._found == "utf-8" else block.decode(self._found).encode()
 
 
 def row_blocks(file: Any, origin: str) -> Iterator[bytes]:
@@ -259,7 +285,7 @@ def _row_end_of_fields(content: bytes) -> int:
 def _parse(
     block: bytes,
     names: list[str],
-    types: dict[str, pa.DataType],
+    types: Mapping[str, pa.DataType],
     columns: Sequence[str] | None = None,
     on_broken_row: object | None = None,
 ) -> pa.Table:

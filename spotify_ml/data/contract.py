@@ -17,7 +17,7 @@ from spotify_ml.data.schema import (
     LIST_SEPARATOR,
     LISTS,
     NAMES,
-    REQUIRED,
+    REQUIRED_AUDIO,
     TEXT,
     Column,
     Kind,
@@ -89,7 +89,9 @@ class CheckedRows:
         return pd.DataFrame(self.columns(), copy=False)
 
 
-def check_columns(names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = REQUIRED) -> None:
+def check_columns(
+    names: Sequence[str], origin: str = "rows to score", required: Sequence[str] = REQUIRED_AUDIO
+) -> None:
     """Check that all required columns exist; a `DataError` names every absent one, with the nearest existing name."""
     there = set(names)
     absent = [name for name in required if name not in there]
@@ -109,7 +111,7 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
     Numbers may be integers, floats or text; flags 0, 1, true or false; text strings, numbers, objects or categories,
     and artists and genres also a list of names. Missing values are allowed. A number out of range is a problem
     (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent column of
-    `spotify_ml.data.schema.REQUIRED`.
+    `spotify_ml.data.schema.REQUIRED_AUDIO`.
     """
     rows = as_frame(rows)
     check_columns(list(rows.columns))

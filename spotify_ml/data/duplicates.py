@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.config.run import SplitConfig
+from spotify_ml.data.etl import track_codes
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import group_codes, split_tracks
 
@@ -46,7 +47,7 @@ class Duplicates:
 
 def find_duplicates(raw: pd.DataFrame) -> Duplicates:
     """Return the copies of tracks among raw rows that fit the schema, and their effect on a random split."""
-    tracks, _ = pd.factorize(raw["track_id"])
+    tracks = track_codes(raw)
     codes = {"track_id": tracks} | {kind: group_codes(raw, kind) for kind in _KINDS if kind != "track_id"}
     # A track_id is one recording, even if a row of it has no names.
     grouped = raw.groupby(codes["recording"])
@@ -54,7 +55,7 @@ def find_duplicates(raw: pd.DataFrame) -> Duplicates:
     repeated = sizes.index[sizes > 1]
     popularity = grouped[TARGET].agg(["min", "max"]).loc[repeated]
     n_ids = grouped["track_id"].nunique().loc[repeated]
-    kinds = pd.Series(np.where(n_ids == 1, "one track_id", "several track_ids"), index=repeated, dtype="str")
+    kinds = pd.Series(np.where(n_ids <= 1, "one track_id", "several track_ids"), index=repeated, dtype="str")
     copies = pd.Series(np.bincount(tracks)).value_counts().sort_index()
     both_sides, lookup_r2 = _split_by_chance(raw, codes)
     return Duplicates(copies, (popularity["max"] - popularity["min"]).to_numpy(), kinds, both_sides, lookup_r2)
@@ -69,7 +70,8 @@ def _split_by_chance(raw: pd.DataFrame, codes: dict[str, np.ndarray]) -> tuple[d
     popularity = raw[TARGET].to_numpy()
     recordings = codes["recording"]
     means = pd.Series(popularity[split.trainval]).groupby(recordings[split.trainval]).mean()
-    copied = split.test[known["recording"]]
+    # Of tracks without popularity there is nothing to look up.
+    copied = split.test[known["recording"] & ~np.isnan(popularity[split.test])]
     actual = popularity[copied]
     total = ((actual - actual.mean()) ** 2).sum() if len(copied) else 0.0
     if total == 0:

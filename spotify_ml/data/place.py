@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spotify_ml.config.run import DataConfig
+from spotify_ml.data.parts import is_many, is_pattern, parts_of, source_names
 from spotify_ml.utils.errors import DataError
 from spotify_ml.utils.paths import PACKAGE
 
@@ -16,10 +17,16 @@ HINTS = {
 
 
 def check_data(config: DataConfig) -> None:
-    """Raise a `DataError` if the configured file does not exist, or is a folder."""
+    """Raise a `DataError` if the configured file does not exist, or many have no table among them."""
+    if not isinstance(config.path, str):
+        source_names(config.path)
+        for each in config.path:
+            check_data(config.model_copy(update={"path": each}))
+        return
     path = Path(config.path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a CSV or Parquet file in it with data.path=…")
+    if is_many(config.path) and (is_pattern(config.path) or path.exists()):
+        parts_of(config.path)
+        return
     if not path.exists():
         named = config.name == "sample" and path.resolve() != SAMPLE
         raise DataError(f"{path} does not exist; {HINTS['file' if named else config.name]}")

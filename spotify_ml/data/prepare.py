@@ -1,6 +1,7 @@
 """The first stages of a run, computed or from the cache: clean tracks, their quality report, and their split."""
 
 import json
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.quality import QualityReport, raw_report
+from spotify_ml.data.schema import absent_columns
 from spotify_ml.data.sources import RawFile, parse_tracks, read_file
 from spotify_ml.data.splits import Split, split_tracks
+
+log = logging.getLogger(__name__)
 
 _TABLE, _REPORT = "tracks.arrow", "report.json"
 _POSITIONS = ("train", "validation", "test", "groups")
@@ -28,6 +33,7 @@ class RowSettings(NamedTuple):
     cleaning: CleaningConfig
     split: SplitConfig
     seed: int
+    layout: LayoutConfig = AUTO
 
 
 def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[RawFile, CleanTracks, QualityReport]:
@@ -36,7 +42,8 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
     Returns the raw file, with its absolute path, the clean tracks, and the quality of the raw ones. A `DataError` is
     raised if the file is absent, no table, or violates the schema.
     """
-    file, content = read_file(config.data)
+    file, content = read_file(config.data, config.layout)
+    say_layout(file)
 
     def make() -> tuple[CleanTracks, QualityReport]:
         nonlocal content
@@ -50,8 +57,9 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         check_any(len(tracks.frame), raw.path)
         return tracks, quality.after(tracks)
 
-    decided_by = {"data": file.sha256, "cleaning": config.cleaning.name}
+    decided_by = {**file.decided_by(), "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
+    say_absent(file, tracks.frame)
     # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
 
@@ -65,11 +73,26 @@ def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.Data
 def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any]:
     """Return everything that decides the clean tracks of a run and their split, except the code."""
     return {
-        "data": raw.sha256,
+        **raw.decided_by(),
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "seed": config.seed,
     }
+
+
+def say_absent(file: RawFile, tracks: pd.DataFrame) -> None:
+    """Log which raw columns have no value, where the layout does not say it."""
+    empty = [name for name in absent_columns(tracks) if name not in file.layout.absent]
+    if empty:
+        log.info("%s: no value of %s", file.path.name, ", ".join(empty))
+
+
+def say_layout(file: RawFile) -> None:
+    """Log the layouts of a file, or of several catalogues, other than raw columns."""
+    named = {(part.source or file.path.name): layout for part, layout in file.parts} or {file.path.name: file.layout}
+    for name, layout in named.items():
+        if not layout.is_raw:
+            log.info("%s: %s", name, layout)
 
 
 def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None:

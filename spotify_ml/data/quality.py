@@ -76,6 +76,10 @@ def raw_report(raw: RawTracks, codes: np.ndarray) -> QualityReport:
     ranges, zeros = {}, {}
     for name in NUMERIC:
         column = frame[name].to_numpy()
+        if np.isnan(column).any():
+            column = column[~np.isnan(column)]
+        if not len(column):
+            continue
         ranges[name] = {"min": float(column.min()), "mean": float(column.mean()), "max": float(column.max())}
         zeros[name] = int((column == 0).sum())
     return QualityReport(
@@ -97,7 +101,8 @@ def _duplicates(frame: pd.DataFrame, codes: np.ndarray) -> dict[str, int]:
     rows = np.flatnonzero((counts > 1)[codes])
     tracks = codes[rows]
     genres, names = pd.factorize(frame["track_genre"].take(rows))
-    pairs = pd.Series(tracks * len(names) + genres)
+    # A row without a genre has code -1.
+    pairs = pd.Series(tracks * (len(names) + 1) + genres)
     # Equal rows have the same id and genre: only those few are compared in full.
     suspects = frame.iloc[rows[pairs.duplicated(keep=False).to_numpy()]]
     n_values = frame[TARGET].take(rows).groupby(tracks).nunique()

@@ -1,9 +1,10 @@
 """The columns of a raw track: names, types, ranges and nulls, and the check of a table against them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -93,9 +94,19 @@ TARGET = "popularity"
 TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
 NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
 AUDIO = tuple(name for name in NUMERIC if name != TARGET)
-# The audio columns that a file to score may lack.
-OPTIONAL = ("duration_ms", "explicit", "key", "loudness", "mode", "time_signature")
-REQUIRED = tuple(name for name in AUDIO if name not in OPTIONAL)
+NULLABLE = tuple(column.name for column in COLUMNS if column.nullable)
+# What a file to be trained on may lack.
+OPTIONAL = (
+    *("track_id", "artists", "album_name", "track_name", "track_genre"),
+    *("explicit", "key", "mode", "time_signature"),
+)
+# The audio features that every file has, unless its layout says that it lacks them.
+NEEDED = tuple(name for name in AUDIO if name not in OPTIONAL)
+# What is measured of a track's sound: local files and episodes have a duration alone.
+MEASURED = tuple(name for name in NEEDED if name != "duration_ms")
+# The audio columns that a row to be scored may lack.
+OPTIONAL_AUDIO = ("duration_ms", "explicit", "key", "loudness", "mode", "time_signature")
+REQUIRED_AUDIO = tuple(name for name in AUDIO if name not in OPTIONAL_AUDIO)
 # Artists and, after cleaning, genres are lists in one text.
 LIST_SEPARATOR = ";"
 LISTS = ("artists", "track_genre")
@@ -159,16 +170,38 @@ def shown_names(names: Sequence[str]) -> str:
     return shown + f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
 
 
-def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.DataFrame, list[Violation]]:
+class Gaps(NamedTuple):
+    """What may be empty beside the nullable columns: cells of columns, and all that is measured of a row."""
+
+    columns: tuple[str, ...] = ()
+    rows: bool = False
+
+
+NO_GAPS = Gaps()
+
+
+def _unmeasured(table: pa.Table) -> np.ndarray:
+    """Return which rows have no audio feature, shape (n_rows,)."""
+    return np.logical_and.reduce([table.column(name).is_null().to_numpy() for name in MEASURED])
+
+
+def check_values(
+    table: pa.Table, rows: np.ndarray | None = None, gaps: Gaps = NO_GAPS
+) -> tuple[pd.DataFrame, list[Violation]]:
     """Check every value of a table with the raw columns, typed or as text, and convert them to the schema's types.
 
-    `rows` has the number of each row in the file, if broken rows were left out. Returns the raw columns in schema
-    order, not valid in rows with violations, and all violations.
+    `rows` has the number of each row in the file, if broken rows were left out; `gaps` is what may be empty. Returns
+    the raw columns in schema order, not valid in rows with violations, and all violations. Whole numbers and flags are
+    floats where some are missing.
     """
     numbers = range(1, table.num_rows + 1) if rows is None else rows
     violations: list[Violation] = []
+    unmeasured = _unmeasured(table) if gaps.rows else np.zeros(table.num_rows, dtype=bool)
     for column in COLUMNS:
-        typed, found = _typed(table.column(column.name), column, numbers)
+        may_be_empty = unmeasured if column.name in NEEDED else np.zeros(table.num_rows, dtype=bool)
+        if column.nullable or column.name in gaps.columns:
+            may_be_empty = ~np.zeros(table.num_rows, dtype=bool)
+        typed, found = _typed(table.column(column.name), column, numbers, may_be_empty)
         # Each column moves to the end: after all, they are in schema order.
         table = table.drop_columns(column.name).append_column(column.name, typed)
         violations += found
@@ -178,8 +211,30 @@ def check_values(table: pa.Table, rows: np.ndarray | None = None) -> tuple[pd.Da
     return table.to_pandas(split_blocks=True, self_destruct=True), violations
 
 
+def empty_columns(tables: Sequence[pa.Table], filled: Collection[str] = ()) -> list[str]:
+    """Return the columns that a file may lack and of which all cells are empty, but for those that are `filled`."""
+    # A single empty cell may be where a file was cut off.
+    several = sum(each.num_rows for each in tables) > 1
+    return [
+        name
+        for name in OPTIONAL
+        if several and name not in filled and all(each.column(name).null_count == each.num_rows for each in tables)
+    ]
+
+
+def joined_rows(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of raw columns; where a value is missing in one of them, the column has floats in all."""
+    mixed = [name for name in NUMERIC if len({frame[name].dtype for frame in frames}) > 1]
+    return pd.concat([frame.astype(dict.fromkeys(mixed, np.float64)) for frame in frames], ignore_index=True)
+
+
+def absent_columns(tracks: pd.DataFrame) -> list[str]:
+    """Return the raw columns of tracks of which no value is known."""
+    return [name for name in NAMES if tracks[name].isna().all()]
+
+
 def _typed(
-    values: pa.ChunkedArray, column: Column, numbers: Sequence[int] | np.ndarray
+    values: pa.ChunkedArray, column: Column, numbers: Sequence[int] | np.ndarray, may_be_empty: np.ndarray
 ) -> tuple[pa.ChunkedArray, list[Violation]]:
     """Convert one column, and find values that are missing, unreadable or out of range."""
     given = _decoded(values)
@@ -192,14 +247,16 @@ def _typed(
         fits = ~missing & _FITS[column.kind](floats)
         whole = given.type == column.kind.value and not given.null_count
         fitting = floats if fits.all() else np.where(fits, floats, 0)
-        typed = given if whole else pa.chunked_array([pa.array(fitting).cast(column.kind.value, safe=False)])
+        if (missing & may_be_empty).any():
+            typed = pa.chunked_array([pa.array(np.where(fits, floats, np.nan))])
+        else:
+            typed = given if whole else pa.chunked_array([pa.array(fitting).cast(column.kind.value, safe=False)])
         problems = {
             f"{OUTSIDE}{column.minimum:g} to {column.maximum:g}": fits
             & ((floats < column.minimum) | (floats > column.maximum)),
             f"not {_EXPECTED[column.kind]}": ~missing & ~fits,
         }
-    if not column.nullable:
-        problems["empty or NaN"] = missing
+    problems["empty or NaN"] = missing & ~may_be_empty
     found = [_violation(column.name, text, where, given, numbers) for text, where in problems.items() if where.any()]
     return typed, found
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 from spotify_ml.data.batches import Batch, Input
 from spotify_ml.data.csv_text import csv_lines, escaped_row, escaped_rows
 from spotify_ml.data.header import repeated_names
-from spotify_ml.data.schema import COLUMNS, Kind
+from spotify_ml.data.layouts import KINDS
+from spotify_ml.data.schema import Kind
 from spotify_ml.data.texts import read_numbers
 from spotify_ml.utils.errors import DataError
 
@@ -22,7 +24,6 @@ from spotify_ml.utils.errors import DataError
 UNREADABLE = "unreadable"
 # Larger integers may have been rounded.
 _LARGEST = 2**53
-_KINDS = {column.name: column.kind for column in COLUMNS}
 
 
 class CsvOutput:
@@ -64,13 +65,13 @@ class ParquetOutput:
                 f"{source.origin} has columns of one name: {names}; rename or remove them, or set output=….csv"
             )
         self._path = path
-        self._given = source.schema
+        self._given, self._kinds = source.schema, source.layout.kinds()
         self._schema = pa.schema([*source.schema, *added], metadata=_sound_metadata(source.schema.metadata))
         self._writer = pq.ParquetWriter(path, self._schema)
 
     def write(self, batch: Batch, kept: np.ndarray, added: pa.Table) -> None:
         """Write the rows of a batch that are `kept`, shape (n_rows,), and their added columns."""
-        table, lost = (batch.table, {}) if batch.content is None else with_types(batch.table, self._given)
+        table, lost = (batch.table, {}) if batch.content is None else with_types(batch.table, self._given, self._kinds)
         if lost:
             table = table.append_column(UNREADABLE, unreadable(batch, lost))
         if not kept.all():
@@ -121,15 +122,19 @@ def _filtered(values: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([values[row].as_py() for row in np.flatnonzero(kept)], values.type)])
 
 
-def with_types(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
+def with_types(
+    table: pa.Table, schema: pa.Schema, kinds: Mapping[str, Kind] = KINDS
+) -> tuple[pa.Table, dict[str, np.ndarray]]:
     """Convert the columns of a CSV to the types of its schema; unreadable values become empty.
+
+    `kinds` are those of its columns that are not text.
 
     Also returns, by column, which values are lost: unreadable, or too large for anything but infinity.
     """
     columns, lost = [], {}
     for values, wanted in zip(table.columns, schema, strict=True):
         if values.type != wanted.type:
-            values, is_lost = _typed(values, wanted.type, _KINDS[wanted.name])
+            values, is_lost = _typed(values, wanted.type, kinds.get(wanted.name, Kind.TEXT))
         elif pa.types.is_floating(values.type):
             is_lost = pc.is_inf(values).fill_null(False).to_numpy()
         else:

@@ -1,6 +1,6 @@
 """Train, validation and test rows, with every group in only one of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold, ShuffleSplit
 
 from spotify_ml.config.run import NameRule, SplitConfig
 from spotify_ml.data.names import normal_list, normal_name
+from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.utils.errors import DataError
 
@@ -20,6 +21,8 @@ FINGERPRINT = (
     *("danceability", "energy", "loudness", "speechiness", "acousticness"),
     *("instrumentalness", "liveness", "valence", "tempo"),
 )
+# The names without which a split would join nothing more than a finer one does.
+_NEEDED = {"album": ("artists", "album_name"), "artist": ("artists",)}
 # One for each of train, validation and test.
 _FEWEST_TRACKS = 3
 
@@ -47,7 +50,42 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     """
     if len(tracks) < _FEWEST_TRACKS:
         raise DataError(f"split={config.name}: {len(tracks)} tracks do not make three parts; give more tracks")
+    check_names_of(config, [name for name in ("artists", "album_name") if tracks[name].isna().all()])
+    if config.name == "source":
+        return split_source(tracks, config, seed)
     return split_groups(group_codes(tracks, config.name, config.names), config, seed)
+
+
+def split_source(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
+    """Split the tracks of several catalogues: all of ``config.source`` are test rows, the others train and validation.
+
+    Copies of test rows are in no part. Raises `DataError` if there is no such catalogue, or no track of another.
+    """
+    sources = tracks[SOURCE_COLUMN] if SOURCE_COLUMN in tracks else pd.Series("", tracks.index)
+    names = sorted({name for own in sources.unique() for name in own.split(LIST_SEPARATOR) if name})
+    if config.source not in names:
+        there = f"there are {', '.join(names)}" if names else "name several catalogues: data.path=[a.csv,b.csv]"
+        raise DataError(f"split=source split.source={config.source}: there is no catalogue of that name; {there}")
+    is_test = sources.map({own: config.source in own.split(LIST_SEPARATOR) for own in sources.unique()}).to_numpy(bool)
+    groups = group_codes(tracks, config.name, config.names)
+    rest = np.flatnonzero(~np.isin(groups, groups[is_test]))
+    if len(rest) < _FEWEST_TRACKS:
+        raise DataError(
+            f"split=source split.source={config.source}: all other tracks are copies of its own; add others"
+        )
+    train, validation = _cut(rest, groups, config.val_size, seed, f"split=source split.val_size={config.val_size}")
+    return Split(train, validation, np.flatnonzero(is_test), groups)
+
+
+def check_names_of(config: SplitConfig, absent: Collection[str]) -> None:
+    """Check that a split's names are not among the `absent` ones; a `DataError` says which splits work without them."""
+    lacking = [name for name in _NEEDED.get(config.name, ()) if name in absent]
+    if lacking:
+        others = [name for name in ("recording", "album", "artist") if not set(_NEEDED.get(name, ())) & set(absent)]
+        raise DataError(
+            f"split={config.name} needs {' and '.join(lacking)}, of which the file has no value; "
+            f"set split={' or split='.join([*others, 'random'])}"
+        )
 
 
 def split_groups(groups: np.ndarray, config: SplitConfig, seed: int) -> Split:
@@ -105,12 +143,15 @@ def group_codes(
     """Return the group of every row, shape (n_rows,): connected components of rows that must stay together.
 
     ``recording`` joins rows with the same nine audio features, or the same artists and title; ``album`` also those with
-    the same first artist and album; ``artist`` also those with the same first artist. ``random`` joins none. `names`
+    the same first artist and album; ``artist`` also those with the same first artist. ``source`` joins as
+    ``recording``, ``random`` none. `names`
     says when two names are the same, see `FORMS`. With `finer`, known groups of a split with smaller groups, only the
     rest is computed.
     """
     if split == "random":
         return np.arange(len(tracks))
+    if split == "source":
+        split = "recording"
     forms = FORMS[names]
     codes = [finer] if finer is not None else _recording_codes(tracks, forms)
     if split != "recording":
@@ -158,6 +199,8 @@ def _recording_codes(tracks: pd.DataFrame, forms: NameForms) -> list[np.ndarray]
 
 def _fingerprint_codes(features: pd.DataFrame) -> np.ndarray:
     """Return a number for rows that are equal in all columns; -1, which joins nothing, for unique rows."""
+    # A feature that the file lacks distinguishes nothing.
+    features = features.loc[:, features.notna().any().to_numpy()]
     # -0.0 equals 0.0, but has another hash.
     hashes = pd.util.hash_pandas_object(features + 0.0, index=False)
     # Equal rows have equal hashes: only those few are compared in full.

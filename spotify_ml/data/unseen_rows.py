@@ -1,17 +1,17 @@
 """The tracks that a model was fitted on, found again, and those that are equally new to several models."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
+from spotify_ml.data.parts import digest_of
 from spotify_ml.data.prepare import RowSettings, prepare_split, prepare_tracks
 from spotify_ml.data.splits import FINGERPRINT, Split, group_codes
 from spotify_ml.utils.errors import DataError
@@ -44,10 +44,15 @@ class SplitTracks:
 # Compared versions mostly have the same data.
 @lru_cache(maxsize=2)
 def read_split(
-    data: DataConfig, cleaning: CleaningConfig, split: SplitConfig, seed: int, cache: CacheConfig = NO_CACHE
+    data: DataConfig,
+    cleaning: CleaningConfig,
+    split: SplitConfig,
+    seed: int,
+    cache: CacheConfig = NO_CACHE,
+    layout: LayoutConfig = AUTO,
 ) -> SplitTracks:
     """Read, clean and split tracks as a run does, by its stage cache; a `DataError` if this is not possible."""
-    settings = RowSettings(data, cleaning, split, seed)
+    settings = RowSettings(data, cleaning, split, seed, layout)
     stages = StageCache.of(cache)
     raw, tracks, _ = prepare_tracks(settings, stages)
     return SplitTracks(tracks.frame, prepare_split(settings, raw, tracks.frame, stages), raw.sha256)
@@ -62,15 +67,16 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
         If it is in neither place, nor in the configured place of this name, or was changed.
     """
     # Stores record paths relative to the checkout.
-    places = [recorded.path, str(PROJECT / recorded.path), *([] if elsewhere is None else [elsewhere.path])]
+    given = recorded.path
+    below = str(PROJECT / given) if isinstance(given, str) else tuple(str(PROJECT / path) for path in given)
+    places = [given, below, *([] if elsewhere is None else [elsewhere.path])]
     if recorded.name != "file":
         register_resolvers()
         places.append(str(OmegaConf.load(CONF / "data" / f"{recorded.name}.yaml").path))
     for place in places:
-        path = Path(place)
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        if digest_of(place) == sha256:
             return DataConfig(name=recorded.name, path=place)
-    searched = " or ".join(dict.fromkeys(places))
+    searched = " or ".join(dict.fromkeys(each if isinstance(each, str) else " + ".join(each) for each in places))
     raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {searched}")
 
 
@@ -80,7 +86,15 @@ def coarsest(splits: Iterable[str]) -> str:
     A model fitted with ``split=artist`` has seen no other track of its test artists, one fitted with
     ``split=recording`` most of them, which alone would make it better there.
     """
-    return max(splits, key=_BY_SIZE.index)
+    found = set(splits)
+    if "source" in found:
+        if found != {"source"}:
+            others = ", ".join(sorted(found - {"source"}))
+            raise DataError(
+                f"split=source has another catalogue as its test rows, and is not compared with split={others}"
+            )
+        return "source"
+    return max(found, key=_BY_SIZE.index)
 
 
 def novelty(tracks: pd.DataFrame, split: Split, config: SplitConfig) -> np.ndarray:
@@ -92,7 +106,7 @@ def novelty(tracks: pd.DataFrame, split: Split, config: SplitConfig) -> np.ndarr
         ``artist``: no fitted track has its first artist; ``album``: none is of its album, but some of its artist;
         ``recording``: none is a copy, but some are of its album; ``random``: a copy was fitted.
     """
-    kind = config.name
+    kind = _as_group(config.name)
     kinds = np.full(len(split.test), _BY_SIZE.index(kind))
     # Rows that larger groups separate, smaller ones do too.
     groups = None if kind == "random" else split.groups
@@ -104,7 +118,12 @@ def novelty(tracks: pd.DataFrame, split: Split, config: SplitConfig) -> np.ndarr
 
 def as_new_as(novelties: pd.Series, kind: str) -> pd.Series:
     """Return which rows a split would have separated from all fitted rows, by their `novelty`."""
-    return novelties.isin(_BY_SIZE[_BY_SIZE.index(kind) :])
+    return novelties.isin(_BY_SIZE[_BY_SIZE.index(_as_group(kind)) :])
+
+
+def _as_group(split: str) -> str:
+    """Return the split whose groups a split has."""
+    return "recording" if split == "source" else split
 
 
 def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Raw rows from the JSON of Spotify's Web API: track objects joined with their audio features."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,20 +13,24 @@ from spotify_ml.utils.errors import DataError
 # What the endpoints wrap their objects in; a playlist's entries say `item` since 2026, and `track` before.
 _WRAPPERS = {
     "tracks": ("tracks", "items", "item", "track"),
-    "audio_features": ("audio_features",),
+    # ReccoBeats says `content`.
+    "audio_features": ("audio_features", "content"),
     "artists": ("artists", "items"),
 }
 _OF_TRACK = ("duration_ms", "explicit")
 _FEATURES = tuple(name for name in AUDIO if name not in _OF_TRACK)
+# ReccoBeats has an id of its own, and that of Spotify in an address.
+_SPOTIFY_ADDRESS = re.compile(r"open\.spotify\.com/track/(\w+)")
+_NOT_OF_ALL = ("time_signature",)
 
 
 def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -> pd.DataFrame:
     """Turn objects of Spotify's Web API into raw rows, as the registered model takes them.
 
-    Returned is one row per track, in their order, with the columns of the raw dataset. ``popularity`` is NaN and
-    ``track_genre`` empty where they are not given. Spotify gives audio features to no application that was registered,
-    or still in development mode, after 27 November 2024; they can then come from what was collected before, or stay
-    unknown.
+    Returned is one row per track, in their order, with the columns of the raw dataset, and ``isrc`` if a track has one.
+    ``popularity`` is NaN and ``track_genre`` empty where they are not given. Spotify gives audio features to no
+    application registered, or in development mode, after 27 November 2024, and popularity to none in development mode
+    since 9 March 2026.
 
     Parameters
     ----------
@@ -33,11 +38,11 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         Full track objects: a list, a whole response (``{"tracks": […]}``), the pages of a playlist
         (``{"items": [{"track": {…}}, …]}``), or a list of any of these. Null entries are left out.
     audio_features : parsed JSON
-        Audio-features objects, in any order: a list, a response (``{"audio_features": […]}``), or a list of these.
-        Of a track that has none, those columns are NaN: a model scores it, but knows less.
+        Audio-features objects, in any order: a list, a response (``{"audio_features": […]}``), or a list of these; also
+        those of ReccoBeats (``{"content": […]}``), which have no ``time_signature``. Of a track that has none, those
+        columns are NaN: a model scores it, but knows less.
     artists : parsed JSON, optional
-        Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset. Spotify's genres of
-        artists are more than the dataset's; a model passes over those it does not know.
+        Artist objects, whose genres become ``track_genre``, written with hyphens as in the dataset.
 
     Raises
     ------
@@ -78,20 +83,30 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         **{name: [each.get(name) for each in own] for name in _FEATURES},
         "track_genre": [None if genres is None else _joined(track, genres) for track in found],
     }
-    return pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES})
+    return _with_isrc(pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES}), found)
+
+
+def _with_isrc(rows: pd.DataFrame, tracks: list[Mapping[str, Any]]) -> pd.DataFrame:
+    codes = [(track.get("external_ids") or {}).get("isrc") for track in tracks]
+    return rows.assign(isrc=pd.Series(codes, dtype="str")) if any(codes) else rows
 
 
 def _features_of(tracks: list[Mapping[str, Any]], audio_features: Any) -> list[Mapping[str, Any]]:
     """Return the audio features of each track, empty where there are none."""
     features = list(_objects(audio_features, "audio_features"))
     _check("audio_features", [_lacking_of_features(each) for each in features])
-    known = {each["id"]: each for each in features}
+    known = {_spotify_id(each): each for each in features}
     own = [_own_features(track, known) for track in tracks]
     if tracks and known and not any(own):
         raise DataError(
             f"audio_features: none of {len(known)} is of one of the {len(tracks)} tracks; ask for those of the same ids"
         )
     return own
+
+
+def _spotify_id(features: Mapping[str, Any]) -> str:
+    found = _SPOTIFY_ADDRESS.search(str(features.get("href")))
+    return found[1] if found else str(features["id"])
 
 
 def _objects(given: Any, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -135,7 +150,7 @@ def _lacking_id(each: Mapping[str, Any]) -> list[str]:
 
 
 def _lacking_of_features(features: Mapping[str, Any]) -> list[str]:
-    return _lacking_id(features) + [name for name in _FEATURES if name not in features]
+    return _lacking_id(features) + [name for name in _FEATURES if name not in features and name not in _NOT_OF_ALL]
 
 
 def _lacking_of_artist(artist: Mapping[str, Any]) -> list[str]:

@@ -77,7 +77,8 @@ def known_tracks(tracks: pd.DataFrame, known: np.ndarray, rows: np.ndarray) -> n
     """
     artists, _ = pd.factorize(tracks["artists"].str.partition(LIST_SEPARATOR)[0])
     # As raw rows come, a track stands once a genre.
-    distinct = ~tracks["track_id"].iloc[known].duplicated().to_numpy()
+    ids = tracks["track_id"].iloc[known]
+    distinct = ~(ids.duplicated() & ids.notna()).to_numpy()
     named = artists[known[distinct]]
     counts = np.bincount(named[named >= 0], minlength=artists.max(initial=-1) + 1)
     return np.where(artists[rows] < 0, 0, np.append(counts, 0)[artists[rows]])

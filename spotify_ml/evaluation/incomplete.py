@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spotify_ml.data.csv_text import write_csv
-from spotify_ml.data.schema import AUDIO, OPTIONAL
+from spotify_ml.data.schema import AUDIO, OPTIONAL_AUDIO
 from spotify_ml.evaluation.coverage import LEVELS
 from spotify_ml.evaluation.metric_names import COLUMNS
 from spotify_ml.evaluation.metrics import task_metrics
@@ -40,7 +40,7 @@ def score_patterns(model: PopularityModel, task: Task, part: Subset) -> pd.DataF
         taken = [dict.fromkeys(keys, everything) for keys in (pattern.absent, pattern.unknown)]
         changed = features.without(matrix, *taken)
         if pattern.without_details:
-            for column in OPTIONAL:
+            for column in OPTIONAL_AUDIO:
                 changed[:, features.names.index(column)] = model.medians[AUDIO.index(column)]
         found.append({"pattern": name, **_figures(model, task, changed, target, other=pattern.other)})
     return pd.DataFrame(found)

@@ -91,7 +91,8 @@ def fit_features(
     # Rows are copied for each subset: drop the columns that no transformer needs.
     inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]
     routed = {"groups": groups[seen]} if name == "full" else {}
-    with config_context(enable_metadata_routing=True):
+    # A column without any value has no mean to be scaled by.
+    with config_context(enable_metadata_routing=True), np.errstate(invalid="ignore"):
         fitted = features.fit_transform(inputs.iloc[seen], target[seen], **routed)
     others = features.transform(inputs.iloc[unseen])
     names = features.get_feature_names_out()

@@ -78,7 +78,7 @@ class PopularityModel:
         ----------
         rows : DataFrame
             Raw rows, or another table that `spotify_ml.data.tables.as_frame` reads. Audio columns are NaN where
-            unknown; `spotify_ml.data.schema.OPTIONAL` and text may be absent; other columns are ignored.
+            unknown; `spotify_ml.data.schema.OPTIONAL_AUDIO` and text may be absent; other columns are ignored.
         out_of_range : {"refuse", "clip"}
             Whether a number outside the range of its column is refused, or moved to the nearest bound.
         interval : float, optional

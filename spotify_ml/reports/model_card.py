@@ -9,7 +9,7 @@ import numpy as np
 from xgboost import XGBModel
 
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.schema import LIST_SEPARATOR
+from spotify_ml.data.schema import LIST_SEPARATOR, absent_columns
 from spotify_ml.evaluation.bootstrap import CONFIDENCE, N_RESAMPLES
 from spotify_ml.evaluation.by_group import BAND_LABELS, FEWEST_TRACKS, errors_by_genre, row_errors
 from spotify_ml.evaluation.coverage import ALL
@@ -52,6 +52,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         result=result,
         origin=origin,
         raw=result.raw,
+        absent=absent_columns(result.tracks.frame),
         split=result.split,
         classes=class_names(config.task),
         confidence=CONFIDENCE,

@@ -1,5 +1,6 @@
 """Batch scoring: files of raw rows are written again with the predictions of a registered model."""
 
+import re
 from pathlib import Path
 
 # Suffixes by format, in small letters or capitals.
@@ -18,6 +19,11 @@ def is_table(path: Path) -> bool:
 def is_parquet(path: Path) -> bool:
     """Return whether a path is named like a Parquet file."""
     return path.suffix.lower() in PARQUET_SUFFIXES
+
+
+def output_name(name: str) -> str:
+    """Return the name of the file that one of many is scored into: packed files are written unpacked."""
+    return re.sub(r"\.(gz|zst)$", "", name, flags=re.IGNORECASE).replace("/", "_")
 
 
 def rejected_path(target: Path) -> Path:

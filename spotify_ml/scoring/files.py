@@ -1,33 +1,44 @@
 """Score files of raw rows of any length, a batch at a time, and folders of such files."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.data.arrow import arrow_frame, listed
-from spotify_ml.data.batches import Batch, Input, open_input
+from spotify_ml.data.batches import Batch, Input, open_input, open_part
 from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.header import column_hint
-from spotify_ml.data.schema import AUDIO, EXAMPLES, NAMES, OPTIONAL, TEXT, Scales, in_rows
+from spotify_ml.data.layouts import Layout
+from spotify_ml.data.parts import FILE_COLUMN, Part
+from spotify_ml.data.schema import AUDIO, EXAMPLES, NAMES, OPTIONAL_AUDIO, TARGET, TEXT, Scales, in_rows, shown_names
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
-from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, rejected_path
-from spotify_ml.scoring.rows import Scorer, Tally
+from spotify_ml.data.texts import read_numbers
+from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, output_name, rejected_path
+from spotify_ml.scoring.rows import PREDICTED, Scorer, Tally
 from spotify_ml.utils.errors import DataError, OutputError, shown
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.streams import open_standard_output
 
 # The columns that may be absent, and that predictions use where they are there.
-_USED = (*(name for name in TEXT if name != "track_id"), *OPTIONAL)
+_USED = (*(name for name in TEXT if name != "track_id"), *OPTIONAL_AUDIO)
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".br", ".z")
 
 
 def score_file(
-    source: Path | None, target: Path | None, scorer: Scorer, tally: Tally, on_progress: Callable[[int], object]
+    source: Path | None,
+    target: Path | None,
+    scorer: Scorer,
+    tally: Tally,
+    on_progress: Callable[[int], object],
+    layout: LayoutConfig = AUTO,
 ) -> None:
     """Score a file of raw rows, and add its counts to `tally`.
 
@@ -44,6 +55,8 @@ def score_file(
         The counts of the job.
     on_progress : callable
         Called with the number of rows of every batch.
+    layout : LayoutConfig
+        The layout of the file, by default that of its header.
 
     Raises
     ------
@@ -52,49 +65,146 @@ def score_file(
     OutputError
         If the output cannot be written.
     """
-    rows = open_input(source)
-    existing = [name for name in (*scorer.added.names, UNREADABLE) if name in rows.schema.names]
+    _score([("", open_input(source, layout))], target, scorer, tally, on_progress)
+
+
+def score_parts(
+    parts: Sequence[Part],
+    target: Path | None,
+    scorer: Scorer,
+    tally: Tally,
+    on_progress: Callable[[int], object],
+    layout: LayoutConfig = AUTO,
+) -> None:
+    """Score many files: into one table with the column `FILE_COLUMN`, or each into a file of a folder.
+
+    The parameters and errors are those of `score_file`; `target` is a folder unless it is named like a table. For one
+    table, all files have the same columns.
+    """
+    if target is None or is_table(target):
+        _score(((part.name, open_part(part, layout)) for part in parts), target, scorer, tally, on_progress)
+        return
+    names = [output_name(part.name) for part in parts]
+    if len(set(names)) < len(names):
+        raise DataError(f"several files would be scored into {max(names, key=names.count)}; name fewer, or a table")
+    for part, name in zip(parts, names, strict=True):
+        rows = open_part(part, layout)
+        try:
+            _score([("", rows)], target / name, scorer, tally, on_progress)
+        except EmptyInputError:
+            # A playlist may have no tracks.
+            tally.passed_over.append(part.name)
+
+
+class EmptyInputError(DataError):
+    """A file with a header but no rows."""
+
+
+def _score(
+    inputs: Iterable[tuple[str, Input]],
+    target: Path | None,
+    scorer: Scorer,
+    tally: Tally,
+    on_progress: Callable[[int], object],
+) -> None:
+    """Score files with the same columns into one; a name that is not empty becomes the column `FILE_COLUMN`."""
+    pairs = iter(inputs)
+    name, first = next(pairs)
+    own = [pa.field(FILE_COLUMN, pa.string())] if name else []
+    schema = pa.schema([*own, *scorer.added])
+    existing = [each for each in (*schema.names, UNREADABLE) if each in first.schema.names]
     if existing:
-        raise DataError(f"{rows.origin} has a column {', '.join(existing)} already; rename or remove it")
-    known = [name for name in rows.schema.names if name in AUDIO or name in TEXT]
-    spare = [name for name in rows.schema.names if name not in NAMES]
-    tally.absent |= {name: column_hint(name, spare) for name in _USED if name not in rows.schema.names}
-    complaints = _Complaints()
-    read_before = tally.n_rows
-    with _output(target, rows, scorer) as output, _rejected(target, rows, scorer) as rejected:
-        for batch in rows.batches():
-            checked = check_rows(arrow_frame(batch.table.select(known)), scorer.out_of_range)
-            bad = checked.refused()
-            tally.count(checked, bad, len(batch.broken))
-            complaints.scales.add(checked.scales)
-            if rejected is not None:
-                _set_aside(batch, checked, bad, rejected)
-            elif batch.broken or (scorer.on_error == "fail" and bad.any()):
-                complaints.add(batch, checked, only_broken=scorer.on_error == "null")
-            # After the first problem, the rest is only read, to list all problems.
-            if not complaints.found:
-                kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
-                added = scorer.score(checked.frame(), bad)
-                tally.count_known(added)
-                output.write(batch, kept, added.filter(kept))
-            on_progress(batch.n_rows)
+        raise DataError(f"{first.origin} has a column {', '.join(existing)} already; rename or remove it")
+    complaints, read_before = _Complaints(first.layout), tally.n_rows
+    with _output(target, first, scorer, schema) as output, _rejected(target, first, scorer) as rejected:
+        for of_file, rows in chain([(name, first)], pairs):
+            _check_alike(first, rows)
+            tally.layouts[str(rows.layout)] += not rows.layout.is_raw
+            complaints.begin(of_file, rows.layout)
+            for batch in rows.batches():
+                _score_batch(batch, rows, of_file, scorer, tally, complaints, output, rejected)
+                on_progress(batch.n_rows)
         if tally.n_rows == read_before:
-            raise DataError(f"{rows.origin} has a header but no rows; give rows to score")
-        complaints.check(rows.origin, scorer.on_error)
+            raise EmptyInputError(f"{first.origin} has a header but no rows; give rows to score")
+        complaints.check(first.origin, scorer.on_error)
+
+
+def _score_batch(
+    batch: Batch,
+    rows: Input,
+    name: str,
+    scorer: Scorer,
+    tally: Tally,
+    complaints: "_Complaints",
+    output: CsvOutput | ParquetOutput,
+    rejected: RejectedRows | None,
+) -> None:
+    raw = _raw_rows(batch, rows)
+    checked = check_rows(arrow_frame(raw.select(_known(raw, (*AUDIO, *TEXT)))), scorer.out_of_range)
+    bad = checked.refused()
+    tally.count(checked, bad, len(batch.broken))
+    spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []
+    tally.absent |= {name: column_hint(name, spare) for name in _USED if name not in raw.column_names}
+    complaints.scales.add(checked.scales)
+    if rejected is not None:
+        _set_aside(batch, checked, bad, rejected, name)
+    elif batch.broken or (scorer.on_error == "fail" and bad.any()):
+        complaints.add(batch, checked, only_broken=scorer.on_error == "null")
+    # After the first problem, the rest is only read, to list all problems.
+    if not complaints.found:
+        kept = ~bad if scorer.on_error == "skip" else np.ones(len(bad), dtype=bool)
+        scored = scorer.score(checked.frame(), bad)
+        tally.count_known(scored)
+        _compare(raw, scored, tally)
+        added = scored.filter(kept)
+        if name:
+            added = added.add_column(0, FILE_COLUMN, pa.array([name] * added.num_rows, pa.string()))
+        output.write(batch, kept, added)
+
+
+def _check_alike(first: Input, other: Input) -> None:
+    """Check that two files can be written as one table."""
+    if first.schema.names == other.schema.names and first.schema.types == other.schema.types:
+        return
+    if first.layout.name != other.layout.name:
+        which = f"different layouts ({first.layout.name} and {other.layout.name})"
+    else:
+        differing = sorted(set(first.schema.names) ^ set(other.schema.names))
+        which = f"different columns ({shown_names(differing)})" if differing else "columns in another order or type"
+    raise DataError(
+        f"{first.origin} and {other.origin} have {which}; name a folder as output=… to score each by itself"
+    )
+
+
+def _raw_rows(batch: Batch, rows: Input) -> pa.Table:
+    """Return a batch with raw columns, and perhaps others."""
+    first_row = int(batch.numbers[0]) if len(batch.numbers) else 1
+    return rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
+
+
+def _known(table: pa.Table, names: Collection[str]) -> list[str]:
+    return [name for name in table.column_names if name in names]
+
+
+def _compare(raw: pa.Table, scored: pa.Table, tally: Tally) -> None:
+    """Add how the predictions of a batch go with the popularity that the file has itself, if it has any."""
+    if _known(raw, [TARGET]) and PREDICTED in scored.column_names:
+        popularity, _ = read_numbers(arrow_frame(raw.select([TARGET]))[TARGET], is_flag=False)
+        tally.agreement.add(popularity, scored.column(PREDICTED).to_numpy())
 
 
 @contextmanager
-def _output(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[CsvOutput | ParquetOutput]:
+def _output(target: Path | None, rows: Input, scorer: Scorer, added: pa.Schema) -> Iterator[CsvOutput | ParquetOutput]:
     if target is None:
         with open_standard_output() as file:
-            yield CsvOutput(file, rows, scorer.added, escape=scorer.escape_formulas)
+            yield CsvOutput(file, rows, added, escape=scorer.escape_formulas)
         return
     with staged(target) as temporary:
         written: CsvOutput | ParquetOutput
         if is_parquet(target):
-            written = ParquetOutput(temporary, rows, scorer.added)
+            written = ParquetOutput(temporary, rows, added)
         else:
-            written = CsvOutput(temporary.open("wb"), rows, scorer.added, escape=scorer.escape_formulas)
+            written = CsvOutput(temporary.open("wb"), rows, added, escape=scorer.escape_formulas)
         with closing(written):
             yield written
 
@@ -113,11 +223,12 @@ def _rejected(target: Path | None, rows: Input, scorer: Scorer) -> Iterator[Reje
         path.unlink()
 
 
-def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: RejectedRows) -> None:
-    aside = [(broken.number, broken.problem, broken.text.encode()) for broken in batch.broken]
+def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: RejectedRows, name: str) -> None:
+    of_file = f"{name}: " if name else ""
+    aside = [(broken.number, of_file + broken.problem, broken.text.encode()) for broken in batch.broken]
     for row in np.flatnonzero(bad):
         reasons = [f"{problem.column} {problem.text}" for problem in checked.problems if problem.where[row]]
-        aside.append((int(batch.numbers[row]), "; ".join(reasons), batch.lines[row]))
+        aside.append((int(batch.numbers[row]), of_file + "; ".join(reasons), batch.lines[row]))
     for number, reason, line in sorted(aside):
         rejected.write(number, reason, line)
 
@@ -126,23 +237,31 @@ def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: Re
 class _Complaints:
     """The problems of the rows that end a job: by text, their number and first examples."""
 
+    layout: Layout
     n_bad: int = 0
     n_broken: int = 0
     scales: Scales = field(default_factory=Scales)
     found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    of_file: str = ""
+
+    def begin(self, name: str, layout: Layout) -> None:
+        """Note which of many files, if it has a name, the next batches are of."""
+        self.of_file, self.layout = f"{name}, " if name else "", layout
 
     def add(self, batch: Batch, checked: CheckedRows, *, only_broken: bool) -> None:
         """Add the bad rows of a batch; only those with missing or extra fields if `only_broken`."""
         self.n_broken += len(batch.broken)
         for broken in batch.broken:
-            self._add(broken.problem, 1, [f"row {broken.number}"])
+            self._add(broken.problem, 1, [f"{self.of_file}row {broken.number}"])
         if only_broken:
             return
         self.n_bad += int(checked.refused().sum())
         for problem in checked.problems:
-            values = batch.table.column(problem.column)
+            values = batch.table.column(self.layout.own_name(problem.column))
             first = map(int, np.flatnonzero(problem.where)[:EXAMPLES])
-            examples = [f"row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first]
+            examples = [
+                f"{self.of_file}row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first
+            ]
             self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
 
     def _add(self, text: str, count: int, examples: list[str]) -> None:
@@ -176,6 +295,7 @@ def score_folder(
     tally: Tally,
     on_progress: Callable[[int], object],
     settings: dict[str, str],
+    layout: LayoutConfig = AUTO,
 ) -> None:
     """Score every CSV and Parquet file of a folder to a file of the same name and format in another folder.
 
@@ -201,7 +321,7 @@ def score_folder(
         if scored.is_file() and record.get(path.name) == made_from | _state("output", scored):
             tally.n_kept_files += 1
             continue
-        score_file(path, scored, scorer, tally, on_progress)
+        score_file(path, scored, scorer, tally, on_progress, layout)
         record[path.name] = made_from | _state("output", scored)
         with staged(target / RECORD) as temporary:
             temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from spotify_ml.data.contract import CheckedRows, OutOfRange
 from spotify_ml.data.schema import AUDIO, Scales
 
+_MOST_RANKED, _FEWEST_COMPARED = 1_000_000, 2
 OnError = Literal["fail", "skip", "null"]
 PREDICTED, KNOWN, VERSION = "popularity_predicted", "known", "model_version"
 
@@ -87,6 +88,40 @@ def _arrow(values: pd.Series) -> pa.Array:
 
 
 @dataclass
+class Agreement:
+    """How well predictions go with the popularity that a file has itself.
+
+    R² is of all its rows, Spearman's rank correlation of the first million: memory stays flat.
+    """
+
+    n_rows: int = 0
+    # The sums of the popularity, its square, and the squared error.
+    _sums: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    _pairs: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, popularity: np.ndarray, predicted: np.ndarray) -> None:
+        """Add rows; those without a popularity from 0 to 100, or without a prediction, do not count."""
+        known = (popularity >= 0) & (popularity <= 100) & np.isfinite(predicted)
+        actual, predicted = popularity[known], predicted[known]
+        if self.n_rows < _MOST_RANKED:
+            self._pairs.append(np.stack([actual, predicted]).astype(np.float32))
+        self.n_rows += len(actual)
+        self._sums += [actual.sum(), (actual**2).sum(), ((actual - predicted) ** 2).sum()]
+
+    def __str__(self) -> str:
+        """Return the figures in a few words, nothing if there are too few rows, or their popularity is one."""
+        total = self._sums[1] - self._sums[0] ** 2 / max(self.n_rows, 1)
+        if self.n_rows < _FEWEST_COMPARED or total <= 0:
+            return ""
+        actual, predicted = (pd.Series(each).rank() for each in np.hstack(self._pairs))
+        spearman = float(actual.corr(predicted)) if np.ptp(predicted.to_numpy()) > 0 else 0.0
+        return (
+            f"against the file's own popularity: R² {1 - self._sums[2] / total:.3f}, Spearman {spearman:.3f} "
+            f"(n={self.n_rows:,})"
+        )
+
+
+@dataclass
 class Tally:
     """The counts of a job; the missing values are those of scored rows, by audio column."""
 
@@ -102,6 +137,9 @@ class Tally:
     known: Counter[str] = field(default_factory=Counter)
     # Absent columns that predictions would use, each with a column that looks like it, if any.
     absent: dict[str, str] = field(default_factory=dict)
+    agreement: Agreement = field(default_factory=Agreement)
+    # The layouts of files that do not have raw columns, and how many have each.
+    layouts: Counter[str] = field(default_factory=Counter)
 
     def count(self, checked: CheckedRows, bad: np.ndarray, n_broken: int) -> None:
         """Add a batch."""

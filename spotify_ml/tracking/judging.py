@@ -115,7 +115,7 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     data = config.data or same_data(recorded.data, provenances[0].sha256)
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
     seed = recorded.seed if config.seed is None else config.seed
-    test = read_split(data, cleaning, split, seed, config.cache).test
+    test = read_split(data, cleaning, split, seed, config.cache, recorded.layout).test
     kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
     rows, groups = unseen_rows(test, fitted, kept_apart)
     which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"

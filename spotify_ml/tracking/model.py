@@ -23,7 +23,7 @@ from mlflow.types.schema import AnyType
 
 from spotify_ml.config.models import EnsembleConfig, ModelConfig
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.schema import COLUMNS, REQUIRED, TARGET
+from spotify_ml.data.schema import COLUMNS, REQUIRED_AUDIO, TARGET
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.targets import class_names
@@ -205,7 +205,9 @@ def _requirements(model: ModelConfig) -> list[str]:
 def _signature(classes: tuple[str, ...], params: ParamSchema) -> ModelSignature:
     # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), column.name, required=column.name in REQUIRED) for column in COLUMNS if column.name != TARGET
+        ColSpec(AnyType(), column.name, required=column.name in REQUIRED_AUDIO)
+        for column in COLUMNS
+        if column.name != TARGET
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
     return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=params)

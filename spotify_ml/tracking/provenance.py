@@ -92,7 +92,7 @@ def fitted_on(
         data = same_data(config.data, provenance.sha256, elsewhere)
     except DataError as error:
         raise DataError(f"{unknown}: {error}") from error
-    found = read_split(data, config.cleaning, config.split, config.seed, cache)
+    found = read_split(data, config.cleaning, config.split, config.seed, cache, config.layout)
     parts = {"train": found.split.train, "validation": found.split.validation}
     digests = {part: rows_digest(found.sha256, config.cleaning.name, rows) for part, rows in parts.items()}
     if any(digest != provenance.digests.get(part) for part, digest in digests.items()):

@@ -15,7 +15,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
-from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind
+from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind, absent_columns
 from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.features.transformers.columns import transform_columns
@@ -103,6 +103,13 @@ class RunRecord:
             tags["config.sha256"] = self.config.digest(cluster=threads)
         log_entries(self.client, self.run_id, tags=tags)
 
+    def log_layout(self, layouts: Sequence[str], absent: Sequence[str]) -> None:
+        """Log the layouts of the data other than raw columns, and the raw columns without a value, if there are any."""
+        params = {"data.layout": ", ".join(layouts)} if layouts else {}
+        params |= {"data.absent": ", ".join(absent)} if absent else {}
+        if params:
+            log_entries(self.client, self.run_id, params=params)
+
     def log_datasets(self, result: Result) -> None:
         """Log each part as an input of the run.
 
@@ -169,6 +176,7 @@ def record_result(
     config, curve, metrics = run.config, result.fitted.learning_curve, result.metrics()
     with clock.stage("record"):
         run.log_origin(result.raw.sha256, result.threads)
+        run.log_layout([each.name for each in result.raw.layouts], absent_columns(result.tracks.frame))
         logged = run.create_model()
         run.log_metrics(metrics, logged)
         run.log_learning_curve(curve)

@@ -19,7 +19,7 @@ from spotify_ml.data.cache import StageCache
 from spotify_ml.data.etl import clean
 from spotify_ml.data.prepare import prepare_tracks
 from spotify_ml.data.quality import quality_report
-from spotify_ml.data.schema import TARGET
+from spotify_ml.data.schema import MEASURED, TARGET
 from spotify_ml.data.sources import RawFile, RawTracks
 from spotify_ml.data.splits import Split, group_codes, split_tracks
 from spotify_ml.features.builder import fit_features
@@ -85,6 +85,33 @@ def test_clean_tracks_and_their_report_are_those_of_one_process(client, raw, cle
     assert [list(found_report[name]) for name in ("nulls", "zeros")] == [
         list(report[name]) for name in ("nulls", "zeros")
     ]
+
+
+@pytest.mark.parametrize("cleaning", ["tracks", "rows"])
+def test_tracks_with_gaps_are_those_of_one_process(client, raw, cleaning):
+    gaps = raw.frame.assign(
+        key=np.nan,
+        loudness=np.nan,
+        track_genre=raw.frame["track_genre"].where(raw.frame.index % 5 > 0),
+        explicit=raw.frame["explicit"].astype(float).where(raw.frame.index > 3000),
+        track_id=raw.frame["track_id"].where(raw.frame.index % 50 > 0),
+    )
+    gaps.loc[100:110, list(MEASURED)] = np.nan
+    given = RawTracks(gaps, raw.path, raw.sha256)
+    found, quality = partitions(client, given, cleaning)
+    expected = clean(gaps, cleaning)
+    collected = collect_tracks(client, found, quality.dropped)
+    assert_frame_equal(collected.frame, expected.frame)
+    assert collected.dropped["no audio feature"] == 11
+    report, told = quality_report(given, expected), asdict(quality)
+    assert {name: bounds["mean"] for name, bounds in told["ranges"].items()} == pytest.approx(
+        {name: bounds["mean"] for name, bounds in report.ranges.items()}
+    )
+    assert (told["nulls"], told["dropped"], told["zeros"]) == (report.nulls, report.dropped, report.zeros)
+    config = configured("split=recording").split
+    np.testing.assert_array_equal(
+        group_partitions(client, found, config), group_codes(expected.frame, "recording", config.names)
+    )
 
 
 @pytest.mark.parametrize("split", ["recording", "album", "artist", "random"])

@@ -8,7 +8,7 @@ import pytest
 
 from spotify_ml.data import batches
 from spotify_ml.data.batches import Batch, open_input
-from spotify_ml.data.schema import REQUIRED
+from spotify_ml.data.schema import REQUIRED_AUDIO
 from spotify_ml.data.scored import with_types
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.utils.errors import DataError
@@ -151,4 +151,4 @@ def test_a_quote_within_a_field_opens_nothing(rows: pd.DataFrame, tmp_path: Path
 def test_every_audio_column_is_asked_for(rows: pd.DataFrame, tmp_path: Path):
     with pytest.raises(DataError) as caught:
         open_input(_csv(rows[["track_id"]], tmp_path / "rows.csv"))
-    assert all(name in str(caught.value) for name in REQUIRED)
+    assert all(name in str(caught.value) for name in REQUIRED_AUDIO)

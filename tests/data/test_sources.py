@@ -736,7 +736,7 @@ def test_what_is_wrong_with_a_file_is_told_whether_it_is_held_or_not(
     contents = [
         as_csv(with_values(of_text, "tempo", [9], 1000)),
         as_csv(with_values(tracks, "valence", [5], 1.7)),
-        as_csv(tracks.drop(columns="key")),
+        as_csv(tracks.drop(columns="tempo")),
         csv_text.replace("\n", ",x\n", 2),
         csv_text.partition("\n")[0],
         as_csv(tracks.assign(artists="x", album_name="x", track_name="Café")).encode("latin-1"),

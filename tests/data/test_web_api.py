@@ -22,6 +22,7 @@ WRAPPED = {
     "playlist page": lambda tracks: {"items": [{"track": track, "is_local": False} for track in tracks]},
     "playlist page of 2026": lambda tracks: {"items": [{"item": track, "track": track} for track in tracks]},
     "whole playlist": lambda tracks: {"id": "p", "tracks": {"items": [{"track": track} for track in tracks]}},
+    "whole playlist of 2026": lambda tracks: {"id": "p", "items": {"items": [{"item": track} for track in tracks]}},
     "entry without a track": lambda tracks: {"items": [{"track": None}, *({"track": track} for track in tracks)]},
     "several pages": lambda tracks: [{"tracks": tracks[:2]}, {"tracks": tracks[2:]}],
 }
@@ -128,3 +129,36 @@ def test_artists_without_genres_are_refused(genres: dict[str, object], rows: pd.
     tracks, features, _ = objects(rows)
     with pytest.raises(DataError, match=r"artists: .*object 1 lacks genres"):
         tracks_from_web_api(tracks, features, [{**track["artists"][0], **genres} for track in tracks])
+
+
+def test_isrcs_are_kept(rows: pd.DataFrame):
+    tracks, features, _ = objects(rows)
+    tracks[1]["external_ids"] = {"isrc": "USRC17607839"}
+    found = tracks_from_web_api(tracks, features)
+    assert list(found) == [*NAMES, "isrc"]
+    assert found["isrc"].dropna().to_dict() == {1: "USRC17607839"}
+
+
+def test_tracks_of_development_mode_have_no_popularity(rows: pd.DataFrame):
+    tracks, features, _ = objects(rows)
+    without = [{name: value for name, value in track.items() if name != "popularity"} for track in tracks]
+    found, whole = tracks_from_web_api(without, features), tracks_from_web_api(tracks, features)
+    assert found["popularity"].isna().all()
+    pd.testing.assert_frame_equal(found.drop(columns="popularity"), whole.drop(columns="popularity"))
+
+
+def test_features_of_reccobeats_are_joined_by_the_id_in_their_address(rows: pd.DataFrame):
+    tracks, features, _ = objects(rows)
+    own = [
+        {
+            **{name: value for name, value in each.items() if name not in ("id", "type", "time_signature")},
+            "id": f"0000-{number}",
+            "href": f"https://open.spotify.com/track/{each['id']}",
+            "isrc": "USRC17607839",
+        }
+        for number, each in enumerate(features)
+    ]
+    found = tracks_from_web_api(tracks, {"content": own})
+    expected = tracks_from_web_api(tracks, features)
+    assert found["time_signature"].isna().all()
+    pd.testing.assert_frame_equal(found.drop(columns="time_signature"), expected.drop(columns="time_signature"))

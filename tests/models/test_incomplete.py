@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from spotify_ml.data.etl import clean
-from spotify_ml.data.schema import AUDIO, OPTIONAL, TARGET
+from spotify_ml.data.schema import AUDIO, OPTIONAL_AUDIO, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.coverage import calibrate_intervals
@@ -176,7 +176,7 @@ def test_odd_rows_get_a_sensible_prediction_and_a_wide_interval(fitted: Fitted, 
     assert (scored["known"] != "artist;album;genre").all()
 
 
-@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("name", OPTIONAL_AUDIO)
 def test_a_missing_audio_value_is_taken_to_be_the_median(fitted: Fitted, name: str):
     median = float(fitted.tracks[name].iloc[fitted.split.trainval].astype(float).median())
     expected = fitted.model.predict(fitted.rows.assign(**{name: median}))
@@ -225,7 +225,7 @@ def test_every_pattern_has_the_figures_that_raw_rows_without_these_columns_have(
     assert list(patterns.index) == list(PATTERNS)
     for name, pattern in PATTERNS.items():
         rows = blank(fitted.rows, *(NAMES[key] for key in pattern.absent))
-        rows = rows.drop(columns=list(OPTIONAL)) if pattern.without_details else rows
+        rows = rows.drop(columns=list(OPTIONAL_AUDIO)) if pattern.without_details else rows
         if pattern.unknown:
             continue
         scored = fitted.model.predict(rows, interval=0.9)

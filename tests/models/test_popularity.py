@@ -12,7 +12,7 @@ from xgboost import XGBRegressor
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.etl import add_derived_columns, clean
-from spotify_ml.data.schema import REQUIRED
+from spotify_ml.data.schema import REQUIRED_AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.evaluation.coverage import calibrate_intervals
@@ -154,7 +154,7 @@ def test_classes_have_neither_intervals_nor_reasons(written: Written):
         classifier.predict(written.rows, interval=0.9, explain=5)
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", REQUIRED_AUDIO)
 def test_an_absent_audio_column_is_named(written: Written, name: str):
     with pytest.raises(DataError, match=rf"\b{name}\b"):
         written.model.predict(written.rows.drop(columns=name))

@@ -500,6 +500,19 @@ def test_module_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     assert script.URL in "".join(capsys.readouterr().out.split())
 
 
+def test_every_dataset_has_its_own_digest_and_place() -> None:
+    assert len({each.target for each in script.DATASETS.values()}) == len(script.DATASETS)
+    for each in script.DATASETS.values():
+        assert re.fullmatch("[0-9a-f]{64}", each.sha256)
+        assert each.target.parent == ROOT / "data" / "raw"
+
+
+def test_another_dataset_has_its_own_size(site: Site, target: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script.main(["--dataset", "tidytuesday_2020", "--url", site.url, "--output", str(target)]) == 1
+    size = script.DATASETS["tidytuesday_2020"].size
+    assert f"has {len(BODY)} bytes instead of {size};" in capsys.readouterr().err
+
+
 def test_main(site: Site, target: Path) -> None:
     assert script.main(command(site, target)[3:]) == 0
     assert_done(target)

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 import spotify_ml
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
-from spotify_ml.data.schema import REQUIRED
+from spotify_ml.data.schema import REQUIRED_AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.models.popularity import PopularityModel
@@ -344,7 +344,7 @@ from spotify_ml.features.transformers import catalogue, columns, genres, names, 
 def test_the_signature_marks_what_is_required(store: Store):
     mlflow.set_tracking_uri(store.uri)
     signature = mlflow.models.get_model_info(CHAMPION).signature
-    assert set(signature.inputs.required_input_names()) == set(REQUIRED)
+    assert set(signature.inputs.required_input_names()) == set(REQUIRED_AUDIO)
     with pytest.raises(MlflowException, match=r"missing inputs \['tempo'\]"):
         mlflow.pyfunc.load_model(CHAMPION).predict(store.rows.drop(columns="tempo"))
 

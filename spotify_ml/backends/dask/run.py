@@ -16,8 +16,9 @@ from spotify_ml.backends.dask.splits import split_partitions
 from spotify_ml.backends.dask.tracks import clean_rows, collect_tracks
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import DaskEngineConfig, RunConfig
-from spotify_ml.data.schema import TARGET
-from spotify_ml.data.splits import Split
+from spotify_ml.data.prepare import say_absent, say_layout
+from spotify_ml.data.schema import TARGET, absent_columns
+from spotify_ml.data.splits import Split, check_names_of
 from spotify_ml.evaluation.evaluate import evaluate_predictions
 from spotify_ml.features.subsets import Subsets
 from spotify_ml.models.fit import FittedEstimators, check_classes
@@ -53,15 +54,19 @@ class DaskBackend:
     def read(self) -> Source:
         """Read and clean the rows on the workers, and collect the clean tracks."""
         with self._clock.stage("etl"):
-            raw, frames, n_rows = read_rows(self._client, self._config.data)
+            raw, frames, n_rows = read_rows(self._client, self._config.data, self._config.layout)
+            say_layout(raw)
             self._partitions, quality = clean_rows(self._client, raw, frames, n_rows, self._config.cleaning)
             # Without a reference here, workers free the raw rows, and read them again if they are needed.
             del frames
-            return Source(raw, collect_tracks(self._client, self._partitions, quality.dropped), quality)
+            tracks = collect_tracks(self._client, self._partitions, quality.dropped)
+            say_absent(raw, tracks.frame)
+            return Source(raw, tracks, quality)
 
     def split(self, source: Source) -> Split:
         """Divide the rows by groups that the workers find."""
         with self._clock.stage("split"):
+            check_names_of(self._config.split, absent_columns(source.tracks.frame))
             return split_partitions(self._client, self._partitions, self._config.split, self._config.seed)
 
     def fit(self, source: Source, split: Split) -> Fit:

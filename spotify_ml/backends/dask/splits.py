@@ -40,9 +40,10 @@ def key_hashes(tracks: pd.DataFrame, config: SplitConfig) -> tuple[np.ndarray, n
     """
     forms = FORMS[config.names]
     first_artist = forms.first_artist(tracks["artists"]).rename("first_artist")
+    measured = [name for name in FINGERPRINT if tracks[name].notna().any()] or list(FINGERPRINT)
     # Adding 0.0 turns minus zero, whose bits differ, into zero.
     keys = [
-        tracks[list(FINGERPRINT)] + 0.0,
+        tracks[measured] + 0.0,
         pd.concat([forms.artists(tracks["artists"]), forms.title(tracks["track_name"])], axis=1),
     ]
     if config.name == "album":

@@ -98,14 +98,9 @@ def _indexed(cleaned: CleanRows, positions: np.ndarray) -> pd.DataFrame:
 def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
     """Return the report of a file from those of its partitions; all rows of a track are in one partition."""
     first, n_rows = reports[0], sum(report.raw_rows for report in reports)
-    ranges = {
-        name: {
-            "min": min(report.ranges[name]["min"] for report in reports),
-            "mean": sum(report.ranges[name]["mean"] * report.raw_rows for report in reports) / n_rows,
-            "max": max(report.ranges[name]["max"] for report in reports),
-        }
-        for name in first.ranges
-    }
+    # A partition may have no value of a column.
+    names = [name for name in NAMES if any(name in report.ranges for report in reports)]
+    ranges = {name: _merged_range(name, [report for report in reports if name in report.ranges]) for name in names}
     return QualityReport(
         source=first.source,
         sha256=first.sha256,
@@ -117,6 +112,18 @@ def merged_reports(reports: Sequence[QualityReport]) -> QualityReport:
         zeros=_summed([report.zeros for report in reports]),
         dropped=_summed([report.dropped for report in reports]),
     )
+
+
+def _merged_range(name: str, reports: Sequence[QualityReport]) -> dict[str, float]:
+    """Return the range of a column from those of partitions with values of it."""
+    ranges = [report.ranges[name] for report in reports]
+    counts = [report.raw_rows - report.nulls.get(name, 0) for report in reports]
+    total = sum(own["mean"] * count for own, count in zip(ranges, counts, strict=True))
+    return {
+        "min": min(own["min"] for own in ranges),
+        "mean": total / sum(counts),
+        "max": max(own["max"] for own in ranges),
+    }
 
 
 def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Pictures of raw tracks, before any model: each has a title that says what it shows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ _SIZE = (8, 4)
 
 def draw_popularity(raw: pd.DataFrame) -> Figure:
     """Draw how popularity is distributed, with zero as a bar of its own."""
-    values = raw[TARGET].to_numpy()
+    values = raw[TARGET].dropna().to_numpy()
     low, high = np.percentile(values, [25, 75])
     zero = (values == 0).mean()
     title = f"{zero:.0%} of the rows have popularity 0; half of all lie between {low:.0f} and {high:.0f}"
@@ -47,16 +47,17 @@ def draw_popularity(raw: pd.DataFrame) -> Figure:
 
 def draw_distributions(raw: pd.DataFrame) -> Figure:
     """Draw the histogram of every audio column."""
-    skewness = raw[list(AUDIO)].astype(np.float64).skew().abs().dropna()
+    audio = known_audio(raw)
+    skewness = raw[audio].astype(np.float64).skew().abs().dropna()
     title = (
         f"{skewness.idxmax()} is the most lopsided column, {skewness.idxmin()} the most even (skewness "
         f"{skewness.max():.1f} and {skewness.min():.1f})"
         if skewness.any()
         else "No column varies"
     )
-    figure, panels = _panels(title, "rows")
+    figure, panels = _panels(title, "rows", audio)
     for name, axes in panels.items():
-        values = raw[name].to_numpy(dtype=np.float64)
+        values = raw[name].dropna().to_numpy(dtype=np.float64)
         if name == "duration_ms":
             values = np.minimum(values / _MS_PER_MINUTE, _LONG_MINUTES)
             axes.set_xlabel(f"{_UNITS[name]}, {_LONG_MINUTES:.0f} or more", fontsize=style.SMALL)
@@ -71,17 +72,21 @@ def draw_distributions(raw: pd.DataFrame) -> Figure:
 
 
 def draw_correlations(raw: pd.DataFrame) -> Figure:
-    """Draw Spearman's rank correlations of popularity and the audio columns."""
-    names = [TARGET, *AUDIO]
+    """Draw Spearman's rank correlations of popularity, where it is known, and the audio columns."""
+    audio = known_audio(raw)
+    has_target = bool(raw[TARGET].notna().any())
+    names = [TARGET, *audio] if has_target else audio
     ranks = raw[names].astype(np.float64).corr(method="spearman").to_numpy()
     known = np.nan_to_num(ranks)
     np.fill_diagonal(known, 0)
-    own = int(np.abs(known[0]).argmax())
-    first, second = np.unravel_index(np.abs(known[1:, 1:]).argmax(), (len(AUDIO), len(AUDIO)))
-    title = (
-        f"No audio column follows popularity more closely than {names[own]} ({known[0, own]:+.2f}); "
-        f"among themselves {AUDIO[first]} and {AUDIO[second]} do most ({known[1:, 1:][first, second]:+.2f})"
-    )
+    among = known[-len(audio) :, -len(audio) :]
+    first, second = np.unravel_index(np.abs(among).argmax(), among.shape)
+    title = f"mong themselves {audio[first]} and {audio[second]} do most ({among[first, second]:+.2f})"
+    if has_target:
+        own = int(np.abs(known[0]).argmax())
+        title = f"No audio column follows popularity more closely than {names[own]} ({known[0, own]:+.2f}); a{title}"
+    else:
+        title = f"Audio columns follow each other: a{title}"
     figure, axes = style.figure_of(title, size=(9, 7.5))
     mesh = axes.imshow(ranks, cmap="RdBu_r", vmin=-1, vmax=1)
     for row, column in np.argwhere(np.isfinite(ranks)):
@@ -153,11 +158,12 @@ def draw_moods_and_tempos(tracks: pd.DataFrame) -> Figure:
 
 def draw_audio_effects(raw: pd.DataFrame) -> Figure:
     """Draw the mean popularity in tenths of every audio column."""
-    effects = {name: _tenths(raw[name].astype(np.float64), raw[TARGET]) for name in AUDIO}
+    audio = known_audio(raw)
+    effects = {name: _tenths(raw[name].astype(np.float64), raw[TARGET]) for name in audio}
     ranges = {name: np.ptp(table["mean"]) for name, table in effects.items()}
     widest = max(ranges, key=lambda name: ranges[name])
     title = f"Mean popularity moves most along {widest}, by {ranges[widest]:.0f} points"
-    figure, panels = _panels(title, "mean popularity", share_y=True)
+    figure, panels = _panels(title, "mean popularity", audio, share_y=True)
     for name, table in effects.items():
         scale, axes = _MS_PER_MINUTE if name == "duration_ms" else 1, panels[name]
         centres, margins = table["centre"] / scale, 1.96 * table["error"]
@@ -213,14 +219,19 @@ def draw_both_sides(found: Duplicates) -> Figure:
     return figure
 
 
-def _panels(title: str, ylabel: str, *, share_y: bool = False) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with a plot for each audio column, which says its name and unit."""
-    n_rows = -(-len(AUDIO) // 4)
+def known_audio(raw: pd.DataFrame) -> list[str]:
+    """Return the audio columns that the file has values of."""
+    return [name for name in AUDIO if raw[name].notna().any()]
+
+
+def _panels(title: str, ylabel: str, audio: Sequence[str], *, share_y: bool = False) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a plot for each of some audio columns, which says its name and unit."""
+    n_rows = -(-len(audio) // 4)
     figure = style.figure_of_many(title, (10, 2.1 * n_rows + 0.5))
     places = list(figure.subplots(n_rows, 4, sharey=share_y).flat)
-    for axes in places[len(AUDIO) :]:
+    for axes in places[len(audio) :]:
         axes.set_visible(False)
-    panels = dict(zip(AUDIO, places, strict=False))
+    panels = dict(zip(audio, places, strict=False))
     for name, axes in panels.items():
         style.unframe(axes)
         axes.set_title(name.removesuffix("_ms"), fontsize=10)
