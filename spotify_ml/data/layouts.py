@@ -13,7 +13,19 @@ from spotify_ml.data.contract import check_columns
 from spotify_ml.data.header import column_hint, repeated_names
 from spotify_ml.data.layout_checks import check_looks
 from spotify_ml.data.layout_values import WrongValueError, converted, kind_of
-from spotify_ml.data.schema import AUDIO, COLUMNS, NAMES, NEEDED, OPTIONAL, TARGET, Gaps, Kind, check_names, shown_names
+from spotify_ml.data.schema import (
+    AUDIO,
+    COLUMNS,
+    NAMES,
+    NEEDED,
+    OPTIONAL,
+    REQUIRED_AUDIO,
+    TARGET,
+    Gaps,
+    Kind,
+    check_names,
+    shown_names,
+)
 from spotify_ml.utils.errors import DataError, did_you_mean
 
 KINDS = {column.name: column.kind for column in COLUMNS}
@@ -253,7 +265,10 @@ def _recognised(names: Sequence[str], origin: str, *, for_training: bool) -> Lay
     wanted = NAMES if for_training else AUDIO
     likeness = sum(name in header for name in wanted) / len(wanted)
     if likeness >= nearest.share or nearest.share < _HALF:
-        if not fitting:
+        # Rows to be scored may lack some audio columns, but not where what is left over is of another layout.
+        others = frozenset[str]().union(*(each.variant.known for each in matches)) - {""}
+        is_clear = for_training or not there.issuperset(REQUIRED_AUDIO) or not raw.left & others
+        if not fitting and is_clear:
             return _raw(names, origin, for_training=for_training)
         if for_training:
             check_names(names, origin)
