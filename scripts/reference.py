@@ -99,6 +99,9 @@ def _choice(group: str, path: Path, lacking: list[str]) -> Iterator[str]:
     if section.purpose:
         yield from (section.purpose, "")
     keys = [key for key in section.keys if key.key != "name"]
+    if group == "layout" and path.stem != "custom":
+        # The columns of a format stand on the page of formats.
+        keys = []
     if group in _OF_OTHERS:
         rows: list[_Row] = [(key.key, None, key.value, key.comment or "as in its own group") for key in keys]
     else:
@@ -124,6 +127,12 @@ def _comments_of_groups(groups: list[Any]) -> dict[str, str]:
     return found
 
 
+def _may_be(named: Mapping[str, Any], name: str) -> bool:
+    """Return whether a field may have a value: one of its choices, or any text."""
+    choices = [named[key] for key in ("const", "enum") if key in named]
+    return not choices or name in (choices[0] if isinstance(choices[0], list) else choices)
+
+
 class _Schema:
     """A place in a JSON schema."""
 
@@ -147,7 +156,7 @@ class _Schema:
         """Return the alternative of a group that a choice has the name of."""
         for each in self.at(group.replace("/", ".")).alternatives():
             named = each._node.get("properties", {}).get("name")
-            if "properties" in each._node and (named is None or name in [named.get("const"), *named.get("enum", [])]):
+            if "properties" in each._node and (named is None or _may_be(named, name)):
                 return each
         raise ConfigError(f"{group}={name}: the schema knows no such choice; remove it, or add it there")
 

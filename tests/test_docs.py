@@ -147,7 +147,8 @@ def test_a_key_has_its_type_range_default_and_comment(site: Path):
         "input",
         "text",
         "required",
-        "a CSV or Parquet file, a folder of them, or - for CSV from standard input",
+        "a CSV (also .csv.gz, .csv.zst) or Parquet file, a folder or a pattern of them, a .zip of CSV files, or - "
+        "for CSV from standard input",
     ] in rows
     assert ["tune.folds", "whole number, ≥ 2; or null", "null"] in [row[:3] for row in rows]
 

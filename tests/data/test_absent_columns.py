@@ -97,6 +97,20 @@ def test_a_column_of_a_similar_name_is_rather_meant_than_absent(tracks: pd.DataF
         read(path)
 
 
+@pytest.mark.parametrize("form", ["{}.1", "{}s", "x{}", "{} (raw)", "'{}'", "old {}"])
+@pytest.mark.parametrize("column", OPTIONAL)
+def test_a_column_that_was_renamed_is_not_taken_for_absent(tracks: pd.DataFrame, path: Path, column: str, form: str):
+    tracks.rename(columns={column: form.format(column)}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"missing: {column}|blanks around them"):
+        read(path)
+
+
+def test_words_that_hold_a_short_name_are_others(tracks: pd.DataFrame, path: Path):
+    frame = tracks.drop(columns=["key", "mode"]).assign(keywords="x", commodes="y", monkey="z")
+    frame.to_csv(path, index=False)
+    assert absent_columns(read(path)) == ["key", "mode"]
+
+
 @pytest.mark.parametrize("column", ["popularity", *MEASURED[:2], "duration_ms"])
 def test_popularity_and_audio_features_are_needed(tracks: pd.DataFrame, path: Path, column: str):
     tracks.drop(columns=column).to_csv(path, index=False)

@@ -25,6 +25,9 @@ RANGES = {
 # A row of training may leave these empty.
 NULLABLE = ("artists", "album_name", "track_name")
 
+# A file of training may lack these, or leave all of their cells empty.
+LACKABLE = (*NULLABLE, "track_id", "track_genre", "explicit", "key", "mode", "time_signature")
+
 
 class Right(Enum):
     """What is right: rows that are scored must always be the plain ones."""

@@ -11,6 +11,7 @@ import pandas as pd
 from tests.mutations import cells, files, requests, tables
 from tests.mutations.case import (
     AUDIO,
+    LACKABLE,
     NULLABLE,
     TEXT,
     Case,
@@ -132,6 +133,9 @@ def _file(
     settings = picked(SETTINGS, rng)
     if right is not Right.SCORED:
         settings |= {"on_error": "fail", "out_of_range": "refuse"}
+    lacked = label.split(" ", 1)[1].removeprefix("without ")
+    if mode == "train" and lacked in LACKABLE:
+        right, plain, tells = Right.SCORED, rows.assign(**{lacked: None}), ""
     if right is not Right.REFUSED and plain is not None and mode == "train" and not _is_complete(plain, label):
         right, plain = Right.REFUSED, None
     case = Case(label, mode, content, right, plain, tells=tells, settings=settings)
@@ -139,14 +143,17 @@ def _file(
 
 
 def _is_complete(plain: pd.DataFrame, label: str) -> bool:
+    what = label.split(" ", 1)[1]
     if (
-        label.split(" ", 1)[1].startswith("without")
+        what.startswith("without")
+        and what.removeprefix("without ") not in (*LACKABLE, "text")
         and "schema" not in label
         and "dict" not in label
         and "stat" not in label
     ):
         return False
-    needed = [name for name in plain.columns if name not in NULLABLE]
+    empty = [name for name in LACKABLE if name in plain and plain[name].isna().all()]
+    needed = [name for name in plain.columns if name not in (*NULLABLE, *empty)]
     return bool(plain[needed].notna().all(axis=None))
 
 
