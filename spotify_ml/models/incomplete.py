@@ -16,7 +16,11 @@ from spotify_ml.models.tree_shap import TreeShap
 
 # How much of a prediction for another catalogue comes from this one: the rest asks no statistics. By validation rows
 # alone it would be all; it was chosen on tracks of 2020 that the dataset lacks, and keeps hidden ones near their best.
-_OF_CATALOGUE = 0.75
+_OF_CATALOGUE = 0.7
+
+
+# The bits of `IncompleteModel.patterns` of the keys that have statistics.
+_ASKED = 0b0111
 
 
 class Scores(NamedTuple):
@@ -56,9 +60,7 @@ class IncompleteModel:
         unknown = [states["artist"] == UNKNOWN, states["album"] == UNKNOWN]
         share = np.where(unknown[0] & unknown[1], self.share, 0.0)
         share[np.logical_or.reduce([states[key] == ABSENT for key in KEYS])] = 1
-        if other:
-            share[unknown[0] | unknown[1]] = 1
-        return share
+        return np.ones_like(share) if other else share
 
     def score(self, matrix: np.ndarray, *, other: bool, confidences: Sequence[float] = ()) -> Scores:
         """Return the predictions of rows by this model alone, and half the widths of their intervals.
@@ -70,7 +72,13 @@ class IncompleteModel:
         view, predicted = self.predict(matrix, others)
         margins = np.empty((0, len(matrix)))
         if confidences and self.intervals is not None:
-            margins = self.intervals.margins(view, predicted, confidences, self.patterns(matrix, others))
+            patterns = self.patterns(matrix, others)
+            margins = self.intervals.margins(view, predicted, confidences, patterns)
+            if other:
+                # Calibration rows are of this catalogue, whose statistics may mislead in another one.
+                without = self.features.without_statistics(view)
+                wide = self.intervals.margins(without, predicted, confidences, patterns | _ASKED)
+                margins = np.maximum(margins, wide)
         return Scores(predicted, margins)
 
     def known(self, matrix: np.ndarray) -> np.ndarray:
@@ -88,10 +96,9 @@ class IncompleteModel:
         few = len(view) <= BLOCK_ROWS and isinstance(self.estimator, Booster)
         estimator = self._single_thread if few else self.estimator
         predicted = predict_matrix(estimator, view, self.classes)
-        strangers = other & self._is_unknown(matrix)
-        if strangers.any():
-            without = predict_matrix(estimator, self.features.without_statistics(view[strangers]), self.classes)
-            predicted[strangers] = _OF_CATALOGUE * predicted[strangers] + (1 - _OF_CATALOGUE) * without
+        if other.any():
+            without = predict_matrix(estimator, self.features.without_statistics(view[other]), self.classes)
+            predicted[other] = _OF_CATALOGUE * predicted[other] + (1 - _OF_CATALOGUE) * without
         return view, predicted
 
     def contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
@@ -99,17 +106,12 @@ class IncompleteModel:
         others = np.full(len(matrix), other)
         view = self.features.view(matrix, others)
         added = self._tree_shap.contributions(view)
-        strangers = others & self._is_unknown(matrix)
-        if strangers.any():
-            without = self._tree_shap.contributions(self.features.without_statistics(view[strangers]))
-            added[strangers] = _OF_CATALOGUE * added[strangers] + (1 - _OF_CATALOGUE) * without
+        if other:
+            without = self._tree_shap.contributions(self.features.without_statistics(view))
+            added = _OF_CATALOGUE * added + (1 - _OF_CATALOGUE) * without
         placed = np.zeros((len(matrix), matrix.shape[1] + 1), dtype=added.dtype)
         placed[:, [*self.features.kept, -1]] = added
         return placed
-
-    def _is_unknown(self, matrix: np.ndarray) -> np.ndarray:
-        states = self.features.states(matrix)
-        return (states["artist"] == UNKNOWN) | (states["album"] == UNKNOWN)
 
     def patterns(self, matrix: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return what is not known of each row as a number, shape (n_rows,): a bit for each key, and for `other`."""
