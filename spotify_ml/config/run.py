@@ -67,10 +67,11 @@ class SplitConfig(Section):
     source: Annotated[str | None, Field(min_length=1)] = None
 
     @model_serializer(mode="wrap")
-    def _without_no_source(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the source of other splits, which runs from before did not know."""
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what runs from before did not know, where it is as it was then."""
         dumped: dict[str, Any] = serialize(self)
-        return {key: value for key, value in dumped.items() if key != "source" or value is not None}
+        as_before = {"names": "exact", "source": None}
+        return {key: value for key, value in dumped.items() if key not in as_before or value != as_before[key]}
 
 
 FeatureSet = Literal["full", "audio", "reference"]

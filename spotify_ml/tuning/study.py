@@ -212,6 +212,14 @@ def _process_exists(pid: int) -> bool:
     return True
 
 
+def stored_identity(storage: Storage, name: str) -> dict[str, str]:
+    """Return the identity of a study that has begun; empty if there is none."""
+    for each in optuna.get_all_study_summaries(storage.backend):
+        if each.study_name == name:
+            return dict(each.user_attrs.get(_IDENTITY) or {})
+    return {}
+
+
 class SharedStudy:
     """A study, and the rules by which workers share it.
 

@@ -38,7 +38,7 @@ from spotify_ml.tuning.space import (
     read_space,
     suggest,
 )
-from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker
+from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker, stored_identity
 from spotify_ml.tuning.trials import FoldReport, Pruning, Report, TrialData
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
 from spotify_ml.utils.places import shared_overrides
@@ -51,6 +51,7 @@ _RUN_ID, _OUTCOME = "mlflow.run_id", "outcome"
 _WAIT_S = 1.0
 _GONE = "its process is gone"
 _DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
+_SETTINGS = "seed, cleaning, split, features, task or model"
 _THREADS = ("n_jobs", "thread_count")
 # Failures in a row that end the study.
 _FAILURES = 5
@@ -75,6 +76,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     with storage.errors():
+        config = _as_it_began(config, stored_identity(storage, name))
         identity = _identity(config, raw, space, objectives, settings)
         first = nearest_values(space, own_values(space, config))
         study = SharedStudy(storage, name, settings, config.seed, objectives, identity, first)
@@ -86,6 +88,15 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
             )
 
 
+def _as_it_began(config: RunConfig, identity: dict[str, str]) -> RunConfig:
+    """Return the configuration with the rule of names that a study began with, if that was before there were two."""
+    settings = json.loads(identity.get(_SETTINGS, "{}"))
+    if not settings or "split.names" in settings or config.split.names == "exact":
+        return config
+    log.info("the study compares names exactly (split.names=exact), as when it began")
+    return config.model_copy(update={"split": config.split.model_copy(update={"names": "exact"})})
+
+
 def _identity(
     config: RunConfig, raw: RawFile, space: list[Parameter], objectives: list[Objective], settings: OptunaConfig
 ) -> dict[str, str]:
@@ -94,7 +105,7 @@ def _identity(
         "dataset": raw.sha256,
         "search space": describe(space),
         "objective (tune.metrics, tune.directions, tune.folds)": f"{objectives} {settings.folds}",
-        "seed, cleaning, split, features, task or model": _deciding_settings(config),
+        _SETTINGS: _deciding_settings(config),
     }
 
 
