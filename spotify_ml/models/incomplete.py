@@ -11,7 +11,7 @@ from xgboost import Booster
 
 from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, UNKNOWN, IncompleteFeatures
 from spotify_ml.models.intervals import PredictionIntervals
-from spotify_ml.models.predictions import BLOCK_ROWS, predict_matrix, single_thread
+from spotify_ml.models.predictions import BLOCK_ROWS, clip_popularity, raw_predictions, single_thread
 from spotify_ml.models.tree_shap import TreeShap
 
 # How much of a prediction for another catalogue comes from this one: the rest asks no statistics. By validation rows
@@ -63,7 +63,7 @@ class IncompleteModel:
         return np.ones_like(share) if other else share
 
     def score(self, matrix: np.ndarray, *, other: bool, confidences: Sequence[float] = ()) -> Scores:
-        """Return the predictions of rows by this model alone, and half the widths of their intervals.
+        """Return the raw predictions of rows by this model alone, and half the widths of their intervals.
 
         `matrix`, shape (n_rows, n_features), has the features of complete rows; `other` says whether the rows are from
         another catalogue.
@@ -72,12 +72,12 @@ class IncompleteModel:
         view, predicted = self.predict(matrix, others)
         margins = np.empty((0, len(matrix)))
         if confidences and self.intervals is not None:
-            patterns = self.patterns(matrix, others)
-            margins = self.intervals.margins(view, predicted, confidences, patterns)
+            patterns, clipped = self.patterns(matrix, others), clip_popularity(predicted)
+            margins = self.intervals.margins(view, clipped, confidences, patterns)
             if other:
                 # Calibration rows are of this catalogue, whose statistics may mislead in another one.
                 without = self.features.without_statistics(view)
-                wide = self.intervals.margins(without, predicted, confidences, patterns | _ASKED)
+                wide = self.intervals.margins(without, clipped, confidences, patterns | _ASKED)
                 margins = np.maximum(margins, wide)
         return Scores(predicted, margins)
 
@@ -91,13 +91,13 @@ class IncompleteModel:
         return found
 
     def predict(self, matrix: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and the predictions of rows, by this model alone; `other` is a mask, shape (n_rows,)."""
+        """Return the features and the raw predictions of rows, by this model alone; `other` is a mask of rows."""
         view = self.features.view(matrix, other)
         few = len(view) <= BLOCK_ROWS and isinstance(self.estimator, Booster)
         estimator = self._single_thread if few else self.estimator
-        predicted = predict_matrix(estimator, view, self.classes)
+        predicted = raw_predictions(estimator, view, self.classes)
         if other.any():
-            without = predict_matrix(estimator, self.features.without_statistics(view[other]), self.classes)
+            without = raw_predictions(estimator, self.features.without_statistics(view[other]), self.classes)
             predicted[other] = _OF_CATALOGUE * predicted[other] + (1 - _OF_CATALOGUE) * without
         return view, predicted
 

@@ -18,7 +18,7 @@ from spotify_ml.models.fit import FittedEstimators, fit_single
 from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.models.predictions import predict_matrix
+from spotify_ml.models.predictions import clip_popularity, raw_predictions
 from spotify_ml.models.targets import Task, class_names, task_target
 
 # Few, wide trees: most rows of the fit are copies of each other.
@@ -158,7 +158,7 @@ def _chosen_share(task: Task, first: IncompleteModel, early_stopped: Any, valida
     (rows,) = np.nonzero(np.logical_and.reduce([states[key] == state for key, state in asked.items()]))
     if not len(rows):
         return _SHARES[0]
-    own = predict_matrix(early_stopped, validation.matrix[rows], first.classes)
+    own = raw_predictions(early_stopped, validation.matrix[rows], first.classes)
     _, others = first.predict(validation.matrix[rows], np.ones(len(rows), dtype=bool))
     actual = task_target(task, validation.target)
     n_classes = len(first.classes)
@@ -176,7 +176,7 @@ def _chosen_share(task: Task, first: IncompleteModel, early_stopped: Any, valida
 def _loss(n_classes: int, actual: np.ndarray, predicted: np.ndarray) -> float:
     if n_classes:
         return float(log_loss(actual, predicted, labels=np.arange(n_classes)))
-    return float(mean_squared_error(actual, predicted))
+    return float(mean_squared_error(actual, clip_popularity(predicted)))
 
 
 def _calibrated(
@@ -194,7 +194,7 @@ def _calibrated(
         matrix = first.features.without(validation.matrix[rows], taken, unknown)
         view, values = first.predict(matrix, others)
         views.append(view)
-        predicted.append(values)
+        predicted.append(clip_popularity(values))
         drawn.append(rows)
         patterns.append(first.patterns(matrix, others))
     rows = np.concatenate(drawn)

@@ -18,7 +18,7 @@ from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
 from spotify_ml.models.incomplete import IncompleteModel, Scores, mixed
 from spotify_ml.models.intervals import PredictionIntervals, check_confidence, within_range
-from spotify_ml.models.predictions import BLOCK_ROWS, predict_matrix, single_thread
+from spotify_ml.models.predictions import BLOCK_ROWS, clip_popularity, raw_predictions, single_thread
 from spotify_ml.models.tree_shap import TreeShap
 from spotify_ml.utils.errors import ConfigError, shown
 
@@ -129,12 +129,12 @@ class PopularityModel:
         `other` says whether the rows are from another catalogue.
         """
         if self.incomplete is None:
-            return self._own_scores(matrix, confidences)
+            return self._clipped(*self._own_scores(matrix, confidences))
         share = self.incomplete.shares(matrix, other=other)
         (own_rows,), (rows,) = np.nonzero(share < 1), np.nonzero(share)
         own = self._own_scores(matrix[own_rows], confidences)
         if not len(rows):
-            return own
+            return self._clipped(*own)
         others = self.incomplete.score(matrix[rows], other=other, confidences=confidences)
         predicted = np.empty((len(matrix), *own.predicted.shape[1:]))
         margins = np.empty((len(confidences), len(matrix)))
@@ -143,15 +143,18 @@ class PopularityModel:
         by_class = share[:, np.newaxis] if self.classes else share
         predicted[rows] = mixed(predicted[rows], others.predicted, by_class)
         margins[:, rows] = mixed(margins[:, rows], others.margins, share)
-        return Scores(predicted, margins)
+        return self._clipped(predicted, margins)
 
     def _own_scores(self, matrix: np.ndarray, confidences: Sequence[float]) -> Scores:
-        """Return the scores of complete rows."""
+        """Return the raw predictions of complete rows."""
         few = len(matrix) <= BLOCK_ROWS and isinstance(self.estimator, Booster)
-        predicted = predict_matrix(self._single_thread if few else self.estimator, matrix, self.classes)
+        predicted = raw_predictions(self._single_thread if few else self.estimator, matrix, self.classes)
         if not confidences or self.intervals is None:
             return Scores(predicted, np.empty((0, len(matrix))))
-        return Scores(predicted, self.intervals.margins(matrix, predicted, confidences))
+        return Scores(predicted, self.intervals.margins(matrix, clip_popularity(predicted), confidences))
+
+    def _clipped(self, predicted: np.ndarray, margins: np.ndarray) -> Scores:
+        return Scores(predicted if self.classes else clip_popularity(predicted), margins)
 
     def _contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
         is_booster = isinstance(self.estimator, Booster)

@@ -48,6 +48,12 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
 
     `classes` are the classes of a classification; empty for a regression.
     """
+    predicted = raw_predictions(estimator, matrix, classes)
+    return predicted if classes else clip_popularity(predicted)
+
+
+def raw_predictions(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] = ()) -> np.ndarray:
+    """Return the same as `predict_matrix`, but popularity as the estimator says it, also below 0 or above 100."""
     if not len(matrix):
         return np.empty((0, len(classes)) if classes else 0)
     if isinstance(estimator, Booster):
@@ -56,11 +62,9 @@ def predict_matrix(estimator: Any, matrix: np.ndarray, classes: tuple[str, ...] 
             predicted = np.column_stack([1 - predicted, predicted])
     else:
         predicted = estimator.predict_proba(matrix) if classes else estimator.predict(matrix)
-    if not classes:
-        return clip_popularity(predicted)
-    # In float32 they sum to almost 1.
-    probabilities = predicted.astype(np.float64)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+    # In float32 probabilities sum to almost 1.
+    predicted = predicted.astype(np.float64)
+    return predicted / predicted.sum(axis=1, keepdims=True) if classes else predicted
 
 
 def single_thread(booster: Booster) -> Booster:

@@ -284,6 +284,7 @@ def test_the_early_stopped_fit_sees_no_validation_row(fitted: Fitted, tracks: pd
 # --- files and parameters ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_pairs_of_files_score_as_the_models_do(fitted: Fitted, tmp_path: Path):
     write_model(tmp_path, "xgboost", fitted.model, pd.DataFrame({"feature": []}), {})
     stem = "xgboost_popularity_model"
