@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
 from spotify_ml.data.parts import is_many, is_pattern, parts_of
-from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_table, output_name, rejected_path
+from spotify_ml.scoring import KNOWS_NO_STRANGERS, RECORD, SUFFIXES_LISTED, is_table, output_name, rejected_path
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
@@ -96,7 +96,7 @@ def warnings(config: "PredictConfig", uri: str, tells: bool, tally: "Tally") -> 
         columns = ", ".join(name + hint for name, hint in tally.absent.items())
         yield f"{config.input} has no column {columns}: the predictions do without"
     if not tells:
-        yield f"{uri} cannot judge tracks of unknown artists, albums and genres, and does not tell which those are"
+        yield f"{uri} {KNOWS_NO_STRANGERS}"
     n_rows, n_strangers = sum(tally.known.values()), sum(tally.known[each] for each in ("none", "genre"))
     if n_strangers > n_rows / 2:
         is_asked = config.catalogue == "other" or "artists" in tally.absent or "album_name" in tally.absent

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
+from spotify_ml.scoring import KNOWS_NO_STRANGERS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,7 +22,7 @@ def run(composed: "DictConfig") -> None:
     _check_free(config.host, config.port)
     use_store(config.tracking.uri)
 
-    from spotify_ml.tracking.registry import find_version, version_files
+    from spotify_ml.tracking.registry import find_version, parameters, version_files
     from spotify_ml.tracking.serving import Limits, serve
     from spotify_ml.tracking.store import open_store, store_errors
 
@@ -30,6 +31,8 @@ def run(composed: "DictConfig") -> None:
         version = find_version(client, config.model_uri)
         folder = version_files(version, config.tracking.uri)
     print(f"{version.uri} at http://{config.host}:{config.port}/invocations; Ctrl-C ends it", flush=True)
+    if "known" not in parameters(folder):
+        sys.stderr.write(f"warning: {version.uri} {KNOWS_NO_STRANGERS}\n")
     if not _is_loopback(config.host):
         sys.stderr.write(
             f"warning: host={config.host} lets whoever reaches this machine ask the model: there is no password and no "

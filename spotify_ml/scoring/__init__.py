@@ -7,6 +7,8 @@ from pathlib import Path
 PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES = (*PARQUET_SUFFIXES, ".csv")
 SUFFIXES_LISTED = ".parquet, .pq or .csv"
+# What is said of versions without a model of incomplete rows.
+KNOWS_NO_STRANGERS = "cannot judge tracks of unknown artists, albums and genres, and does not tell which those are"
 # The inputs and settings of the files in a folder. Readers of the folder as one table ignore names with a dot.
 RECORD = ".scored.json"
 

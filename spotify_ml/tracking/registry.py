@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 from mlflow.utils.uri import is_local_uri
 
@@ -71,8 +72,7 @@ class ScoringModel:
     @property
     def params(self) -> list[str]:
         """The names of the parameters that a prediction takes."""
-        known = self.model.metadata.get_params_schema()
-        return [param.name for param in (known.params if known else ())]
+        return _names(self.model.metadata)
 
     def predict(self, rows: Any, params: dict[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
         """Score raw rows; see `spotify_ml.models.popularity.PopularityModel.predict`.
@@ -181,6 +181,16 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
     else:
         log.warning("%s was registered without hashes: its files are not checked", version.uri)
     return folder
+
+
+def parameters(folder: Path) -> list[str]:
+    """Return the names of the parameters that a version takes, from its files."""
+    return _names(Model.load(str(folder)))
+
+
+def _names(model: Model) -> list[str]:
+    known = model.get_params_schema()
+    return [param.name for param in (known.params if known else ())]
 
 
 def _listed(names: list[str]) -> str:

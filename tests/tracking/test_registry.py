@@ -28,7 +28,7 @@ from spotify_ml.data.schema import REQUIRED_AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.models.popularity import PopularityModel
-from spotify_ml.tracking.registry import ScoringModel
+from spotify_ml.tracking.registry import ScoringModel, parameters
 from spotify_ml.tracking.training import train
 from spotify_ml.utils.errors import DataError, ModelError, TrackingError
 from spotify_ml.utils.paths import PROJECT
@@ -347,6 +347,10 @@ def test_the_signature_marks_what_is_required(store: Store):
     assert set(signature.inputs.required_input_names()) == set(REQUIRED_AUDIO)
     with pytest.raises(MlflowException, match=r"missing inputs \['tempo'\]"):
         mlflow.pyfunc.load_model(CHAMPION).predict(store.rows.drop(columns="tempo"))
+
+
+def test_the_parameters_of_a_version_are_read_from_its_files(store: Store, model: ScoringModel):
+    assert parameters(store.model) == model.params == ["out_of_range", "interval", "explain", "known", "catalogue"]
 
 
 def test_the_signature_offers_every_keyword_of_the_prediction(store: Store):
