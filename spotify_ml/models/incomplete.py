@@ -68,18 +68,25 @@ class IncompleteModel:
         `matrix`, shape (n_rows, n_features), has the features of complete rows; `other` says whether the rows are from
         another catalogue.
         """
-        others = np.full(len(matrix), other)
+        others = self._as_other(matrix, other=other)
         view, predicted = self.predict(matrix, others)
         margins = np.empty((0, len(matrix)))
         if confidences and self.intervals is not None:
             patterns, clipped = self.patterns(matrix, others), clip_popularity(predicted)
             margins = self.intervals.margins(view, clipped, confidences, patterns)
-            if other:
+            if others.any():
                 # Calibration rows are of this catalogue, whose statistics may mislead in another one.
-                without = self.features.without_statistics(view)
-                wide = self.intervals.margins(without, clipped, confidences, patterns | _ASKED)
-                margins = np.maximum(margins, wide)
+                without, own = self.features.without_statistics(view[others]), clipped[others]
+                wide = self.intervals.margins(without, own, confidences, patterns[others] | _ASKED)
+                margins[:, others] = np.maximum(margins[:, others], wide)
         return Scores(predicted, margins)
+
+    def _as_other(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
+        """Return which rows are treated as from another catalogue, shape (n_rows,).
+
+        Where this model counts beside the other one, it stands for that possibility.
+        """
+        return other | (((share := self.shares(matrix, other=other)) > 0) & (share < 1))
 
     def known(self, matrix: np.ndarray) -> np.ndarray:
         """Return which of artist, album and genre of each row are known, such as ``artist;genre`` or ``none``."""
@@ -103,12 +110,12 @@ class IncompleteModel:
 
     def contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
         """Return SHAP values of `predict`, at the features of complete rows, shape (n_rows, n_features + 1)."""
-        others = np.full(len(matrix), other)
+        others = self._as_other(matrix, other=other)
         view = self.features.view(matrix, others)
         added = self._tree_shap.contributions(view)
-        if other:
-            without = self._tree_shap.contributions(self.features.without_statistics(view))
-            added = _OF_CATALOGUE * added + (1 - _OF_CATALOGUE) * without
+        if others.any():
+            without = self._tree_shap.contributions(self.features.without_statistics(view[others]))
+            added[others] = _OF_CATALOGUE * added[others] + (1 - _OF_CATALOGUE) * without
         placed = np.zeros((len(matrix), matrix.shape[1] + 1), dtype=added.dtype)
         placed[:, [*self.features.kept, -1]] = added
         return placed
