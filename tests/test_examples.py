@@ -111,6 +111,10 @@ NOT_RUN = {
         "takes minutes",
         "tests/test_promises.py::test_nothing_that_users_rely_on_has_changed",
     ),
+    "SPOTIFY_TIDYTUESDAY_PATH=spotify_songs.csv.gz python scripts/incomplete_rows.py": (
+        "takes a quarter of an hour",
+        "tests/scripts/test_incomplete_rows.py::test_every_pattern_is_measured_beside_its_specialist_and_tracks_of_elsewhere",
+    ),
     "python scripts/mutants.py": (
         "takes a quarter of an hour",
         "tests/scripts/test_mutants.py::test_a_mutant_is_noticed_by_a_test_that_fails",
