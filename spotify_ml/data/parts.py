@@ -8,6 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -55,20 +56,20 @@ class Part:
 
         Reading raises a `DataError` if it is damaged, or grows a thousandfold.
         """
-        try:
-            file: Any = self.path.open("rb") if content is None else io.BytesIO(content)
-            size = self.size
-            if self.member is not None:
-                archive = zipfile.ZipFile(file)
-                size = archive.getinfo(self.member).compress_size
-                file = archive.open(self.member)
-            elif not self.is_packed:
-                return file
-            else:
-                file = _UNPACKERS[self.path.suffix.lower()](file)
-        except _DAMAGE as error:
-            raise _damaged(self.origin, error) from error
-        return _Unpacked(file, size, self.origin)
+        with ExitStack() as opened:
+            try:
+                file: Any = opened.enter_context(self.path.open("rb") if content is None else io.BytesIO(content))
+                size = self.size
+                if self.member is not None:
+                    archive = opened.enter_context(zipfile.ZipFile(file))
+                    size = archive.getinfo(self.member).compress_size
+                    file = opened.enter_context(archive.open(self.member))
+                elif self.is_packed:
+                    file = opened.enter_context(_UNPACKERS[self.path.suffix.lower()](file))
+            except _DAMAGE as error:
+                raise _damaged(self.origin, error) from error
+            kept = opened.pop_all()
+        return _Unpacked(file, size, self.origin, kept) if self.is_packed else file
 
     def is_changed(self) -> bool:
         """Return whether the file was written to, or removed, since it was found."""
@@ -93,24 +94,35 @@ _UNPACKERS: dict[str, Callable[[BinaryIO], Any]] = {
 
 
 class _Unpacked:
-    """An unpacked file that is read to its end in pieces."""
+    """An unpacked file that is read in pieces, and closed at its end."""
 
-    def __init__(self, file: Any, n_packed: int, origin: str) -> None:
-        self._file, self._origin = file, origin
+    def __init__(self, file: Any, n_packed: int, origin: str, opened: ExitStack) -> None:
+        self._file, self._origin, self._opened = file, origin, opened
+        self._is_read = False
         self._n_read, self._most = 0, max(_FLOOR, _MOST_GROWTH * n_packed)
 
     def read1(self, size: int) -> bytes:
+        if self._is_read:
+            return b""
         try:
             content = bytes(self._file.read(size))
         except _DAMAGE as error:
+            self.close()
             raise _damaged(self._origin, error) from error
         self._n_read += len(content)
+        if not content:
+            self.close()
         if self._n_read > self._most:
+            self.close()
             raise DataError(
                 f"{self._origin} grows more than a thousandfold when it is unpacked, as no table does; "
                 "unpack it yourself if it is one"
             )
         return content
+
+    def close(self) -> None:
+        self._is_read = True
+        self._opened.close()
 
 
 def _damaged(origin: str, error: Exception) -> DataError:

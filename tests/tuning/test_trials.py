@@ -13,7 +13,7 @@ from spotify_ml.evaluation.metrics import task_metrics
 from spotify_ml.features import prepare
 from spotify_ml.features.builder import build_subsets
 from spotify_ml.models.estimators import fit_estimators
-from spotify_ml.models.popularity import predict_matrix
+from spotify_ml.models.predictions import predict_matrix
 from spotify_ml.models.targets import class_names
 from spotify_ml.tuning import trials
 from spotify_ml.tuning.trials import TrialData
