@@ -17,8 +17,6 @@ from spotify_ml.models.tree_shap import TreeShap
 # How much of a prediction for another catalogue comes from this one: the rest asks no statistics. By validation rows
 # alone it would be all; it was chosen on tracks of 2020 that the dataset lacks, and keeps hidden ones near their best.
 _OF_CATALOGUE = 0.7
-
-
 # The bits of `IncompleteModel.patterns` of the keys that have statistics.
 _ASKED = 0b0111
 
