@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from spotify_ml.data.header import column_hint, separator_hint
+from spotify_ml.data.header import column_hint, is_written_otherwise, separator_hint
 from spotify_ml.data.schema import (
     AUDIO,
     COLUMNS,
@@ -17,6 +17,7 @@ from spotify_ml.data.schema import (
     LIST_SEPARATOR,
     LISTS,
     NAMES,
+    OPTIONAL_AUDIO,
     REQUIRED_AUDIO,
     TEXT,
     Column,
@@ -94,13 +95,15 @@ def check_columns(
 ) -> None:
     """Check that all required columns exist; a `DataError` names every absent one, with the nearest existing name."""
     there = set(names)
-    absent = [name for name in required if name not in there]
+    given = [str(name) for name in names]
+    spare = [name for name in given if name not in NAMES]
+    # A column of a similar name is rather meant than absent.
+    renamed = [name for name in OPTIONAL_AUDIO if name not in there and is_written_otherwise(name, spare)]
+    absent = [name for name in AUDIO if name not in there and (name in required or name in renamed)]
     if not absent:
         return
-    given = [str(name) for name in names]
     if hint := separator_hint(given, NAMES):
         raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
-    spare = [name for name in given if name not in NAMES]
     listing = ", ".join(name + column_hint(name, spare) for name in absent)
     raise DataError(f"{origin} lack the columns {listing}; give {', '.join(required)}")
 

@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 
 from spotify_ml.utils.errors import DataError, shown
 
@@ -138,6 +138,7 @@ _BESIDE = {
 _SAME = {"title": "name", "length": "duration"}
 _ALONE = {"track": "name", "song": "name", "bpm": "tempo"}
 _ALIKE = 0.8
+_NEARLY = 0.85
 _PLURAL = re.compile(r"(?<=..[^s])s$")
 
 
@@ -153,6 +154,13 @@ def column_hint(name: str, spare: Iterable[str]) -> str:
     found = ((_alike(wanted, _words(other, name)), other) for other in spare)
     likeness, nearest = max(found, default=(0.0, ""), key=lambda pair: pair[0])
     return f" (did you mean '{shown(nearest)}'?)" if likeness >= _ALIKE else ""
+
+
+def is_written_otherwise(name: str, spare: Sequence[str]) -> bool:
+    """Return whether a raw column seems to be among others under another name, such as ``key.1`` or ``Key (raw)``."""
+    words = re.compile(r"(?<![a-z])" + r"[\W_]*".join(name.split("_")) + r"(?![a-z])", re.IGNORECASE)
+    is_written = any(words.search(other) for other in spare)
+    return is_written or bool(column_hint(name, spare) or get_close_matches(name, spare, n=1, cutoff=_NEARLY))
 
 
 def _words(text: str, column: str) -> list[str]:

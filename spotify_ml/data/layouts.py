@@ -1,18 +1,16 @@
 """Which layout a file has, by its header, and its rows as raw rows."""
 
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cache
 
 import pyarrow as pa
 
 from spotify_ml.config.layouts import ColumnConfig, LayoutConfig, known_layouts
 from spotify_ml.data.contract import check_columns
-from spotify_ml.data.header import column_hint, repeated_names
+from spotify_ml.data.header import is_written_otherwise, repeated_names
 from spotify_ml.data.layout_checks import check_looks
 from spotify_ml.data.layout_values import WrongValueError, converted, kind_of
 from spotify_ml.data.schema import (
@@ -37,7 +35,6 @@ _READ_AS = {name: _READ_AS_KIND[kind] for name, kind in KINDS.items()}
 # A layout that lacks so few columns may be meant.
 _NEAR = 2
 _HALF = 0.5
-_ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -176,19 +173,12 @@ def _raw(names: Sequence[str], origin: str, *, for_training: bool) -> Layout:
     spare = [name for name in names if name not in NAMES]
     repeated = any(name in NAMES for name in repeated_names(names))
     # A column of a similar name is rather meant than absent.
-    is_optional = not any(name not in OPTIONAL or _is_among(name, spare) for name in absent)
+    is_optional = not any(name not in OPTIONAL or is_written_otherwise(name, spare) for name in absent)
     if for_training and absent and is_optional and not repeated:
         own = {name: ColumnConfig.model_validate({"from": name}) for name in NAMES if name not in absent}
         return replace(_found(LayoutConfig(name="raw"), own, names, origin), unknown=())
     (check_names if for_training else check_scoring_names)(names, origin)
     return RAW
-
-
-def _is_among(name: str, spare: Sequence[str]) -> bool:
-    """Return whether a raw column seems to be among others under another name, such as ``key.1`` or ``Key (raw)``."""
-    words = re.compile(r"(?<![a-z])" + r"[\W_]*".join(name.split("_")) + r"(?![a-z])", re.IGNORECASE)
-    is_written = any(words.search(other) for other in spare)
-    return is_written or bool(column_hint(name, spare) or get_close_matches(name, spare, n=1, cutoff=_ALIKE))
 
 
 def check_scoring_names(names: Sequence[str], origin: str) -> None:
@@ -277,7 +267,9 @@ def _recognised(names: Sequence[str], origin: str, *, for_training: bool) -> Lay
     if likeness >= nearest.share or nearest.share < _HALF:
         # Rows to be scored may lack some audio columns, but not where what is left over is of another layout.
         others = frozenset[str]().union(*(each.variant.known for each in matches)) - {""}
-        is_clear = for_training or not there.issuperset(REQUIRED_AUDIO) or not raw.left & others
+        spare = [name for name in names if name not in NAMES]
+        is_renamed = any(is_written_otherwise(name, spare) for name in AUDIO if name not in there)
+        is_clear = for_training or is_renamed or not there.issuperset(REQUIRED_AUDIO) or not raw.left & others
         if not fitting and is_clear:
             return _raw(names, origin, for_training=for_training)
         if for_training:

@@ -68,7 +68,7 @@ def write_model(
     incomplete, further = model.incomplete, {}
     if incomplete is not None:
         formats |= _write_estimator(incomplete.estimator, folder / _INCOMPLETE_JSON.removesuffix(".json"))
-        further = {"incomplete": {**metadata.get("incomplete", {}), "share": incomplete.share}}
+        further = {"incomplete": {**metadata.get("incomplete", {}), "share": incomplete.share, "keys": incomplete.keys}}
         if incomplete.intervals is not None:
             incomplete.intervals.write(folder / INCOMPLETE_INTERVALS_FILE)
     write_csv(importance, folder / IMPORTANCE_FILE)
@@ -130,8 +130,9 @@ def load_model_files(files: ModelFiles) -> PopularityModel:
     incomplete = None
     if files.incomplete is not None:
         names = IncompleteFeatures(tuple(features.get_feature_names_out()))
-        estimator, share = load_estimator(files.incomplete), metadata["incomplete"]["share"]
-        incomplete = IncompleteModel(names, estimator, share, classes, incomplete_intervals)
+        estimator, of_model = load_estimator(files.incomplete), metadata["incomplete"]
+        keys = tuple(of_model["keys"])
+        incomplete = IncompleteModel(names, estimator, of_model["share"], classes, incomplete_intervals, keys)
     estimator = load_estimator(files.estimator)
     return PopularityModel(features, estimator, classes, intervals, incomplete, metadata["medians"])
 
@@ -149,7 +150,7 @@ def check_agreement(
     saved = files.incomplete if incomplete and files.incomplete is not None else files.estimator
     estimators = (joblib.load(saved.with_suffix(".joblib")), load_estimator(saved))
     predictions = [predict_matrix(estimator, matrix, classes) for estimator in estimators]
-    difference = float(np.ptp([*predictions, np.asarray(registered)], axis=0).max())
+    difference = float(np.ptp([*predictions, np.asarray(registered)], axis=0).max(initial=0))
     if not difference <= AGREEMENT:
         raise SpotifyMLError(
             f"the model files in {folder} disagree by {difference:g} on the test rows; nothing was registered"

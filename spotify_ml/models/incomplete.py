@@ -44,6 +44,8 @@ class IncompleteModel:
         Those of a classification.
     intervals : PredictionIntervals or None
         Of a regression, by what is not known.
+    keys : tuple of str
+        Those that next to all rows of the fit have; the first model knows rows without the others.
     """
 
     features: IncompleteFeatures
@@ -51,13 +53,15 @@ class IncompleteModel:
     share: float
     classes: tuple[str, ...] = ()
     intervals: PredictionIntervals | None = None
+    keys: tuple[str, ...] = KEYS
 
     def shares(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
         """Return how much this model counts in each row, 0 to 1, shape (n_rows,); `other` as in `score`."""
         states = self.features.states(matrix)
         unknown = [states["artist"] == UNKNOWN, states["album"] == UNKNOWN]
         share = np.where(unknown[0] & unknown[1], self.share, 0.0)
-        share[np.logical_or.reduce([states[key] == ABSENT for key in KEYS])] = 1
+        for key in self.keys:
+            share[states[key] == ABSENT] = 1
         return np.ones_like(share) if other else share
 
     def score(self, matrix: np.ndarray, *, other: bool, confidences: Sequence[float] = ()) -> Scores:

@@ -12,7 +12,7 @@ from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.splits import Split
-from spotify_ml.features.incomplete import KEYS, KNOWN, UNKNOWN, IncompleteFeatures
+from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, UNKNOWN, IncompleteFeatures
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators, fit_single
 from spotify_ml.models.incomplete import IncompleteModel
@@ -64,6 +64,8 @@ _COPIES, _FIRST_COPIES, _WATCHED_COPIES, _MOST_ROWS = 4, 2, 3, 80_000
 # How much the model may count where the catalogue knows neither artist nor album: the largest share by which all
 # validation rows together lose no more R² than this (of the loss of the mean).
 _SHARES, _ALLOWED_LOSS = (0.3, 0.2, 0.1), 0.0015
+# A key that fewer rows have is one that the first model has learned to do without.
+_COMPLETE = 0.95
 # Intervals are calibrated on so many rows of every pattern.
 _CALIBRATION_ROWS = 1200
 
@@ -111,7 +113,9 @@ def fit_incomplete(
     share = _chosen_share(task, first, fitted.early_stopped, validation)
     intervals = None if classes else _calibrated(first, validation, groups, rng)
     final = IncompleteFeatures(tuple(subsets.trainval.features.columns))
-    return IncompleteModel(final, pair.refit, share, classes, intervals)
+    states = final.states(parts["trainval"].matrix)
+    keys = tuple(key for key in KEYS if (states[key] != ABSENT).mean() >= _COMPLETE)
+    return IncompleteModel(final, pair.refit, share, classes, intervals, keys)
 
 
 class IncompletePart:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
+from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from spotify_ml.config.run import RunConfig
@@ -130,7 +131,11 @@ class RunRecord:
                 profile=json.dumps({"num_rows": len(rows)}),
             )
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", part)]))
-        self.client.log_inputs(self.run_id, inputs)
+        try:
+            self.client.log_inputs(self.run_id, inputs)
+        except MlflowException:
+            # Two runs at once may both have added the same dataset; the second time it is there.
+            self.client.log_inputs(self.run_id, inputs)
 
     def log_files(self, folder: Path, names: Sequence[str] | None = None) -> None:
         """Log files of a folder, or all of them, as artifacts below its name."""
@@ -235,7 +240,8 @@ def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path
     predicted = predict_as_stored(model, pd.concat([rows[complete], lacking]))
     own, others = np.split(predicted, [complete.sum()])
     features = transform_columns(result.subsets.transformer, lacking)
-    view = incomplete.features.view(features, np.zeros(len(lacking), dtype=bool))
+    asked = incomplete.shares(features, other=False) == 1
+    view, others = incomplete.features.view(features[asked], np.zeros(int(asked.sum()), dtype=bool)), others[asked]
     return model, max(
         check_agreement(models, matrix[complete], own, classes),
         check_agreement(models, view, others, classes, incomplete=True),

@@ -10,6 +10,7 @@ import pytest
 
 from spotify_ml.data.etl import clean
 from spotify_ml.data.schema import AUDIO, OPTIONAL_AUDIO, TARGET
+from spotify_ml.data.schema import NAMES as NAMES_OF_RAW
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.evaluation.coverage import calibrate_intervals
@@ -43,7 +44,7 @@ class Fitted:
         self.fitted: FittedEstimators = fit_estimators(self.config.model, task, self.subsets, self.config.seed)
         intervals = calibrate_intervals(task, self.fitted, self.subsets, split.groups)
         self.model: PopularityModel = model_of(self.config, self.fitted, self.subsets, tracks, split, intervals)
-        self.rows = tracks.iloc[split.test].drop(columns=TARGET)
+        self.rows = tracks.iloc[split.test][[name for name in NAMES_OF_RAW if name != TARGET]]
         self.target = tracks[TARGET].to_numpy(dtype=float)[split.test]
 
 

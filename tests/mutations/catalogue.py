@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spotify_ml.data.schema import OPTIONAL_AUDIO
 from tests.mutations import cells, files, requests, tables
 from tests.mutations.case import (
     AUDIO,
@@ -136,6 +137,9 @@ def _file(
     lacked = label.split(" ", 1)[1].removeprefix("without ")
     if mode == "train" and lacked in LACKABLE:
         right, plain, tells = Right.SCORED, rows.assign(**{lacked: None}), ""
+    taken = label.rpartition("without ")[2]
+    if mode != "train" and "without " in label and taken in OPTIONAL_AUDIO:
+        right, plain, tells = Right.SCORED, rows.assign(**{taken: None}), ""
     if right is not Right.REFUSED and plain is not None and mode == "train" and not _is_complete(plain, label):
         right, plain = Right.REFUSED, None
     case = Case(label, mode, content, right, plain, tells=tells, settings=settings)

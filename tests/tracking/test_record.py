@@ -23,7 +23,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from spotify_ml import __version__
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.etl import clean
-from spotify_ml.data.schema import AUDIO, NAMES, TEXT
+from spotify_ml.data.schema import AUDIO, NAMES, REQUIRED_AUDIO, TEXT
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import Split, split_tracks
 from spotify_ml.reports.summary import Summary
@@ -248,7 +248,7 @@ def test_version_is_registered_as_challenger_and_never_as_champion(recorded: Rec
 def test_logged_model_has_signature_and_input_example(recorded: Recorded, model_folder: Path):
     info = mlflow.models.get_model_info(str(model_folder))
     assert set(info.signature.inputs.input_names()) == set(NAMES) - {"popularity"}
-    assert set(info.signature.inputs.required_input_names()) == set(AUDIO)
+    assert set(info.signature.inputs.required_input_names()) == set(REQUIRED_AUDIO)
     example = mlflow.models.Model.load(str(model_folder)).load_input_example(str(model_folder))
     pd.testing.assert_frame_equal(example, recorded.test_rows.head(len(example)), check_dtype=False)
 
@@ -506,7 +506,7 @@ def test_a_row_as_plain_values_is_scored(
     np.testing.assert_allclose(registered(pd.DataFrame(records)), predictions[:5], atol=AGREEMENT)
 
 
-@pytest.mark.parametrize("name", AUDIO)
+@pytest.mark.parametrize("name", REQUIRED_AUDIO)
 def test_a_missing_audio_column_is_named(
     name: str, recorded: Recorded, registered: Callable[[pd.DataFrame], np.ndarray]
 ):
