@@ -87,6 +87,8 @@ def model_of(
         n_jobs = getattr(config.model, "n_jobs", None)
         incomplete = fit_incomplete(config.task, fitted, subsets, split.groups, config.seed, n_jobs)
     values = tracks.iloc[split.trainval][list(AUDIO)].astype(float).median()
+    # Where tracks of the run lack values, the models have learned to do without.
+    values = values.mask(tracks[list(AUDIO)].isna().any())
     medians = dict(zip(AUDIO, values.tolist(), strict=True))
     return PopularityModel(subsets.transformer, fitted.refit, class_names(config.task), intervals, incomplete, medians)
 

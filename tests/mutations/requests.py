@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from spotify_ml.data.schema import OPTIONAL_AUDIO
 from tests.mutations.bodies import BODIES
 from tests.mutations.case import AUDIO, FLAG, TEXT, WHOLE, Right
 from tests.mutations.csv_forms import as_csv
@@ -117,9 +118,7 @@ def of_request() -> Iterator[Change]:
                 f"{form} without {name}",
                 lambda rows, form=form, name=name: (
                     Request(body_of(form, records_of(rows.drop(columns=name)))),
-                    REFUSED,
-                    None,
-                    name,
+                    *((SAME, rows.assign(**{name: None}), "") if name in OPTIONAL_AUDIO else (REFUSED, None, name)),
                 ),
             )
     for label, body in BODIES.items():
