@@ -56,7 +56,10 @@ class IncompleteModel:
     keys: tuple[str, ...] = KEYS
 
     def shares(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
-        """Return how much this model counts in each row, 0 to 1, shape (n_rows,); `other` as in `score`."""
+        """Return how much this model counts in each row, 0 to 1, shape (n_rows,).
+
+        `other` says whether all rows are from another catalogue.
+        """
         states = self.features.states(matrix)
         unknown = [states["artist"] == UNKNOWN, states["album"] == UNKNOWN]
         share = np.where(unknown[0] & unknown[1], self.share, 0.0)
@@ -64,31 +67,23 @@ class IncompleteModel:
             share[states[key] == ABSENT] = 1
         return np.ones_like(share) if other else share
 
-    def score(self, matrix: np.ndarray, *, other: bool, confidences: Sequence[float] = ()) -> Scores:
+    def score(self, matrix: np.ndarray, other: np.ndarray, confidences: Sequence[float] = ()) -> Scores:
         """Return the raw predictions of rows by this model alone, and half the widths of their intervals.
 
-        `matrix`, shape (n_rows, n_features), has the features of complete rows; `other` says whether the rows are from
-        another catalogue.
+        `matrix`, shape (n_rows, n_features), has the features of complete rows; `other` is a mask of those that are
+        treated as from another catalogue, shape (n_rows,).
         """
-        others = self._as_other(matrix, other=other)
-        view, predicted = self.predict(matrix, others)
+        view, predicted = self.predict(matrix, other)
         margins = np.empty((0, len(matrix)))
         if confidences and self.intervals is not None:
-            patterns, clipped = self.patterns(matrix, others), clip_popularity(predicted)
+            patterns, clipped = self.patterns(matrix, other), clip_popularity(predicted)
             margins = self.intervals.margins(view, clipped, confidences, patterns)
-            if others.any():
+            if other.any():
                 # Calibration rows are of this catalogue, whose statistics may mislead in another one.
-                without, own = self.features.without_statistics(view[others]), clipped[others]
-                wide = self.intervals.margins(without, own, confidences, patterns[others] | _ASKED)
-                margins[:, others] = np.maximum(margins[:, others], wide)
+                without, own = self.features.without_statistics(view[other]), clipped[other]
+                wide = self.intervals.margins(without, own, confidences, patterns[other] | _ASKED)
+                margins[:, other] = np.maximum(margins[:, other], wide)
         return Scores(predicted, margins)
-
-    def _as_other(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
-        """Return which rows are treated as from another catalogue, shape (n_rows,).
-
-        Where this model counts beside the other one, it stands for that possibility.
-        """
-        return other | (((share := self.shares(matrix, other=other)) > 0) & (share < 1))
 
     def known(self, matrix: np.ndarray) -> np.ndarray:
         """Return which of artist, album and genre of each row are known, such as ``artist;genre`` or ``none``."""
@@ -110,14 +105,13 @@ class IncompleteModel:
             predicted[other] = _OF_CATALOGUE * predicted[other] + (1 - _OF_CATALOGUE) * without
         return view, predicted
 
-    def contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
+    def contributions(self, matrix: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return SHAP values of `predict`, at the features of complete rows, shape (n_rows, n_features + 1)."""
-        others = self._as_other(matrix, other=other)
-        view = self.features.view(matrix, others)
+        view = self.features.view(matrix, other)
         added = self._tree_shap.contributions(view)
-        if others.any():
-            without = self._tree_shap.contributions(self.features.without_statistics(view[others]))
-            added[others] = _OF_CATALOGUE * added[others] + (1 - _OF_CATALOGUE) * without
+        if other.any():
+            without = self._tree_shap.contributions(self.features.without_statistics(view[other]))
+            added[other] = _OF_CATALOGUE * added[other] + (1 - _OF_CATALOGUE) * without
         placed = np.zeros((len(matrix), matrix.shape[1] + 1), dtype=added.dtype)
         placed[:, [*self.features.kept, -1]] = added
         return placed

@@ -135,11 +135,12 @@ class PopularityModel:
         own = self._own_scores(matrix[own_rows], confidences)
         if not len(rows):
             return self._clipped(*own)
-        others = self.incomplete.score(matrix[rows], other=other, confidences=confidences)
+        share = share[rows]
+        # Where both models count, the second stands for the possibility that the row is from elsewhere.
+        others = self.incomplete.score(matrix[rows], other | (share < 1), confidences)
         predicted = np.empty((len(matrix), *own.predicted.shape[1:]))
         margins = np.empty((len(confidences), len(matrix)))
         predicted[own_rows], margins[:, own_rows] = own
-        share = share[rows]
         by_class = share[:, np.newaxis] if self.classes else share
         predicted[rows] = mixed(predicted[rows], others.predicted, by_class)
         margins[:, rows] = mixed(margins[:, rows], others.margins, share)
@@ -157,14 +158,22 @@ class PopularityModel:
         return Scores(predicted if self.classes else clip_popularity(predicted), margins)
 
     def _contributions(self, matrix: np.ndarray, *, other: bool) -> np.ndarray:
-        is_booster = isinstance(self.estimator, Booster)
-        added = self._tree_shap.contributions(matrix) if is_booster else contributions(self.estimator, matrix)
-        if self.incomplete is not None:
-            share = self.incomplete.shares(matrix, other=other)
-            (rows,) = np.nonzero(share)
-            others = self.incomplete.contributions(matrix[rows], other=other)
-            added[rows] = mixed(added[rows], others, share[rows, np.newaxis])
+        """Return the SHAP values of what `score` predicts, shape (n_rows, n_features + 1)."""
+        if self.incomplete is None:
+            return self._own_contributions(matrix)
+        share = self.incomplete.shares(matrix, other=other)
+        (own_rows,), (rows,) = np.nonzero(share < 1), np.nonzero(share)
+        added = np.empty((len(matrix), matrix.shape[1] + 1))
+        added[own_rows], share = self._own_contributions(matrix[own_rows]), share[rows]
+        others = self.incomplete.contributions(matrix[rows], other | (share < 1))
+        added[rows] = mixed(added[rows], others, share[:, np.newaxis])
         return added
+
+    def _own_contributions(self, matrix: np.ndarray) -> np.ndarray:
+        if isinstance(self.estimator, Booster):
+            return self._tree_shap.contributions(matrix)
+        # LightGBM refuses a matrix without rows.
+        return contributions(self.estimator, matrix) if len(matrix) else np.empty((0, matrix.shape[1] + 1))
 
     def _matrix(self, rows: pd.DataFrame, out_of_range: OutOfRange) -> tuple[np.ndarray, np.ndarray]:
         """Return the features of raw rows, and which audio values were missing, shape (n_audio, n_rows)."""
