@@ -105,7 +105,8 @@ def check_columns(
     if hint := separator_hint(given, NAMES):
         raise DataError(f"{origin} lack the columns of raw tracks: {hint}")
     listing = ", ".join(name + column_hint(name, spare) for name in absent)
-    raise DataError(f"{origin} lack the columns {listing}; give {', '.join(required)}")
+    advice = f"give {', '.join(required)}" if set(absent) - set(renamed) else "rename what is meant by them"
+    raise DataError(f"{origin} lack the columns {listing}; {advice}")
 
 
 def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:

@@ -56,6 +56,14 @@ def test_every_absent_column_is_named_with_the_nearest_that_is_there(rows: pd.Da
     assert "energy, tempo (did you mean 'tempos'?)" in str(caught.value)
 
 
+def test_an_optional_column_of_another_name_is_to_be_renamed(rows: pd.DataFrame):
+    with pytest.raises(
+        DataError, match=r"lack the columns key \(did you mean 'keys'\?\); rename what is meant by them$"
+    ):
+        scoring_rows(rows.rename(columns={"key": "keys"}))
+    assert scoring_rows(rows.drop(columns="key")).frame()["key"].isna().all()
+
+
 @pytest.mark.parametrize("empty", [np.nan, None, "", " NaN "])
 def test_a_missing_number_is_no_problem(rows: pd.DataFrame, empty: object):
     values = rows["tempo"].astype(object)
