@@ -26,6 +26,7 @@ NAMED = "a name that ends in .csv, .csv.gz, .csv.zst, .parquet or .pq"
 _PATTERN = re.compile(r"[*?\[]")
 # Text shrinks to a tenth: what grows so much more is not a table, and would fill the memory.
 _MOST_GROWTH, _FLOOR = 1000, 2**20
+# Also what zipfile raises for a compression that it does not know, and for a member with a password.
 _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 

@@ -112,10 +112,6 @@ class PredictionIntervals:
                 own[patterns == pattern] = _quantile(self.by_pattern.get(int(pattern), self.scores), confidence)
         return quantiles * _expected(self.difficulty, _inputs(matrix, predicted))
 
-    def bounds(self, matrix: np.ndarray, predicted: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lower and upper ends of the intervals of `margins`, each of shape (n_rows,), within 0 to 100."""
-        return within_range(predicted, self.margins(matrix, predicted, [confidence])[0])
-
     def write(self, path: Path) -> None:
         """Write the intervals as JSON."""
         difficulty = json.loads(self.difficulty.save_raw("json"))

@@ -76,10 +76,8 @@ def test_intervals_are_of_the_final_features_also_where_these_know_more_genres(r
         calibrate_intervals(config.task, result.fitted, each, groups) for each in (subsets, replace(subsets, test=test))
     )
     predicted = result.evaluation.predicted
-    for expected, found in zip(
-        known.bounds(subsets.test.matrix(), predicted, 0.9), more.bounds(test.matrix(), predicted, 0.9), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    expected = known.margins(subsets.test.matrix(), predicted, [0.9])
+    np.testing.assert_allclose(more.margins(test.matrix(), predicted, [0.9]), expected, atol=1e-6)
 
 
 @pytest.fixture

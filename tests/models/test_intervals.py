@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ml.models.intervals import LargerFit, PredictionIntervals, _learn, check_confidence
+from spotify_ml.models.intervals import LargerFit, PredictionIntervals, _learn, check_confidence, within_range
 from spotify_ml.utils.errors import ConfigError
 
 N_GROUPS, GROUP_ROWS = 1500, 2
@@ -29,7 +29,7 @@ class Rows:
         return PredictionIntervals.calibrate(self.matrix, self.predicted, self.actual, self.groups)
 
     def bounds(self, intervals: PredictionIntervals, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        return intervals.bounds(self.matrix, self.predicted, confidence)
+        return within_range(self.predicted, intervals.margins(self.matrix, self.predicted, [confidence])[0])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,8 @@ def test_a_row_alone_gets_the_interval_that_it_gets_among_others(intervals: Pred
     rows = Rows(5, 10)
     lower, upper = rows.bounds(intervals, 0.9)
     for row in range(3):
-        alone = intervals.bounds(rows.matrix[[row]], rows.predicted[[row]], 0.9)
+        own = rows.predicted[[row]]
+        alone = within_range(own, intervals.margins(rows.matrix[[row]], own, [0.9])[0])
         assert (alone[0].item(), alone[1].item()) == (lower[row], upper[row])
 
 

@@ -22,6 +22,7 @@ from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.estimators import fit_estimators
 from spotify_ml.models.files import AGREEMENT, check_agreement, load_model_files, model_files, write_model
 from spotify_ml.models.incomplete_fit import model_of
+from spotify_ml.models.intervals import within_range
 from spotify_ml.models.popularity import PopularityModel
 from spotify_ml.models.predictions import clip_popularity
 from spotify_ml.utils.errors import ConfigError, DataError, SpotifyMLError
@@ -114,7 +115,8 @@ def test_intervals_and_reasons_are_given_with_the_same_prediction(written: Writt
     assert list(given) == ["popularity", "lower", "upper", "base", "reasons", "others"]
     assert given.index.equals(rows.index)
     np.testing.assert_array_equal(given["popularity"], written.model.predict(rows))
-    lower, upper = written.intervals.bounds(matrix, given["popularity"].to_numpy(), 0.9)
+    predicted = given["popularity"].to_numpy()
+    lower, upper = within_range(predicted, written.intervals.margins(matrix, predicted, [0.9])[0])
     np.testing.assert_allclose(given[["lower", "upper"]], np.column_stack([lower, upper]), atol=1e-3)
     sums = given["base"] + [sum(reason["points"] for reason in reasons) for reasons in given["reasons"]]
     np.testing.assert_allclose((sums + given["others"]).clip(0, 100), given["popularity"], atol=1e-3)
