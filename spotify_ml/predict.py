@@ -51,7 +51,7 @@ def run(composed: "DictConfig") -> None:
     asked = asked_params(config, model.params, version.uri)
     predict = partial(model.predict, params=asked)
     escape = config.csv_formulas == "escape"
-    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape)
+    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further)
     # What was imported is there to stay: let no later collection walk it.
     gc.freeze()
     gc.enable()

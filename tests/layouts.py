@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from spotify_ml.config.layouts import known_layouts
 from spotify_ml.data.place import SAMPLE
-from spotify_ml.data.schema import NAMES
+from spotify_ml.data.schema import FURTHER_NAMES, NAMES
 
 SHARES = ("danceability", "energy", "speechiness", "acousticness", "instrumentalness", "liveness", "valence")
 _SHARP = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -78,7 +79,7 @@ WRITTEN: dict[str, dict[str, Callable[..., object]]] = {
     "tidytuesday_2020": {},
     "tracks_1921_2020": {"artists": _python_list, "explicit": int},
     "tracks_1200k": {"artists": _python_list, "time_signature": float},
-    "tracks_1m": {},
+    "tracks_1m": {"release_date": lambda date: int(date[:4])},
     "spotify_features": {
         "key": _letter,
         "mode": ("Minor", "Major").__getitem__,
@@ -86,6 +87,7 @@ WRITTEN: dict[str, dict[str, Callable[..., object]]] = {
     },
     "top_songs_2023": {
         "artists": _joined(", "),
+        "release_date": lambda date: int(date[:4]),
         "key": _letter,
         "mode": ("Minor", "Major").__getitem__,
         **dict.fromkeys(SHARES, lambda share: round(share * 100)),
@@ -95,20 +97,34 @@ WRITTEN: dict[str, dict[str, Callable[..., object]]] = {
 
 def written(tracks: pd.DataFrame, layout: str) -> pd.DataFrame:
     """Return raw rows in the columns of a layout, as text is written there; other columns hold something."""
+    tracks = dated(tracks) if "release_date" not in tracks else tracks
     config = next(each for each in known_layouts() if each.name == layout)
     own = {raw: rule.names[0] for raw, rule in config.raw_columns().items()}
     columns = {
         name: tracks[raw].map(WRITTEN[layout].get(raw, lambda value: value), na_action="ignore")
         for raw, name in own.items()
     }
+    rules = config.raw_columns()
+    for place, part in enumerate(rules["release_date"].then if "release_date" in rules else [], 1):
+        columns[part] = tracks["release_date"].map(lambda date, place=place: int(date.split("-")[place]))
     return pd.DataFrame({name: columns.get(name, f"x {name}") for name in names(layout)}, index=tracks.index)
+
+
+def dated(tracks: pd.DataFrame) -> pd.DataFrame:
+    """Return raw rows with a release date and a label; the same ones for the same rows."""
+    days = np.datetime64("1990-01-01") + pd.util.hash_pandas_object(tracks, index=False).to_numpy() % 12_000
+    labels = [f"Label {code}" for code in pd.factorize(tracks["album_name"])[0] % 50]
+    return tracks.assign(release_date=days.astype(str), label=labels)
 
 
 def as_raw(tracks: pd.DataFrame, layout: str) -> pd.DataFrame:
     """Return raw rows with what a layout knows of them: no columns that it lacks, and its own rounding."""
     config = next(each for each in known_layouts() if each.name == layout)
     absent = {name: None for name in NAMES if name not in (config.columns or {})}
-    known = tracks.assign(**absent)
+    own = [name for name in FURTHER_NAMES if name in (config.columns or {})]
+    known = tracks.assign(**absent, **dated(tracks)[own])
+    if layout == "tracks_1m":
+        known["release_date"] = known["release_date"].str[:4]
     if layout == "top_songs_2023":
         known = known.assign(**{name: (known[name] * 100).round() / 100 for name in SHARES})
         known = known.assign(artists=known["artists"].str.replace(",", ";").str.replace("; ", ";"))

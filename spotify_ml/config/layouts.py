@@ -35,6 +35,9 @@ RawColumn = Literal[
     "tempo",
     "time_signature",
     "track_genre",
+    # Beside them, of `FURTHER_NAMES`.
+    "release_date",
+    "label",
 ]
 # Choices that are no format.
 _NO_FORMAT = ("auto", "raw", "custom")
@@ -45,6 +48,8 @@ class ColumnConfig(Section):
 
     # Several names are those of different versions of a format; a file has one of them.
     source: str | list[str] = Field(alias="from", min_length=1)
+    # Of a date, the columns with its month and its day.
+    then: list[str] = Field(default_factory=list)
     values: ValueRule | None = None
     separator: str | None = Field(None, min_length=1)
     escape: str | None = Field(None, min_length=1, max_length=1)
@@ -54,6 +59,12 @@ class ColumnConfig(Section):
     def names(self) -> list[str]:
         """The names that the column may have."""
         return [self.source] if isinstance(self.source, str) else self.source
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what layouts from before did not know, where it is not there."""
+        dumped: dict[str, Any] = serialize(self)
+        return {key: value for key, value in dumped.items() if key != "then" or value}
 
 
 class LayoutConfig(Section):
@@ -67,6 +78,8 @@ class LayoutConfig(Section):
     # Columns by which the header is recognised, and others that it may have; neither is read.
     others: list[str] = Field(default_factory=list)
     extra: list[str] = Field(default_factory=list)
+    # The day on which popularity was counted, if it is the same for all files of the format.
+    collected: str | None = None
     # What a file is in if it is not in UTF-8.
     encoding: Literal["latin-1"] | None = None
     # By language, the names of columns that are translated.

@@ -43,6 +43,14 @@ class DataConfig(Section):
 
     name: Literal["sample", "full", "file"]
     path: Annotated[str | tuple[str, ...], _Paths()]
+    # The day on which popularity was counted; null: the layout's, else that of the newest release.
+    collected: Annotated[str | None, Field(pattern=r"^\d{4}-\d\d-\d\d$")] = None
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what runs from before did not know, where it is as it was then."""
+        dumped: dict[str, Any] = serialize(self)
+        return {key: value for key, value in dumped.items() if key != "collected" or value is not None}
 
 
 class CleaningConfig(Section):

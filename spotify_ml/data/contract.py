@@ -1,14 +1,16 @@
 """The raw rows that a model accepts, and the problems of other rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
+from spotify_ml.data.dates import EXPECTED, read_dates
 from spotify_ml.data.header import column_hint, is_written_otherwise, separator_hint
 from spotify_ml.data.schema import (
     AUDIO,
@@ -60,6 +62,8 @@ class CheckedRows:
         The columns `spotify_ml.data.schema.AUDIO`; NaN where a value is missing or not numeric.
     text : dict of str to array of str
         The text columns, if given.
+    further : dict of str to array
+        The columns that the model takes beside those: text, or float64.
     problems : list of Problem
         All violations of the contract.
     clipped : dict of str to int
@@ -70,6 +74,7 @@ class CheckedRows:
 
     audio: np.ndarray
     text: dict[str, ExtensionArray]
+    further: dict[str, Any]
     problems: list[Problem]
     clipped: dict[str, int]
     scales: Scales
@@ -80,10 +85,11 @@ class CheckedRows:
         return np.logical_or.reduce([none, *(problem.where for problem in self.problems)])
 
     def columns(self) -> dict[str, Any]:
-        """Return the audio and text columns in schema order; absent text is empty."""
+        """Return the audio and text columns in schema order, and then further ones; absent text is empty."""
         columns = dict(zip(AUDIO, self.audio, strict=True))
         empty = pd.array([None] * self.audio.shape[1], dtype=STRING) if len(self.text) < len(TEXT) else None
-        return {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
+        known = {name: columns[name] if name in columns else self.text.get(name, empty) for name in _NAMES}
+        return known | self.further
 
     def frame(self) -> pd.DataFrame:
         """Return the columns as a table."""
@@ -109,12 +115,15 @@ def check_columns(
     raise DataError(f"{origin} lack the columns {listing}; {advice}")
 
 
-def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
+def check_rows(
+    rows: pd.DataFrame, out_of_range: OutOfRange = "refuse", further: Mapping[str, Kind] = MappingProxyType({})
+) -> CheckedRows:
     """Check raw rows against the contract; text and some audio columns are optional, other columns are ignored.
 
     Numbers may be integers, floats or text; flags 0, 1, true or false; text strings, numbers, objects or categories,
     and artists and genres also a list of names. Missing values are allowed. A number out of range is a problem
-    (``"refuse"``) or is moved to the nearest bound (``"clip"``). A `DataError` names every absent column of
+    (``"refuse"``) or is moved to the nearest bound (``"clip"``). `further` are the columns that a model takes beside
+    these, all of which may be absent. A `DataError` names every absent column of
     `spotify_ml.data.schema.REQUIRED_AUDIO`.
     """
     rows = as_frame(rows)
@@ -143,7 +152,26 @@ def check_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Check
             text[name], wrong = _read_text(rows[name], LIST_SEPARATOR if name in LISTS else None)
             if wrong is not None:
                 problems.append(Problem(name, f"is not {expected_text(name)}", wrong))
-    return CheckedRows(audio, text, problems, dict(scales.outside) if out_of_range == "clip" else {}, scales)
+    beside = {name: _read_further(rows, name, kind, problems) for name, kind in further.items()}
+    return CheckedRows(audio, text, beside, problems, dict(scales.outside) if out_of_range == "clip" else {}, scales)
+
+
+def _read_further(rows: pd.DataFrame, name: str, kind: Kind, problems: list[Problem]) -> Any:
+    """Return a further column, empty where it is absent, and add what is wrong with it."""
+    if name not in rows.columns:
+        return pd.array([None] * len(rows), dtype=STRING) if kind is Kind.TEXT else np.full(len(rows), np.nan)
+    values: Any
+    wrong: np.ndarray | None
+    if name == "release_date":
+        dates, wrong = read_dates(rows[name])
+        values, text = dates.to_pandas().array, f"is not {EXPECTED}"
+    elif kind is Kind.TEXT:
+        (values, wrong), text = _read_text(rows[name], None), "is not text"
+    else:
+        (values, wrong), text = read_numbers(rows[name], is_flag=False), "is not numeric"
+    if wrong is not None and wrong.any():
+        problems.append(Problem(name, text, wrong))
+    return values
 
 
 def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray, np.ndarray | None]:
@@ -155,7 +183,9 @@ def _read_text(values: pd.Series, separator: str | None) -> tuple[ExtensionArray
     return pd.array(texts, dtype=STRING), wrong if wrong.any() else None
 
 
-def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> CheckedRows:
+def scoring_rows(
+    rows: pd.DataFrame, out_of_range: OutOfRange = "refuse", further: Mapping[str, Kind] = MappingProxyType({})
+) -> CheckedRows:
     """Return raw rows as a model takes them, with the parameters of `check_rows`.
 
     Raises
@@ -165,7 +195,7 @@ def scoring_rows(rows: pd.DataFrame, out_of_range: OutOfRange = "refuse") -> Che
         the first of them.
     """
     rows = as_frame(rows)
-    checked = check_rows(rows, out_of_range)
+    checked = check_rows(rows, out_of_range, further)
     if checked.problems:
         described = ", ".join(_describe(problem, rows) for problem in checked.problems)
         raise DataError("; ".join([f"rows to score: {described}", *checked.scales.advice().values()]))

@@ -2,11 +2,12 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spotify_ml.config.layouts import ColumnConfig, LayoutConfig, known_layouts
 from spotify_ml.data.contract import check_columns
@@ -16,6 +17,8 @@ from spotify_ml.data.layout_values import WrongValueError, converted, kind_of
 from spotify_ml.data.schema import (
     AUDIO,
     COLUMNS,
+    FURTHER,
+    FURTHER_NAMES,
     NAMES,
     NEEDED,
     OPTIONAL,
@@ -28,7 +31,7 @@ from spotify_ml.data.schema import (
 )
 from spotify_ml.utils.errors import DataError, did_you_mean
 
-KINDS = {column.name: column.kind for column in COLUMNS}
+KINDS = {column.name: column.kind for column in (*COLUMNS, *FURTHER)}
 # Integers may be written as floats, but not as hexadecimal numbers.
 _READ_AS_KIND = {kind: pa.float64() if kind is Kind.INTEGER else kind.value for kind in Kind}
 _READ_AS = {name: _READ_AS_KIND[kind] for name, kind in KINDS.items()}
@@ -48,6 +51,9 @@ class Layout:
     columns: Mapping[str, tuple[str, ColumnConfig]] = field(default_factory=dict)
     encoding: str | None = None
     unknown: tuple[str, ...] = ()
+    # Of raw columns, those of `FURTHER_NAMES` that the file has.
+    further: tuple[str, ...] = ()
+    collected: str | None = None
 
     @property
     def is_raw(self) -> bool:
@@ -73,7 +79,17 @@ class Layout:
     def decided_by(self) -> dict[str, object]:
         """Return what decides the raw rows of a file beside its bytes; nothing for raw columns."""
         columns = {raw: [name, rule.model_dump(by_alias=True)] for raw, (name, rule) in self.columns.items()}
-        return {} if self.is_raw else {"layout": {"columns": columns, "encoding": self.encoding}}
+        own: dict[str, object] = {}
+        if self.further:
+            own["further"] = self.further
+        if self.collected:
+            own["collected"] = self.collected
+        return own if self.is_raw else own | {"layout": {"columns": columns, "encoding": self.encoding}}
+
+    def without_further(self) -> "Layout":
+        """Return the same layout without the columns that not all tracks have, such as the release date."""
+        columns = {raw: column for raw, column in self.columns.items() if raw not in FURTHER_NAMES}
+        return replace(self, columns=columns, further=())
 
     def kinds(self) -> dict[str, Kind]:
         """Return the kinds of the file's columns that are read as they are, or as numbers; others are text."""
@@ -86,7 +102,7 @@ class Layout:
         if self.is_raw:
             return _READ_AS
         kinds = self.kinds()
-        return {name: _READ_AS_KIND[kinds.get(name, Kind.TEXT)] for name, _ in self.columns.values()}
+        return {name: _READ_AS_KIND[kinds.get(name, Kind.TEXT)] for name in self.own_names()}
 
     def own_name(self, raw: str) -> str:
         """Return the file's name of a raw column."""
@@ -94,7 +110,9 @@ class Layout:
 
     def own_names(self) -> list[str]:
         """Return the names of the columns that are read."""
-        return list(NAMES) if self.is_raw else [name for name, _ in self.columns.values()]
+        if self.is_raw:
+            return [*NAMES, *self.further]
+        return [each for name, rule in self.columns.values() for each in (name, *rule.then)]
 
     def raw_rows(self, table: pa.Table, origin: str, first_row: int = 1, *, every: bool = True) -> pa.Table:
         """Return rows of the file with raw columns, empty where the file does not have them.
@@ -106,20 +124,28 @@ class Layout:
         if self.is_raw:
             return table
         columns: dict[str, pa.ChunkedArray | pa.Array] = {}
-        for raw in NAMES:
+        for raw in (*NAMES, *FURTHER_NAMES):
             if raw not in self.columns:
-                if every or raw in AUDIO:
+                if raw in NAMES and (every or raw in AUDIO):
                     columns[raw] = pa.nulls(table.num_rows, KINDS[raw].value)
                 continue
             name, rule = self.columns[raw]
             try:
-                columns[raw] = converted(table.column(name), rule)
+                columns[raw] = converted(_with_parts(table, name, rule), rule)
             except WrongValueError as error:
                 raise DataError(
                     f"{origin}: {name!r} holds {error.text!r} (row {first_row + error.row:,}), where "
                     f"layout={self.name} has {_HOLDS[rule.values or '']}; mend it, or set another layout=…"
                 ) from error
         return pa.table(columns)
+
+
+def _with_parts(table: pa.Table, name: str, rule: ColumnConfig) -> pa.ChunkedArray:
+    """Return a column of a file, or a date whose month and day are in columns of their own."""
+    if not rule.then:
+        return table.column(name)
+    parts = [table.column(each).cast(pa.string()) for each in (name, *rule.then)]
+    return pc.binary_join_element_wise(*parts, "-", null_handling="skip")
 
 
 _HOLDS = {"python_list": "lists such as ['A', 'B']"}
@@ -175,10 +201,18 @@ def _raw(names: Sequence[str], origin: str, *, for_training: bool) -> Layout:
     # A column of a similar name is rather meant than absent.
     is_optional = not any(name not in OPTIONAL or is_written_otherwise(name, spare) for name in absent)
     if for_training and absent and is_optional and not repeated:
-        own = {name: ColumnConfig.model_validate({"from": name}) for name in NAMES if name not in absent}
+        own = _by_own_names([*(name for name in NAMES if name not in absent), *_further(names)])
         return replace(_found(LayoutConfig(name="raw"), own, names, origin), unknown=())
     (check_names if for_training else check_scoring_names)(names, origin)
-    return RAW
+    return replace(RAW, further=_further(names))
+
+
+def _further(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in FURTHER_NAMES if names.count(name) == 1)
+
+
+def _by_own_names(names: Iterable[str]) -> dict[str, ColumnConfig]:
+    return {name: ColumnConfig.model_validate({"from": name}) for name in names}
 
 
 def check_scoring_names(names: Sequence[str], origin: str) -> None:
@@ -215,8 +249,10 @@ def _variants() -> tuple[_Variant, ...]:
 
 def _variant(layout: LayoutConfig, columns: Mapping[str, ColumnConfig]) -> _Variant:
     needed = [tuple(column.names) for raw, column in columns.items() if raw not in layout.optional]
+    needed += [(name,) for column in columns.values() for name in column.then]
     needed += [(name,) for name in layout.others]
-    known = [name for column in columns.values() for name in column.names] + layout.others + layout.extra
+    known = [name for column in columns.values() for name in (*column.names, *column.then)]
+    known += layout.others + layout.extra
     return _Variant(layout, columns, tuple(needed), frozenset(map(_normal, known)))
 
 
@@ -299,7 +335,7 @@ def _unclear(nearest: _Match, names: Sequence[str], origin: str, others: Sequenc
 def _as_named(config: LayoutConfig, names: Sequence[str], origin: str) -> Layout:
     """Return the configured layout, in the language in which the header has most of its columns."""
     if config.name == "custom":
-        own = {name: ColumnConfig.model_validate({"from": name}) for name in NAMES if name in names}
+        own = _by_own_names(name for name in (*NAMES, *FURTHER_NAMES) if name in names)
         return _found(config, own | dict(config.variants()[0]), names, origin)
     header = _by_normal_name(names)
     columns = max(
@@ -320,6 +356,7 @@ def _found(config: LayoutConfig, columns: Mapping[str, ColumnConfig], names: Seq
     """Return a layout with the names of a header; a `DataError` names what is absent or there twice."""
     header = _by_normal_name(names)
     found: dict[str, tuple[str, ColumnConfig]] = {}
+    further = () if config.name == "custom" else FURTHER_NAMES
     absent = []
     for raw, column in columns.items():
         there = [name for wanted in dict.fromkeys(map(_normal, column.names)) for name in header.get(wanted, ())]
@@ -330,9 +367,12 @@ def _found(config: LayoutConfig, columns: Mapping[str, ColumnConfig], names: Seq
             raise DataError(
                 f"{origin} (layout={config.name}) has {raw} more than once: {listing}; rename or remove one"
             )
-        if there:
-            found[raw] = (exact or there)[0], column
-        elif raw not in config.optional:
+        parts = [header.get(_normal(name), [""])[0] for name in column.then]
+        if there and all(parts):
+            found[raw] = (exact or there)[0], column.model_copy(update={"then": parts})
+        elif there:
+            absent += [(raw, name) for name, part in zip(column.then, parts, strict=True) if not part]
+        elif raw not in (*config.optional, *further):
             absent.append((raw, column.names[0]))
     if config.name == "custom":
         absent += [(name, name) for name in NEEDED if name not in (*found, *config.lacks, *dict(absent))]
@@ -344,10 +384,10 @@ def _found(config: LayoutConfig, columns: Mapping[str, ColumnConfig], names: Seq
             f"Its header is: {shown_names(names)}; rename columns, or set another layout=…"
         )
     _check_own(found, config, origin)
-    known = {_normal(name) for column in columns.values() for name in column.names}
+    known = {_normal(name) for column in columns.values() for name in (*column.names, *column.then)}
     known |= set(map(_normal, (*config.others, *config.extra)))
     unknown = () if config.name == "custom" else tuple(name for name in names if _normal(name) not in known)
-    return Layout(config.name, found, config.encoding, unknown)
+    return Layout(config.name, found, config.encoding, unknown, collected=config.collected)
 
 
 def _check_own(found: Mapping[str, tuple[str, ColumnConfig]], config: LayoutConfig, origin: str) -> None:

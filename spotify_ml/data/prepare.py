@@ -14,9 +14,11 @@ import pyarrow as pa
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
+from spotify_ml.data.dates import COLLECTED_COLUMN, day_of
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
+from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.quality import QualityReport, raw_report
-from spotify_ml.data.schema import absent_columns
+from spotify_ml.data.schema import FURTHER_NAMES, absent_columns
 from spotify_ml.data.sources import RawFile, parse_tracks, read_file
 from spotify_ml.data.splits import Split, split_tracks
 
@@ -49,6 +51,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         nonlocal content
         raw = parse_tracks(file, content)
         del content
+        add_collected(raw.frame, file, config.data.collected)
         # Arrow keeps the memory of parsing, a sixth of that of the rows.
         pa.default_memory_pool().release_unused()
         codes = track_codes(raw.frame)
@@ -57,7 +60,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         check_any(len(tracks.frame), raw.path)
         return tracks, quality.after(tracks)
 
-    decided_by = {**file.decided_by(), "cleaning": config.cleaning.name}
+    decided_by = {**origin_of(config, file), "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
     say_absent(file, tracks.frame)
     # A file with equal bytes may have another name.
@@ -70,10 +73,34 @@ def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.Data
     return cache.get("split", split_origin(config, raw), make, _write_split, _read_split)
 
 
+def origin_of(config: RunConfig | RowSettings, file: RawFile) -> dict[str, Any]:
+    """Return what decides the raw rows of a run, except the code."""
+    collected = config.data.collected
+    return file.decided_by() | ({} if collected is None else {"collected": collected})
+
+
+def add_collected(raw: pd.DataFrame, file: RawFile, given: str | None) -> None:
+    """Add the day on which popularity was counted to raw rows with release dates, where one is known.
+
+    A further column without any value is removed.
+    """
+    for name in FURTHER_NAMES:
+        if name in raw and raw[name].isna().all():
+            del raw[name]
+    if "release_date" not in raw:
+        return
+    if given is not None:
+        raw[COLLECTED_COLUMN] = float(day_of(given, "data.collected"))
+        return
+    days = {part.source: layout.collected for part, layout in file.parts} or {"": file.layout.collected}
+    known = {source: day_of(day, "collected") if day else np.nan for source, day in days.items()}
+    raw[COLLECTED_COLUMN] = raw[SOURCE_COLUMN].map(known).astype(float) if SOURCE_COLUMN in raw else known[""]
+
+
 def split_origin(config: RunConfig | RowSettings, raw: RawFile) -> dict[str, Any]:
     """Return everything that decides the clean tracks of a run and their split, except the code."""
     return {
-        **raw.decided_by(),
+        **origin_of(config, raw),
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "seed": config.seed,

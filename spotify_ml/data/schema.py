@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spotify_ml.data.arrow import listed, plain
+from spotify_ml.data.dates import EXPECTED, read_dates
 from spotify_ml.data.header import column_hint, repeated_names, separator_hint
 from spotify_ml.data.texts import read_numbers, read_texts
 from spotify_ml.utils.errors import DataError, shown
@@ -90,6 +91,9 @@ COLUMNS = (
     Column("track_genre", Kind.TEXT),
 )
 NAMES = tuple(column.name for column in COLUMNS)
+# What some files have beside them; a column like any other where it is there.
+FURTHER = (Column("release_date", Kind.TEXT, nullable=True), Column("label", Kind.TEXT, nullable=True))
+FURTHER_NAMES = tuple(column.name for column in FURTHER)
 TARGET = "popularity"
 TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
 NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
@@ -190,6 +194,8 @@ def check_values(
 ) -> tuple[pd.DataFrame, list[Violation]]:
     """Check every value of a table with the raw columns, typed or as text, and convert them to the schema's types.
 
+    Of `FURTHER` columns those are kept that the table has.
+
     `rows` has the number of each row in the file, if broken rows were left out; `gaps` is what may be empty. Returns
     the raw columns in schema order, not valid in rows with violations, and all violations. Whole numbers and flags are
     floats where some are missing.
@@ -197,7 +203,8 @@ def check_values(
     numbers = range(1, table.num_rows + 1) if rows is None else rows
     violations: list[Violation] = []
     unmeasured = _unmeasured(table) if gaps.rows else np.zeros(table.num_rows, dtype=bool)
-    for column in COLUMNS:
+    further = [column for column in FURTHER if column.name in table.column_names]
+    for column in (*COLUMNS, *further):
         may_be_empty = unmeasured if column.name in NEEDED else np.zeros(table.num_rows, dtype=bool)
         if column.nullable or column.name in gaps.columns:
             may_be_empty = ~np.zeros(table.num_rows, dtype=bool)
@@ -206,7 +213,7 @@ def check_values(
         table = table.drop_columns(column.name).append_column(column.name, typed)
         violations += found
     # Ignore an index that pandas has recorded in the file.
-    table = table.select(NAMES).replace_schema_metadata()
+    table = table.select([*NAMES, *(column.name for column in further)]).replace_schema_metadata()
     # Each column is freed once it is converted, if nothing else refers to the table.
     return table.to_pandas(split_blocks=True, self_destruct=True), violations
 
@@ -238,7 +245,11 @@ def _typed(
 ) -> tuple[pa.ChunkedArray, list[Violation]]:
     """Convert one column, and find values that are missing, unreadable or out of range."""
     given = _decoded(values)
-    if column.kind is Kind.TEXT:
+    if column.name == "release_date":
+        typed, unreadable = read_dates(given)
+        missing = _null(typed) & ~unreadable
+        problems = {f"not {EXPECTED}": unreadable}
+    elif column.kind is Kind.TEXT:
         typed, unreadable = _text(given, LIST_SEPARATOR if column.name in LISTS else None)
         missing = _null(typed) & ~unreadable
         problems = {f"not {expected_text(column.name)}": unreadable}

@@ -75,7 +75,7 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
         places.append(str(OmegaConf.load(CONF / "data" / f"{recorded.name}.yaml").path))
     for place in places:
         if digest_of(place) == sha256:
-            return DataConfig(name=recorded.name, path=place)
+            return recorded.model_copy(update={"path": place})
     searched = " or ".join(dict.fromkeys(each if isinstance(each, str) else " + ".join(each) for each in places))
     raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {searched}")
 

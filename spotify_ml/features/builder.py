@@ -1,6 +1,6 @@
 """Feature sets: their transformers, and fitting them without rows that they must not see."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,10 @@ from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.features.transformers.catalogue import COLUMNS as CATALOGUE_COLUMNS
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.columns import Interactions, NumericColumns, OneHotLevels
+from spotify_ml.features.transformers.dates import COLUMNS as DATE_COLUMNS
+from spotify_ml.features.transformers.dates import ReleaseDates
 from spotify_ml.features.transformers.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.transformers.key import KeyStatistics
 from spotify_ml.features.transformers.names import COLUMNS as NAME_COLUMNS
 from spotify_ml.features.transformers.names import NameFeatures
 from spotify_ml.features.transformers.statistics import assign_folds
@@ -52,11 +55,12 @@ _REPEATED_TEXTS: dict[FeatureSet, list[str]] = {
 }
 
 
-def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
+def build_features(name: FeatureSet, seed: int = 0, given: Collection[str] = ()) -> ColumnTransformer:
     """Return the unfitted transformers of a feature set.
 
     ``audio`` has the 14 audio columns; ``full`` adds genres, statistics of other recordings by the same artists, on the
-    album and of the genres, and the words of title and album; ``reference`` has the reference pipeline's 37 columns.
+    album and of the genres, and the words of title and album, and what the further columns that are `given` tell;
+    ``reference`` has the reference pipeline's 37 columns.
     """
     steps: list[tuple[str, Any, list[str]]]
     if name == "reference":
@@ -75,6 +79,11 @@ def build_features(name: FeatureSet, seed: int = 0) -> ColumnTransformer:
                 ("catalogue", CatalogueStatistics(random_state=seed), CATALOGUE_COLUMNS),
                 ("names", NameFeatures(), NAME_COLUMNS),
             ]
+            further: dict[str, tuple[Any, list[str]]] = {
+                "release_date": (ReleaseDates(), DATE_COLUMNS),
+                "label": (KeyStatistics("label", random_state=seed), ["label"]),
+            }
+            steps += [(step, *further[step]) for step in further if step in given]
     return ColumnTransformer(steps, verbose_feature_names_out=False)
 
 
@@ -86,7 +95,7 @@ def fit_features(
     Both are positions in `tracks`. Rows of a group do not see each other's target; `seed` decides the folds of the
     out-of-fold statistics.
     """
-    features = build_features(name, seed)
+    features = build_features(name, seed, tracks.columns)
     target = tracks[TARGET].to_numpy(dtype=np.float64)
     # Rows are copied for each subset: drop the columns that no transformer needs.
     inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]

@@ -7,7 +7,7 @@ from spotify_ml.features.transformers.catalogue import LEVELS
 from spotify_ml.features.transformers.names import WORDS
 from spotify_ml.features.transformers.statistics import STATISTICS
 
-Family = Literal["audio", "genre", "artist", "album", "text"]
+Family = Literal["audio", "genre", "artist", "album", "text", "release"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 _WHOSE: dict[str, tuple[str, Family]] = {
@@ -54,6 +54,12 @@ _KNOWN: dict[str, tuple[str, Family]] = {
     "track_genre_encoded": ("first genre", "genre"),
     "n_artists": ("number of artists", "artist"),
     "title_is_album": ("title is the album's name", "text"),
+    "release_age": ("years since its release", "release"),
+    "release_month": ("month of its release", "release"),
+    "release_weekday": ("weekday of its release", "release"),
+    "release_precision": ("precision of its release date", "release"),
+    "release_since_first": ("years since its artist's first release", "release"),
+    **{f"label_{name}": (f"label's other recordings: {text}", "release") for name, text in _STATISTICS.items()},
     **{
         f"{level}_{statistic}": (f"{_WHOSE[level][0]} other recordings: {_STATISTICS[statistic]}", _WHOSE[level][1])
         for level in LEVELS
@@ -101,9 +107,10 @@ def label(feature: str) -> str:
 
 
 def family(feature: str) -> Family:
-    """Return the family of a feature column: audio, genre, artist, album, or text.
+    """Return the family of a feature column: audio, genre, artist, album, text, or release.
 
-    Statistics of other recordings belong to artist, album or genre; ``text`` is the words of title and album name. The
+    Statistics of other recordings belong to artist, album or genre; ``text`` is the words of title and album name,
+    ``release`` the date and the label. The
     family of a column without a display name follows from the words in its name.
 
     Examples

@@ -18,10 +18,14 @@ from spotify_ml.features.builder import build_features
 from spotify_ml.features.subsets import BATCH_ROWS
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.columns import transform_columns
+from spotify_ml.features.transformers.dates import ReleaseDates
+from spotify_ml.features.transformers.key import KeyStatistics
 
 TRANSFORMER_FILE = "transformer.skops"
 # Half of the work is Arrow's, which releases the interpreter: more threads would only wait.
 _THREADS = 2
+# A row of their train rows must not see its own group.
+_BY_GROUPS = (CatalogueStatistics, KeyStatistics, ReleaseDates)
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:
@@ -60,7 +64,7 @@ def fit_steps(
     features = fit_on_examples(name, tracks.iloc[seen[~genres.duplicated().to_numpy()]], seed)
     known = {}
     for step, transformer, columns in features.transformers_:
-        if isinstance(transformer, CatalogueStatistics):
+        if isinstance(transformer, _BY_GROUPS):
             known[step] = transformer.fit_transform(_Rows(tracks, seen), target[seen], groups[seen])
         elif step != "remainder":
             transformer.fit(tracks[columns].iloc[seen], target[seen])
@@ -73,13 +77,16 @@ class _Rows(dict[str, pd.Series]):
     def __init__(self, tracks: pd.DataFrame, rows: np.ndarray) -> None:
         self._tracks, self._rows = tracks, rows
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tracks
+
     def __missing__(self, name: str) -> pd.Series:
         return self._tracks[name].iloc[self._rows]
 
 
 def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int) -> ColumnTransformer:
     """Return a feature set of the right width, fitted on `examples`: one clean track per set of genres."""
-    features = build_features(name, seed)
+    features = build_features(name, seed, examples.columns)
     features.fit(examples, examples[TARGET].to_numpy(np.float64))
     return features
 

@@ -14,7 +14,7 @@ from xgboost import XGBModel
 from xgboost.core import XGBoostError
 
 from spotify_ml.data.csv_text import write_csv
-from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.schema import AUDIO, Kind
 from spotify_ml.features.incomplete import IncompleteFeatures
 from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
@@ -73,6 +73,8 @@ def write_model(
             incomplete.intervals.write(folder / INCOMPLETE_INTERVALS_FILE)
     write_csv(importance, folder / IMPORTANCE_FILE)
     needed = {"classes": list(model.classes), "medians": dict(zip(AUDIO, model.medians.tolist(), strict=True))}
+    if model.further:
+        needed["further"] = {name: kind.name for name, kind in model.further.items()}
     content = {**metadata, **needed, **further, "formats": formats}
     (folder / METADATA_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
@@ -134,7 +136,8 @@ def load_model_files(files: ModelFiles) -> PopularityModel:
         keys = tuple(of_model["keys"])
         incomplete = IncompleteModel(names, estimator, of_model["share"], classes, incomplete_intervals, keys)
     estimator = load_estimator(files.estimator)
-    return PopularityModel(features, estimator, classes, intervals, incomplete, metadata["medians"])
+    beside = {name: Kind[kind] for name, kind in metadata.get("further", {}).items()}
+    return PopularityModel(features, estimator, classes, intervals, incomplete, metadata["medians"], beside)
 
 
 def check_agreement(

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.schema import AUDIO
+from spotify_ml.data.schema import AUDIO, FURTHER
 from spotify_ml.data.splits import Split
 from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, UNKNOWN, IncompleteFeatures
 from spotify_ml.features.subsets import Subset, Subsets
@@ -90,7 +90,10 @@ def model_of(
     # Where tracks of the run lack values, the models have learned to do without.
     values = values.mask(tracks[list(AUDIO)].isna().any())
     medians = dict(zip(AUDIO, values.tolist(), strict=True))
-    return PopularityModel(subsets.transformer, fitted.refit, class_names(config.task), intervals, incomplete, medians)
+    used = subsets.transformer.feature_names_in_
+    further = {column.name: column.kind for column in FURTHER if column.name in used}
+    classes = class_names(config.task)
+    return PopularityModel(subsets.transformer, fitted.refit, classes, intervals, incomplete, medians, further)
 
 
 def fit_incomplete(

@@ -11,8 +11,9 @@ from sklearn.compose import ColumnTransformer
 from xgboost import Booster
 
 from spotify_ml.data.contract import OutOfRange, scoring_rows
+from spotify_ml.data.dates import COLLECTED_COLUMN
 from spotify_ml.data.etl import add_derived_columns
-from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.data.schema import AUDIO, TEXT, Kind
 from spotify_ml.data.tables import as_frame
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.models.explanation import check_reasons, contributions, reasons
@@ -42,6 +43,8 @@ class PopularityModel:
         Of rows of which a name or the genre is not known.
     medians : mapping of str to float, optional
         What the audio columns are taken to be where they are missing.
+    further : mapping of str to Kind, optional
+        The columns beside audio and text that the features are made of.
     """
 
     def __init__(
@@ -52,15 +55,17 @@ class PopularityModel:
         intervals: PredictionIntervals | None = None,
         incomplete: IncompleteModel | None = None,
         medians: Mapping[str, float] | None = None,
+        further: Mapping[str, Kind] | None = None,
     ) -> None:
         self.features = features
         self.estimator = estimator
         self.classes = tuple(classes)
         self.intervals = intervals
         self.incomplete = incomplete
+        self.further = dict(further or {})
         self.medians = np.array([(medians or {}).get(name, np.nan) for name in AUDIO])
         # Derived columns are slow for one row, and only the reference pipeline's features need them.
-        self._derives = not set(features.feature_names_in_) <= {*AUDIO, *TEXT}
+        self._derives = not set(features.feature_names_in_) <= {*AUDIO, *TEXT, *self.further, COLLECTED_COLUMN}
 
     def predict(
         self,
@@ -179,7 +184,7 @@ class PopularityModel:
         """Return the features of raw rows, and which audio values were missing, shape (n_audio, n_rows)."""
         if len(rows) == 0:
             return np.empty((0, len(self._feature_names)), dtype=np.float32), np.empty((len(AUDIO), 0), dtype=bool)
-        checked = scoring_rows(rows, out_of_range)
+        checked = scoring_rows(rows, out_of_range, self.further)
         is_filled = np.isnan(checked.audio)
         if is_filled.any():
             checked = replace(checked, audio=np.where(is_filled, self.medians[:, np.newaxis], checked.audio))

@@ -140,7 +140,8 @@ def _score_batch(
     rejected: RejectedRows | None,
 ) -> None:
     raw = _raw_rows(batch, rows)
-    checked = check_rows(arrow_frame(raw.select(_known(raw, (*AUDIO, *TEXT)))), scorer.out_of_range)
+    used = _known(raw, (*AUDIO, *TEXT, *scorer.further))
+    checked = check_rows(arrow_frame(raw.select(used)), scorer.out_of_range, scorer.further)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
     spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
-from spotify_ml.data.schema import AUDIO, Scales
+from spotify_ml.data.schema import AUDIO, Kind, Scales
 
 _MOST_RANKED, _FEWEST_COMPARED = 1_000_000, 2
 OnError = Literal["fail", "skip", "null"]
@@ -38,6 +38,8 @@ class Scorer:
         Whether a number out of range makes a row bad, or is moved to the nearest bound.
     escape_formulas : bool
         Whether text that a spreadsheet would run as a formula is escaped in a CSV.
+    further : mapping of str to Kind
+        The columns beside audio and text that the model takes.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray | pd.DataFrame]
@@ -46,6 +48,7 @@ class Scorer:
     on_error: OnError
     out_of_range: OutOfRange
     escape_formulas: bool = False
+    further: Mapping[str, Kind] = field(default_factory=dict)
 
     @cached_property
     def added(self) -> pa.Schema:

@@ -154,7 +154,8 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
 
 def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame, task: Task) -> list[Contender]:
     """Score raw tracks by every model; their times are measured in turns, for others may use the machine as well."""
-    rows = tracks[[name for name in NAMES if name != TARGET]]
+    further = {name for model in models for name in model.further} & set(tracks.columns)
+    rows = tracks[[*(name for name in NAMES if name != TARGET), *sorted(further)]]
     predicted = [np.asarray(model.predict(rows)) for model in models]
     popularity, loss = tracks[TARGET].to_numpy(), LOSSES[task.name]
     lacking = [np.asarray(model.predict(rows[list(AUDIO)])) for model in models]

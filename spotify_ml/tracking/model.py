@@ -6,9 +6,10 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import mlflow
 import numpy as np
@@ -23,12 +24,12 @@ from mlflow.types.schema import AnyType
 
 from spotify_ml.config.models import EnsembleConfig, ModelConfig
 from spotify_ml.config.run import RunConfig
-from spotify_ml.data.schema import COLUMNS, REQUIRED_AUDIO, TARGET
+from spotify_ml.data.schema import COLUMNS, REQUIRED_AUDIO, TARGET, Kind
 from spotify_ml.models.files import ModelFiles, model_files
 from spotify_ml.models.integrity import write_sums
 from spotify_ml.models.targets import class_names
 from spotify_ml.tracking.compat import without_looking_at_installed_files
-from spotify_ml.tracking.versions import SCORING, SUMS_TAG
+from spotify_ml.tracking.versions import FURTHER_KEY, SCORING, SUMS_TAG
 from spotify_ml.utils.errors import OutputError
 from spotify_ml.utils.files import reason_of, temporary_folder
 from spotify_ml.utils.paths import PACKAGE
@@ -65,19 +66,21 @@ def log_model(
     example: pd.DataFrame,
     *,
     takes_incomplete: bool = False,
+    further: Mapping[str, Kind] = MappingProxyType({}),
 ) -> SavedModel:
     """Save the model that scores raw rows, from a folder of its files, under a pending model of a run.
 
     It is what ``mlflow.pyfunc.log_model`` does, less the time that this spends on reading the run's metrics one by one,
     on what the caller knows (git, requirements), and on loading the model. The first raw rows of `example` become the
-    input example. `takes_incomplete` says whether there is a model of incomplete rows, which takes further parameters.
+    input example. `takes_incomplete` says whether there is a model of incomplete rows, which takes further parameters;
+    `further` are the columns that the model takes beside those of all models.
     """
     model_id = str(logged.model_id)
     client.log_outputs(logged.source_run_id, [LoggedModelOutput(model_id, step=0)])
     try:
         with temporary_folder() as scratch:
             params = ParamSchema([*_PARAMS, *_INCOMPLETE_PARAMS]) if takes_incomplete else ParamSchema(_PARAMS)
-            folder = _save(scratch, logged, config, models, example, params)
+            folder = _save(scratch, logged, config, models, example, params, further)
             sums_sha256 = write_sums(folder)
             client.log_model_artifacts(model_id, str(folder))
     except BaseException:
@@ -88,7 +91,13 @@ def log_model(
 
 
 def _save(
-    scratch: Path, logged: LoggedModel, config: RunConfig, models: Path, example: pd.DataFrame, params: ParamSchema
+    scratch: Path,
+    logged: LoggedModel,
+    config: RunConfig,
+    models: Path,
+    example: pd.DataFrame,
+    params: ParamSchema,
+    further: Mapping[str, Kind],
 ) -> Path:
     """Write what MLflow loads to a temporary folder, and return where."""
     model_id, folder = str(logged.model_id), scratch / "model"
@@ -101,9 +110,10 @@ def _save(
             python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
             artifacts=_artifacts(model_files(models)),
             code_paths=[str(code)],
-            signature=_signature(class_names(config.task), params),
+            signature=_signature(class_names(config.task), params, further),
             input_example=example.head(_EXAMPLE_ROWS),
             pip_requirements=_requirements(config.model),
+            metadata={FURTHER_KEY: {name: kind.name for name, kind in further.items()}} if further else None,
         )
         _forget_places(folder / MLMODEL_FILE_NAME)
     return folder
@@ -202,12 +212,13 @@ def _requirements(model: ModelConfig) -> list[str]:
     return [f"{distribution(name)}=={library_version(name)}" for name in ("mlflow-skinny", *SCORING, *extras)]
 
 
-def _signature(classes: tuple[str, ...], params: ParamSchema) -> ModelSignature:
+def _signature(classes: tuple[str, ...], params: ParamSchema, further: Collection[str]) -> ModelSignature:
     # AnyType: MLflow's own types refuse an integer 120 for a tempo and a NaN for an artist; the model itself checks.
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), column.name, required=column.name in REQUIRED_AUDIO)
         for column in COLUMNS
         if column.name != TARGET
     ]
+    columns += [ColSpec(AnyType(), name, required=False) for name in further]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in classes or (None,)]
     return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs), params=params)

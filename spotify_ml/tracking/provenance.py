@@ -103,12 +103,14 @@ def fitted_on(
 def schema_changes(signature: ModelSignature, before: ModelSignature) -> list[str]:
     """Return what callers of a version would notice if it took the place of another: none is the same schema.
 
-    A parameter that is new has a default, and nobody notices.
+    A parameter that is new has a default, and nobody notices, nor that a column is new or not needed any more.
     """
     changes = []
     for kind in ("inputs", "outputs"):
         own, other = (_columns(getattr(each, kind)) for each in (signature, before))
         changes += [f"{kind} lack {name}" for name in other if name not in own]
+        if kind == "inputs":
+            other |= {name: described for name, described in own.items() if _is_eased(described, other.get(name))}
         changes += [f"{kind} have {name}, which is new" for name in own if name not in other]
         changes += [
             f"{name} is {own[name]}, not {other[name]}" for name in own if own[name] != other.get(name, own[name])
@@ -120,6 +122,15 @@ def schema_changes(signature: ModelSignature, before: ModelSignature) -> list[st
     return changes + [f"the parameter {name} is gone or changed" for name in other if own.get(name) != other[name]]
 
 
+_REQUIRED, _OPTIONAL = ", required", ", optional"
+
+
 def _columns(schema: Any) -> dict[str, str]:
     """Return the type of each column, and whether it is required."""
-    return {str(column.name): f"{column.type}, {'required' if column.required else 'optional'}" for column in schema}
+    return {str(column.name): f"{column.type}{_REQUIRED if column.required else _OPTIONAL}" for column in schema}
+
+
+def _is_eased(described: str, before: str | None) -> bool:
+    """Return whether an input is new or was needed before, and may be left out now."""
+    needed = described.removesuffix(_OPTIONAL) + _REQUIRED
+    return described.endswith(_OPTIONAL) and before in (None, needed)

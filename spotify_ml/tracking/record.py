@@ -227,10 +227,18 @@ def _log_model(run: RunRecord, logged: LoggedModel, result: Result, models: Path
     test = result.subsets.test
     # All, but for very many: of those, rows from the first to the last.
     checked = np.unique(np.linspace(0, len(test.target) - 1, _CHECKED_ROWS).round().astype(np.intp))
-    raw_columns = [name for name in NAMES if name != TARGET]
+    raw_columns = [name for name in (*NAMES, *result.model.further) if name != TARGET]
     rows: pd.DataFrame = result.tracks.frame.loc[test.features.index[checked], raw_columns]
     incomplete, classes = result.model.incomplete, class_names(run.config.task)
-    model = log_model(run.client, logged, run.config, models, rows, takes_incomplete=incomplete is not None)
+    model = log_model(
+        run.client,
+        logged,
+        run.config,
+        models,
+        rows,
+        takes_incomplete=incomplete is not None,
+        further=result.model.further,
+    )
     matrix = test.take(checked)
     if incomplete is None:
         return model, check_agreement(models, matrix, predict_as_stored(model, rows), classes)

@@ -21,12 +21,13 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 from mlflow.utils.uri import is_local_uri
 
 from spotify_ml.data.contract import check_columns
+from spotify_ml.data.schema import Kind
 from spotify_ml.data.tables import as_frame
 from spotify_ml.models.integrity import check_files
 from spotify_ml.tracking.compat import forget_loaded_model
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.tracking.store_address import named
-from spotify_ml.tracking.versions import SUMS_TAG
+from spotify_ml.tracking.versions import FURTHER_KEY, SUMS_TAG
 from spotify_ml.utils.errors import DataError, ModelError, SpotifyMLError, TrackingError, did_you_mean, shown
 from spotify_ml.utils.files import lasting_folder
 from spotify_ml.utils.paths import default_store
@@ -73,6 +74,11 @@ class ScoringModel:
     def params(self) -> list[str]:
         """The names of the parameters that a prediction takes."""
         return _names(self.model.metadata)
+
+    @property
+    def further(self) -> dict[str, Kind]:
+        """The columns beside those of all models that it takes, with what they hold."""
+        return {name: Kind[kind] for name, kind in (self.model.metadata.metadata or {}).get(FURTHER_KEY, {}).items()}
 
     def predict(self, rows: Any, params: dict[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
         """Score raw rows; see `spotify_ml.models.popularity.PopularityModel.predict`.

@@ -10,6 +10,8 @@ from spotify_ml.utils.version import __version__, library_version
 TAG_LENGTH = 5000
 # Of a version: the sha256 of the list of its files' sha256.
 SUMS_TAG = "model.sha256"
+# In its MLmodel: the columns that it takes beside those of every model.
+FURTHER_KEY = "further_columns"
 # What every model needs to score.
 SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops", "xgboost")
 

@@ -17,7 +17,7 @@ from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import open_input
 from spotify_ml.data.contract import scoring_rows
 from spotify_ml.data.layouts import find_layout
-from spotify_ml.data.schema import AUDIO, NAMES, NEEDED, absent_columns
+from spotify_ml.data.schema import AUDIO, FURTHER_NAMES, NAMES, NEEDED, absent_columns
 from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
 from spotify_ml.utils.errors import DataError
 from tests.layouts import HEADERS, LAYOUTS, as_csv, as_raw, names, written
@@ -58,7 +58,7 @@ def custom(**columns: object) -> LayoutConfig:
 
 
 def test_every_format_says_where_each_audio_feature_is_or_that_it_has_none():
-    assert RawColumn.__args__ == NAMES
+    assert RawColumn.__args__ == (*NAMES, *FURTHER_NAMES)
     for layout in known_layouts():
         assert set(AUDIO) - set(layout.raw_columns()) == set(layout.lacks), layout.name
         assert {raw for raw in layout.translations.values() for raw in raw} <= set(layout.raw_columns())

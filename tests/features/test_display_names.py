@@ -9,12 +9,18 @@ from spotify_ml.data.schema import AUDIO, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.features.builder import build_features
 from spotify_ml.features.display_names import FAMILIES, family, label
+from tests.layouts import dated
 
-FAMILIES_OF = {"full": set(FAMILIES), "audio": {"audio"}, "reference": {"audio", "genre"}}
+FAMILIES_OF = {
+    "full": set(FAMILIES) - {"release"},
+    "further": set(FAMILIES),
+    "audio": {"audio"},
+    "reference": {"audio", "genre"},
+}
 
 
 def _columns(name: str, tracks: pd.DataFrame) -> list[str]:
-    features = build_features(name)
+    features = build_features("full" if name == "further" else name, given=tracks.columns)
     with config_context(enable_metadata_routing=True):
         features.fit(tracks, tracks[TARGET].to_numpy())
     return list(features.get_feature_names_out())
@@ -22,7 +28,8 @@ def _columns(name: str, tracks: pd.DataFrame) -> list[str]:
 
 @pytest.mark.parametrize("name", FAMILIES_OF)
 def test_every_column_of_a_feature_set_has_a_name_of_its_own_and_a_family(sample: RawTracks, name: str):
-    columns = _columns(name, clean(sample.frame, "tracks").frame.head(2000))
+    tracks = clean(sample.frame, "tracks").frame.head(2000)
+    columns = _columns(name, dated(tracks).assign(collected=20_000.0) if name == "further" else tracks)
     labels = [label(column) for column in columns]
     assert len(set(labels)) == len(columns)
     assert not [text for text in labels if "_" in text]

@@ -72,6 +72,8 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
         raise DataError(f"{path} cannot be read: {error.strerror}; check data.path=…") from error
     source = open_input(path, layout, for_training=True)
     check_target(source.layout, str(path))
+    # Workers make features of the columns that all tracks have.
+    found = source.layout.without_further()
     bounds: Sequence[tuple[int, int]]
     if isinstance(source, CsvInput):
         sha256, bounds = _csv_bounds(path)
@@ -82,13 +84,14 @@ def find_slices(config: DataConfig, layout: LayoutConfig = AUTO) -> tuple[RawFil
         header, bounds = b"", [(group, group + 1) for group in range(pq.read_metadata(path).num_row_groups)]
     if _changed(path, state.st_size, state.st_mtime_ns):
         raise DataError(f"{path} was written to while it was read; run again when it is complete")
-    slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound, source.layout) for bound in bounds]
-    return RawFile(path.resolve(), sha256, source.layout), slices
+    slices = [Slice(path, state.st_size, state.st_mtime_ns, header, *bound, found) for bound in bounds]
+    return RawFile(path.resolve(), sha256, found), slices
 
 
 def _whole_files(config: DataConfig, layout: LayoutConfig) -> tuple[RawFile, list[Slice]]:
     """Return a slice for each of many files, or for a packed one."""
     file = find_parts(config.path, layout)
+    file = replace(file, parts=tuple((part, own.without_further()) for part, own in file.parts))
     slices = [
         Slice(
             part.path.absolute(), part.size, part.changed_ns, b"", 0, 0, own, replace(part, path=part.path.absolute())
