@@ -13,7 +13,7 @@ from spotify_ml.data import batches
 from spotify_ml.data.duplicates import find_duplicates
 from spotify_ml.data.etl import clean
 from spotify_ml.data.quality import quality_report
-from spotify_ml.data.schema import MEASURED, NAMES, OPTIONAL, absent_columns
+from spotify_ml.data.schema import FURTHER_NAMES, MEASURED, NAMES, OPTIONAL, absent_columns
 from spotify_ml.data.sources import RawTracks, inspect_tracks, read_tracks
 from spotify_ml.data.splits import group_codes, split_tracks
 from spotify_ml.utils.errors import DataError
