@@ -1,15 +1,16 @@
 """Requests to a served model: raw rows in one of MLflow's formats, and parameters of the prediction."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import CsvInput, Input, ParquetInput
-from spotify_ml.data.schema import AUDIO, TEXT
+from spotify_ml.data.schema import AUDIO, TEXT, Kind
 from spotify_ml.data.tables import check_keys
 from spotify_ml.utils.errors import DataError, did_you_mean, shown
 
@@ -25,20 +26,26 @@ class UnsupportedFormatError(DataError):
     """A request in an unknown format or encoding."""
 
 
-def read_request(content: bytes, content_type: str, max_rows: int | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_request(
+    content: bytes,
+    content_type: str,
+    max_rows: int | None = None,
+    further: Mapping[str, Kind] = MappingProxyType({}),
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the raw rows of a request, and the parameters of the prediction.
 
     Text stays text: only a null and an empty field of a CSV are missing, as in `spotify_ml.predict`. The content type
     is JSON in one of MLflow's forms, CSV, or Parquet, or else an `UnsupportedFormatError` is raised; a `DataError` if
-    the body cannot be read, or has more than ``max_rows`` rows: a small Parquet file may have very many.
+    the body cannot be read, or has more than ``max_rows`` rows: a small Parquet file may have very many. `further` are
+    the columns that the model takes beside those of all models.
     """
     kind = _kind(content_type)
     if kind == JSON:
-        rows, params = _read_json(content)
+        rows, params = _read_json(content, further)
         _check_number(len(rows), max_rows)
         return rows, params
     source = CsvInput(BytesIO(content), _ORIGIN) if kind == CSV else ParquetInput(BytesIO(content), _ORIGIN)
-    return _rows(source, max_rows), {}
+    return _rows(source, max_rows, further), {}
 
 
 def _check_number(n_rows: int, most: int | None) -> None:
@@ -59,9 +66,9 @@ def _kind(content_type: str) -> str:
     return kind
 
 
-def _rows(source: Input, max_rows: int | None) -> pd.DataFrame:
+def _rows(source: Input, max_rows: int | None, further: Collection[str]) -> pd.DataFrame:
     """Return all rows of a CSV or Parquet file; broken or too many rows are an error."""
-    known = [name for name in source.schema.names if name in AUDIO or name in TEXT]
+    known = [name for name in source.schema.names if name in (*AUDIO, *TEXT, *further)]
     frames, n_rows = [], 0
     for batch in source.batches():
         n_rows += batch.table.num_rows
@@ -75,7 +82,7 @@ def _rows(source: Input, max_rows: int | None) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read_json(content: bytes, further: Mapping[str, Kind]) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         document = json.loads(content, object_pairs_hook=_object)
     except RecursionError as error:
@@ -98,8 +105,9 @@ def _read_json(content: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
     columns = _columns(name, document[name])
     if not any(len(values) for values in columns.values()):
         raise DataError(f"{_ORIGIN}: {name} has no rows; send rows to score")
+    texts = {*TEXT, *(name for name, kind in further.items() if kind is Kind.TEXT)}
     try:
-        return pd.DataFrame({name: _typed(name, values) for name, values in columns.items()}), params
+        return pd.DataFrame({name: _typed(name, values, texts) for name, values in columns.items()}), params
     except UnicodeEncodeError as error:
         raise DataError(f"{_ORIGIN}: {name} has a column whose name is no text ({error}); rename it") from error
 
@@ -151,10 +159,10 @@ def _of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def _typed(name: str, values: Sequence[Any]) -> pd.Series:
+def _typed(name: str, values: Sequence[Any], texts: Collection[str]) -> pd.Series:
     """Return a column with unchanged text: beside a missing value, pandas would turn 25 into 25.0."""
     try:
-        return pd.Series(values, dtype=object if name in TEXT else None)
+        return pd.Series(values, dtype=object if name in texts else None)
     # Half of a character (a surrogate): the contract's error names its column and row.
     except UnicodeEncodeError:
         return pd.Series(values, dtype=object)

@@ -183,7 +183,7 @@ def _too_large(limits: Limits) -> JSONResponse:
 
 def _answer(model: ScoringModel, content: bytes, content_type: str, max_rows: int) -> Response:
     try:
-        rows, params = read_request(content, content_type, max_rows)
+        rows, params = read_request(content, content_type, max_rows, model.further)
         predicted = model.predict(rows, params)
     except UnsupportedFormatError as error:
         return _refusal(415, str(error))

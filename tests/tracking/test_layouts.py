@@ -46,7 +46,7 @@ def test_a_run_on_a_file_says_its_layout_and_what_it_lacks(sample: RawTracks, tm
     if ABSENT[layout] is not None:
         assert f"Its data has no {ABSENT[layout]}:" in card
     model = load_model(f"models:/spotify-popularity/{summary.version}", uri)
-    scorer = Scorer(model.predict, 1, (), "fail", "refuse")
+    scorer = Scorer(model.predict, 1, (), "fail", "refuse", further=model.further)
     score_file(path, tmp_path / "scored.csv", scorer, Tally(), lambda _: None)
     predicted = pd.read_csv(tmp_path / "scored.csv")["popularity_predicted"]
     np.testing.assert_allclose(predicted, model.predict(as_raw(tracks, layout).drop(columns="popularity")), atol=1e-9)
