@@ -38,13 +38,16 @@ class _Paths:
         return core_schema.no_info_wrap_validator_function(_one_or_several, text, serialization=serialized)
 
 
+_DAY = r"^\d{4}-\d\d-\d\d$"
+
+
 class DataConfig(Section):
     """The file of raw tracks, or several catalogues, the newest first."""
 
     name: Literal["sample", "full", "file"]
     path: Annotated[str | tuple[str, ...], _Paths()]
     # The day on which popularity was counted; null: the layout's, else that of the newest release.
-    collected: Annotated[str | None, Field(pattern=r"^\d{4}-\d\d-\d\d$")] = None
+    collected: Annotated[str | None, Field(pattern=_DAY)] = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -68,17 +71,19 @@ class SplitConfig(Section):
     Runs that do not know how names are compared compared them as they are written.
     """
 
-    name: Literal["recording", "album", "artist", "random", "source"]
+    name: Literal["recording", "album", "artist", "random", "source", "release"]
     test_size: float = Field(gt=0, lt=1)
     val_size: float = Field(gt=0, lt=1)
     names: NameRule = "exact"
     source: Annotated[str | None, Field(min_length=1)] = None
+    # Of ``release``: the first day of the test rows; null: by `test_size`.
+    cut: Annotated[str | None, Field(pattern=_DAY)] = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what runs from before did not know, where it is as it was then."""
         dumped: dict[str, Any] = serialize(self)
-        as_before = {"names": "exact", "source": None}
+        as_before = {"names": "exact", "source": None, "cut": None}
         return {key: value for key, value in dumped.items() if key not in as_before or value != as_before[key]}
 
 

@@ -70,7 +70,8 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
 def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.DataFrame, cache: StageCache) -> Split:
     """Split the clean tracks of a run; a `DataError` if train, validation or test would be empty."""
     make = partial(split_tracks, tracks, config.split, config.seed)
-    return cache.get("split", split_origin(config, raw), make, _write_split, _read_split)
+    read = partial(_read_split, ordered=config.split.name == "release")
+    return cache.get("split", split_origin(config, raw), make, _write_split, read)
 
 
 def origin_of(config: RunConfig | RowSettings, file: RawFile) -> dict[str, Any]:
@@ -143,5 +144,5 @@ def _write_split(split: Split, folder: Path) -> None:
         np.save(folder / f"{name}.npy", getattr(split, name))
 
 
-def _read_split(folder: Path) -> Split:
-    return Split(**{name: np.load(folder / f"{name}.npy") for name in _POSITIONS})
+def _read_split(folder: Path, *, ordered: bool) -> Split:
+    return Split(**{name: np.load(folder / f"{name}.npy") for name in _POSITIONS}, ordered=ordered)

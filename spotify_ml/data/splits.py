@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold, ShuffleSplit
 from spotify_ml.config.run import NameRule, SplitConfig
 from spotify_ml.data.names import normal_list, normal_name
 from spotify_ml.data.parts import SOURCE_COLUMN
+from spotify_ml.data.release_split import by_release, split_by_release
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.utils.errors import DataError
 
@@ -29,12 +30,16 @@ _FEWEST_TRACKS = 3
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of train, validation and test rows, ascending, and each row's group, which is in only one of them."""
+    """Positions of train, validation and test rows, ascending, and each row's group, which is in only one of them.
+
+    `ordered` says whether groups are numbered by the time of their release.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     groups: np.ndarray
+    ordered: bool = False
 
     @property
     def trainval(self) -> np.ndarray:
@@ -53,6 +58,9 @@ def split_tracks(tracks: pd.DataFrame, config: SplitConfig, seed: int) -> Split:
     check_names_of(config, [name for name in ("artists", "album_name") if tracks[name].isna().all()])
     if config.name == "source":
         return split_source(tracks, config, seed)
+    if config.name == "release":
+        groups = by_release(tracks, group_codes(tracks, config.name, config.names))
+        return Split(*split_by_release(tracks, groups, config), groups, ordered=True)
     return split_groups(group_codes(tracks, config.name, config.names), config, seed)
 
 
@@ -116,7 +124,7 @@ def fold_splits(split: Split, n_folds: int, config: SplitConfig, seed: int) -> I
     for rest, fold in GroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, groups=groups):
         cause = f"cv={n_folds} split={config.name} split.val_size={config.val_size}"
         train, validation = _cut(rows[rest], split.groups, config.val_size, seed, cause)
-        yield Split(train, validation, rows[fold], split.groups)
+        yield Split(train, validation, rows[fold], split.groups, split.ordered)
 
 
 def _cut(rows: np.ndarray, groups: np.ndarray, share: float, seed: int, cause: str) -> tuple[np.ndarray, np.ndarray]:
@@ -143,15 +151,13 @@ def group_codes(
     """Return the group of every row, shape (n_rows,): connected components of rows that must stay together.
 
     ``recording`` joins rows with the same nine audio features, or the same artists and title; ``album`` also those with
-    the same first artist and album; ``artist`` also those with the same first artist. ``source`` joins as
-    ``recording``, ``random`` none. `names`
-    says when two names are the same, see `FORMS`. With `finer`, known groups of a split with smaller groups, only the
-    rest is computed.
+    the same first artist and album; ``artist`` also those with the same first artist. ``source`` and ``release`` join
+    as ``recording``, ``random`` none. `names` says when two names are the same, see `FORMS`. With `finer`, known groups
+    of a split with smaller groups, only the rest is computed.
     """
     if split == "random":
         return np.arange(len(tracks))
-    if split == "source":
-        split = "recording"
+    split = "recording" if split in ("source", "release") else split
     forms = FORMS[names]
     codes = [finer] if finer is not None else _recording_codes(tracks, forms)
     if split != "recording":

@@ -87,13 +87,12 @@ def coarsest(splits: Iterable[str]) -> str:
     ``split=recording`` most of them, which alone would make it better there.
     """
     found = set(splits)
-    if "source" in found:
-        if found != {"source"}:
-            others = ", ".join(sorted(found - {"source"}))
-            raise DataError(
-                f"split=source has another catalogue as its test rows, and is not compared with split={others}"
-            )
-        return "source"
+    for name, tested in (("source", "another catalogue"), ("release", "what came out last")):
+        if name in found:
+            if found != {name}:
+                others = ", ".join(sorted(found - {name}))
+                raise DataError(f"split={name} has {tested} as its test rows, and is not compared with split={others}")
+            return name
     return max(found, key=_BY_SIZE.index)
 
 
@@ -123,7 +122,7 @@ def as_new_as(novelties: pd.Series, kind: str) -> pd.Series:
 
 def _as_group(split: str) -> str:
     """Return the split whose groups a split has."""
-    return "recording" if split == "source" else split
+    return "recording" if split in ("source", "release") else split
 
 
 def unseen_rows(tracks: pd.DataFrame, fitted: Sequence[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray]:

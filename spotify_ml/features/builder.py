@@ -55,12 +55,15 @@ _REPEATED_TEXTS: dict[FeatureSet, list[str]] = {
 }
 
 
-def build_features(name: FeatureSet, seed: int = 0, given: Collection[str] = ()) -> ColumnTransformer:
+def build_features(
+    name: FeatureSet, seed: int = 0, given: Collection[str] = (), *, ordered: bool = False
+) -> ColumnTransformer:
     """Return the unfitted transformers of a feature set.
 
     ``audio`` has the 14 audio columns; ``full`` adds genres, statistics of other recordings by the same artists, on the
     album and of the genres, and the words of title and album, and what the further columns that are `given` tell;
-    ``reference`` has the reference pipeline's 37 columns.
+    ``reference`` has the reference pipeline's 37 columns. `ordered` is as in
+    `spotify_ml.features.transformers.statistics.TargetStatistics`.
     """
     steps: list[tuple[str, Any, list[str]]]
     if name == "reference":
@@ -76,26 +79,33 @@ def build_features(name: FeatureSet, seed: int = 0, given: Collection[str] = ())
         if name == "full":
             steps += [
                 ("genres", GenreSet(), ["track_genre"]),
-                ("catalogue", CatalogueStatistics(random_state=seed), CATALOGUE_COLUMNS),
+                ("catalogue", CatalogueStatistics(random_state=seed, ordered=ordered), CATALOGUE_COLUMNS),
                 ("names", NameFeatures(), NAME_COLUMNS),
             ]
             further: dict[str, tuple[Any, list[str]]] = {
                 "release_date": (ReleaseDates(), DATE_COLUMNS),
-                "label": (KeyStatistics("label", random_state=seed), ["label"]),
+                "label": (KeyStatistics("label", random_state=seed, ordered=ordered), ["label"]),
             }
             steps += [(step, *further[step]) for step in further if step in given]
     return ColumnTransformer(steps, verbose_feature_names_out=False)
 
 
 def fit_features(
-    name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, unseen: np.ndarray, seed: int
+    name: FeatureSet,
+    tracks: pd.DataFrame,
+    groups: np.ndarray,
+    seen: np.ndarray,
+    unseen: np.ndarray,
+    seed: int,
+    *,
+    ordered: bool = False,
 ) -> tuple[Subset, Subset, ColumnTransformer]:
     """Fit a feature set on the `seen` rows; return their features, those of the `unseen` rows, and the transformers.
 
     Both are positions in `tracks`. Rows of a group do not see each other's target; `seed` decides the folds of the
-    out-of-fold statistics.
+    out-of-fold statistics. `ordered` groups are numbered by the time of their release.
     """
-    features = build_features(name, seed, tracks.columns)
+    features = build_features(name, seed, tracks.columns, ordered=ordered)
     target = tracks[TARGET].to_numpy(dtype=np.float64)
     # Rows are copied for each subset: drop the columns that no transformer needs.
     inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]
@@ -128,7 +138,8 @@ class FeatureBuilder:
 
     def subsets(self, seen: np.ndarray, unseen: np.ndarray) -> tuple[Subset, Subset, ColumnTransformer]:
         """Return the features of the `seen` and of the `unseen` rows, and the transformers fitted on the seen rows."""
-        return fit_features(self.name, self._inputs, self.split.groups, seen, unseen, self.seed)
+        split = self.split
+        return fit_features(self.name, self._inputs, split.groups, seen, unseen, self.seed, ordered=split.ordered)
 
     @cached_property
     def _inputs(self) -> pd.DataFrame:

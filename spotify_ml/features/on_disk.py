@@ -44,7 +44,7 @@ def _write_pair(
 ) -> ColumnTransformer:
     """Write two subsets, with features fitted on the first, and return the transformers."""
     rows = getattr(split, seen)
-    features, statistics = fit_steps(name, tracks, split.groups, rows, seed)
+    features, statistics = fit_steps(name, tracks, split.groups, rows, seed, ordered=split.ordered)
     _write_rows(folder, seen, features, tracks, rows, statistics)
     del statistics
     _write_rows(folder, unseen, features, tracks, getattr(split, unseen), {})
@@ -52,7 +52,7 @@ def _write_pair(
 
 
 def fit_steps(
-    name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, seed: int
+    name: FeatureSet, tracks: pd.DataFrame, groups: np.ndarray, seen: np.ndarray, seed: int, *, ordered: bool = False
 ) -> tuple[ColumnTransformer, dict[str, np.ndarray]]:
     """Fit every step of a feature set on its rows, without making their matrix.
 
@@ -61,7 +61,7 @@ def fit_steps(
     """
     target = tracks[TARGET].to_numpy(dtype=np.float64)
     genres = tracks["track_genre"].iloc[seen]
-    features = fit_on_examples(name, tracks.iloc[seen[~genres.duplicated().to_numpy()]], seed)
+    features = fit_on_examples(name, tracks.iloc[seen[~genres.duplicated().to_numpy()]], seed, ordered=ordered)
     known = {}
     for step, transformer, columns in features.transformers_:
         if isinstance(transformer, _BY_GROUPS):
@@ -84,9 +84,9 @@ class _Rows(dict[str, pd.Series]):
         return self._tracks[name].iloc[self._rows]
 
 
-def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int) -> ColumnTransformer:
+def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int, *, ordered: bool = False) -> ColumnTransformer:
     """Return a feature set of the right width, fitted on `examples`: one clean track per set of genres."""
-    features = build_features(name, seed, examples.columns)
+    features = build_features(name, seed, examples.columns, ordered=ordered)
     features.fit(examples, examples[TARGET].to_numpy(np.float64))
     return features
 

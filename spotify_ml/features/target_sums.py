@@ -1,10 +1,11 @@
-"""Sums and extremes of the target by key, and the same without the rows of one fold."""
+"""Sums and extremes of the target by key, and the same without the rows of one fold, or of the folds before it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pandas as pd
 
 # The columns of totals: sums, then two extremes.
 TOTALS = ("count", "sum", "squares", "dead", "highest", "lowest")
@@ -14,7 +15,7 @@ DEAD = 1.0
 
 @dataclass(frozen=True)
 class KeyTotals:
-    """The totals of every key, and the same without each fold in which it has rows.
+    """The totals of every key, and the same without each fold in which it has rows, or of the folds before each.
 
     A cell is a key within a fold; there are never more cells than rows.
 
@@ -27,7 +28,7 @@ class KeyTotals:
     cells : ndarray of int, shape (n_cells,)
         The position of the key times the number of folds, plus the fold, ascending.
     others : ndarray of float64, shape (n_cells, 6)
-        The totals of the key without the rows of the fold.
+        The totals of the key without the rows of the fold, or of those of the folds before it.
     n_folds : int
         Number of folds.
     """
@@ -39,21 +40,25 @@ class KeyTotals:
     n_folds: int
 
     @classmethod
-    def of_cells(cls, hashes: np.ndarray, folds: np.ndarray, values: Iterable[np.ndarray], n_folds: int) -> Self:
+    def of_cells(
+        cls, hashes: np.ndarray, folds: np.ndarray, values: Iterable[np.ndarray], n_folds: int, *, earlier: bool = False
+    ) -> Self:
         """Return the totals of keys from those of cells, which are sorted by `hashes` and `folds`, shape (n_cells,).
 
-        `values` yields the totals of the cells a column at a time, to save memory.
+        `values` yields the totals of the cells a column at a time, to save memory. `earlier` says whether a fold's
+        others are those before it alone.
         """
+        without_own = before_each if earlier else without_each
         keys, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
         totals, others = np.empty((len(keys), len(TOTALS))), np.empty((len(hashes), len(TOTALS)))
         for column, (name, own) in enumerate(zip(TOTALS, values, strict=True)):
             if name in ("highest", "lowest"):
                 sign = 1 if name == "highest" else -1
-                extreme, without = without_each(sign * own, first, codes)
+                extreme, without = without_own(sign * own, first, codes)
                 totals[:, column], others[:, column] = sign * extreme, sign * without
             else:
                 totals[:, column] = np.bincount(codes, weights=own, minlength=len(keys))
-                others[:, column] = totals[codes, column] - own
+                others[:, column] = _sum_before(own, first, codes) if earlier else totals[codes, column] - own
         return cls(keys, totals, codes * n_folds + folds, others, n_folds)
 
     def positions(self, hashes: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -61,7 +66,9 @@ class KeyTotals:
         return np.searchsorted(self.cells, np.searchsorted(self.keys, hashes) * self.n_folds + folds)
 
 
-def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int) -> tuple[KeyTotals, np.ndarray]:
+def totals_of_rows(
+    hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int, *, earlier: bool = False
+) -> tuple[KeyTotals, np.ndarray]:
     """Return the totals by key of rows with a hash, a target and a fold each, and the position of each row's cell."""
     keys, codes = np.unique(hashes, return_inverse=True)
     cells, positions = np.unique(codes * n_folds + folds, return_inverse=True)
@@ -75,7 +82,21 @@ def totals_of_rows(hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds
             yield extremes
 
     of_key, fold = np.divmod(cells, n_folds)
-    return KeyTotals.of_cells(keys[of_key], fold, columns(), n_folds), positions
+    return KeyTotals.of_cells(keys[of_key], fold, columns(), n_folds, earlier=earlier), positions
+
+
+def _sum_before(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return for every value the sum of those before it in its run of equal codes."""
+    before = np.cumsum(values) - values
+    return before - before[first][codes] if len(values) else values
+
+
+def before_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same as `without_each`, with the maximum of the values before each in its run."""
+    highest = pd.Series(values).groupby(codes).cummax().to_numpy()
+    before = np.concatenate([[-np.inf], highest[:-1]])[: len(values)]
+    before[first] = -np.inf
+    return np.maximum.reduceat(values, first) if len(values) else values, before
 
 
 def without_each(values: np.ndarray, first: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -51,10 +51,13 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     # Tells scikit-learn's ColumnTransformer to pass the groups to fit.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
-    def __init__(self, *, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0) -> None:
+    def __init__(
+        self, *, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0, ordered: bool = False
+    ) -> None:
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.random_state = random_state
+        self.ordered = ordered
 
     def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Learn the statistics of all train rows; only `fit_transform` needs `groups`."""
@@ -90,7 +93,11 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
 
     def _level(self, level: Level) -> TargetStatistics:
         return TargetStatistics(
-            pooled=level.pooled, smoothing=self.smoothing, n_folds=self.n_folds, random_state=self.random_state
+            pooled=level.pooled,
+            smoothing=self.smoothing,
+            n_folds=self.n_folds,
+            random_state=self.random_state,
+            ordered=self.ordered,
         )
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

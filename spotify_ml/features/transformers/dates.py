@@ -45,7 +45,9 @@ class ReleaseDates(TransformerMixin, BaseEstimator):
         self._learn(X, groups)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, groups: np.ndarray | None = None) -> np.ndarray:
+    def fit_transform(
+        self, X: pd.DataFrame | Mapping[str, Any], y: object = None, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Learn from train rows, and return their features, shape (n_rows, 5).
 
         Without `groups`, every row is a group of its own.
@@ -62,7 +64,7 @@ class ReleaseDates(TransformerMixin, BaseEstimator):
         first = np.where(known, self.first_[positions], np.nan) if len(self.artists_) else np.full(len(known), np.nan)
         return self._features(X, dates, np.append(first, np.nan)[keys.codes])
 
-    def _learn(self, X: pd.DataFrame, groups: np.ndarray | None) -> tuple[Dates, np.ndarray]:
+    def _learn(self, X: pd.DataFrame | Mapping[str, Any], groups: np.ndarray | None) -> tuple[Dates, np.ndarray]:
         """Keep what `transform` needs; return the dates, and the first release of each row's artist in other groups."""
         dates, keys = parse_dates(X["release_date"]), _first_artists(X)
         days = collected_days(dates, np.asarray(X[COLLECTED_COLUMN], dtype=np.float64))

@@ -1,5 +1,6 @@
 """Statistics of the target by one more key, such as the label."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,22 +23,27 @@ class KeyStatistics(TransformerMixin, BaseEstimator):
         Whether it holds ``;``-joined lists, whose members count one by one.
     random_state : int
         Decides the folds.
+    ordered : bool
+        As in `TargetStatistics`.
     """
 
     # Tells scikit-learn's ColumnTransformer to pass the groups to fit.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
-    def __init__(self, column: str, *, pooled: bool = False, random_state: int = 0) -> None:
+    def __init__(self, column: str, *, pooled: bool = False, random_state: int = 0, ordered: bool = False) -> None:
         self.column = column
         self.pooled = pooled
         self.random_state = random_state
+        self.ordered = ordered
 
     def fit(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Learn the statistics of all train rows; only `fit_transform` needs `groups`."""
         self.statistics_ = self._statistics().fit([self._keys(X)], y)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def fit_transform(
+        self, X: pd.DataFrame | Mapping[str, Any], y: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Learn the statistics, and return for each train row those without its own group, shape (n_rows, 6)."""
         self.statistics_ = self._statistics()
         return self.statistics_.fit_transform([self._keys(X)], y, groups)
@@ -48,7 +54,7 @@ class KeyStatistics(TransformerMixin, BaseEstimator):
         return self.statistics_.look_up([self._keys(X)], None)
 
     def _statistics(self) -> TargetStatistics:
-        return TargetStatistics(pooled=self.pooled, random_state=self.random_state)
+        return TargetStatistics(pooled=self.pooled, random_state=self.random_state, ordered=self.ordered)
 
     def _keys(self, X: Any) -> KeyColumn:
         return KeyColumn.of(X[self.column]).changed(normal_list if self.pooled else normal_name)

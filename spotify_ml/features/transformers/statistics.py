@@ -79,6 +79,9 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         Number of folds; fewer where there are fewer groups.
     random_state : int
         Decides which group is in which fold.
+    ordered : bool
+        Whether groups are numbered by the time of their release. Folds follow each other then, and a train row gets the
+        statistics of the folds before its own: what is known when a track comes out.
 
     Attributes
     ----------
@@ -100,12 +103,19 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, pooled: bool = False, smoothing: float = 1.0, n_folds: int = 10, random_state: int = 0
+        self,
+        *,
+        pooled: bool = False,
+        smoothing: float = 1.0,
+        n_folds: int = 10,
+        random_state: int = 0,
+        ordered: bool = False,
     ) -> None:
         self.pooled = pooled
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.random_state = random_state
+        self.ordered = ordered
 
     def fit(self, X: pd.DataFrame | Sequence[KeyColumn], y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Learn the statistics of all train rows; only `fit_transform` needs `groups`.
@@ -122,7 +132,7 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         self, hashes: np.ndarray, y: np.ndarray, folds: np.ndarray, n_folds: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Keep the totals of every key; return those without each fold, and the position of each row among them."""
-        found, positions = totals_of_rows(hashes, y, folds, n_folds)
+        found, positions = totals_of_rows(hashes, y, folds, n_folds, earlier=self.ordered)
         self.keys_, self.totals_ = found.keys, found.totals
         return found.others, positions
 
@@ -139,10 +149,14 @@ class TargetStatistics(TransformerMixin, BaseEstimator):
         made without its own group; by default the mean of the other folds.
         """
         target = np.asarray(y, dtype=np.float64)
-        folds = assign_folds(np.arange(len(target)) if groups is None else groups, self.n_folds, self.random_state)
+        own_groups = np.arange(len(target)) if groups is None else groups
+        if self.ordered:
+            folds = ordered_folds(own_groups, self.n_folds)
+        else:
+            folds = assign_folds(own_groups, self.n_folds, self.random_state)
         n_folds = int(folds.max(initial=0)) + 1
         if prior is None:
-            prior = mean_of_other_folds(target, folds, n_folds)[folds]
+            prior = mean_of_other_folds(target, folds, n_folds, earlier=self.ordered)[folds]
         rows, hashes = key_hashes(_columns(X), pooled=self.pooled)
         others, positions = self._learn(hashes, target[rows], folds[rows], n_folds)
         self.prior_ = float(target.mean())
@@ -225,11 +239,22 @@ def assign_folds(groups: np.ndarray, n_folds: int, random_state: int) -> np.ndar
     return folds[codes]
 
 
-def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
-    """Return the mean of the target without each fold, shape (n_folds,); `MIDDLE` if there is no other fold."""
+def ordered_folds(groups: np.ndarray, n_folds: int) -> np.ndarray:
+    """Return the fold of every row, shape (n_rows,), with the groups of lower numbers in lower folds."""
+    codes, distinct = pd.factorize(np.asarray(groups), sort=True)
+    return codes * min(n_folds, len(distinct)) // max(len(distinct), 1)
+
+
+def mean_of_other_folds(y: np.ndarray, folds: np.ndarray, n_folds: int, *, earlier: bool = False) -> np.ndarray:
+    """Return the mean of the target without each fold, shape (n_folds,), or of the folds before it.
+
+    It is `MIDDLE` if there is no such fold.
+    """
     counts, sums = np.bincount(folds, minlength=n_folds), np.bincount(folds, weights=y, minlength=n_folds)
-    n_others = len(y) - counts
-    return np.where(n_others > 0, (sums.sum() - sums) / np.maximum(n_others, 1), MIDDLE)
+    n_others, of_others = len(y) - counts, sums.sum() - sums
+    if earlier:
+        n_others, of_others = np.cumsum(counts) - counts, np.cumsum(sums) - sums
+    return np.where(n_others > 0, of_others / np.maximum(n_others, 1), MIDDLE)
 
 
 def key_hashes(columns: Sequence[KeyColumn], *, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
