@@ -404,16 +404,17 @@ def test_what_is_told_follows_random_state(tracks, popularity):
 
 
 def test_parameters_reach_every_level():
-    encoder = CatalogueStatistics(smoothing=3.0, n_folds=4, random_state=8).fit(TINY, TINY_POPULARITY)
+    encoder = CatalogueStatistics(smoothing=3.0, n_folds=4, random_state=8, ordered=True).fit(TINY, TINY_POPULARITY)
     for name, level in encoder.levels_.items():
-        expected = {"pooled": name == "any_artist", "smoothing": 3.0, "n_folds": 4, "random_state": 8}
+        expected = {"pooled": name == "any_artist", "smoothing": 3.0, "n_folds": 4, "random_state": 8, "ordered": True}
         assert level.get_params() == expected, name
 
 
 def test_clone_is_unfitted_and_pickling_keeps_the_fit(tracks):
-    encoder = CatalogueStatistics(smoothing=3.0, n_folds=4, random_state=8).fit(TINY, TINY_POPULARITY)
+    parameters = {"smoothing": 3.0, "n_folds": 4, "random_state": 8, "ordered": True}
+    encoder = CatalogueStatistics(**parameters).fit(TINY, TINY_POPULARITY)
     copy = clone(encoder)
-    assert copy.get_params() == encoder.get_params() == {"smoothing": 3.0, "n_folds": 4, "random_state": 8}
+    assert copy.get_params() == encoder.get_params() == parameters
     with pytest.raises(NotFittedError):
         copy.transform(TINY)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(encoder)).transform(TINY), encoder.transform(TINY))

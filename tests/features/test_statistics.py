@@ -16,7 +16,13 @@ from sklearn.exceptions import NotFittedError
 from spotify_ml.features import target_sums
 from spotify_ml.features.target_sums import DEAD
 from spotify_ml.features.transformers import statistics
-from spotify_ml.features.transformers.statistics import MIDDLE, STATISTICS, TargetStatistics, assign_folds
+from spotify_ml.features.transformers.statistics import (
+    MIDDLE,
+    STATISTICS,
+    TargetStatistics,
+    assign_folds,
+    ordered_folds,
+)
 
 # What other tests leave open may be collected meanwhile.
 pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -166,6 +172,33 @@ def test_rows_are_told_nothing_of_their_own_group(case):
     assert_blind_to_own_group(out_of_fold(case.encoder), case.X, np.array(case.y), np.array(case.groups))
 
 
+@settings(deadline=None, max_examples=50)
+@given(case=cases())
+def test_rows_of_ordered_groups_are_told_of_earlier_folds_alone(case):
+    encoder = clone(case.encoder).set_params(ordered=True)
+    y, groups = np.array(case.y), np.array(case.groups)
+    before = encoder.fit_transform(case.X, y, groups)
+    folds = ordered_folds(groups, encoder.n_folds)
+    for fold in range(folds.max() + 1):
+        for other in (200, -100):
+            changed = encoder.fit_transform(case.X, np.where(folds >= fold, other, y), groups)
+            np.testing.assert_array_equal(changed[folds <= fold], before[folds <= fold])
+    # Of earlier folds, as if they were all there is.
+    last = folds == folds.max()
+    if not last.all():
+        earlier = clone(encoder).fit(case.X[~last], y[~last])
+        np.testing.assert_allclose(before[last], earlier.transform(case.X[last]), rtol=1e-5)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1), st.integers(1, 12))
+def test_ordered_folds_follow_each_other(groups: list[int], n_folds: int):
+    folds = ordered_folds(np.array(groups), n_folds)
+    order = np.argsort(groups, kind="stable")
+    assert (np.diff(folds[order]) >= 0).all()
+    assert len(set(zip(groups, folds, strict=True))) == len(set(groups))
+    assert set(folds) == set(range(min(n_folds, len(set(groups)))))
+
+
 def grouped(pooled: bool) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Sixty rows of twenty groups, whose keys their groups share with others, as do albums of several recordings."""
     rng = np.random.default_rng(0)
@@ -206,7 +239,7 @@ def extremes_of_all(values: np.ndarray, first: np.ndarray, codes: np.ndarray) ->
     return highest, highest[codes]
 
 
-def prior_of_all(y: np.ndarray, folds: np.ndarray, n_folds: int) -> np.ndarray:
+def prior_of_all(y: np.ndarray, folds: np.ndarray, n_folds: int, *, earlier: bool) -> np.ndarray:
     return np.full(n_folds, y.mean())
 
 
@@ -440,7 +473,7 @@ def test_what_is_given_is_left_as_it_is(fitted):
 
 def test_clone_is_unfitted_and_pickling_keeps_the_fit(fitted):
     encoder, rows = fitted
-    parameters = {"pooled": encoder.pooled, "smoothing": 2.5, "n_folds": 4, "random_state": 9}
+    parameters = {"pooled": encoder.pooled, "smoothing": 2.5, "n_folds": 4, "random_state": 9, "ordered": True}
     copy = clone(encoder.set_params(**parameters))
     assert copy.get_params() == parameters
     with pytest.raises(NotFittedError):
