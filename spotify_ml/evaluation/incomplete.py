@@ -37,6 +37,8 @@ def score_patterns(model: PopularityModel, task: Task, part: Subset) -> pd.DataF
     everything = np.ones(len(rows), dtype=bool)
     found = []
     for name, pattern in PATTERNS.items():
+        if not set(pattern.absent) <= set(features.keys):
+            continue
         taken = [dict.fromkeys(keys, everything) for keys in (pattern.absent, pattern.unknown)]
         changed = features.without(matrix, *taken)
         if pattern.without_details:

@@ -27,6 +27,7 @@ PATTERNS = {
     "test_without_names": Pattern("no artist, album or title", ("artist", "album", "title")),
     "test_without_artist_album_genre": Pattern("sound and title alone", ("artist", "album", "genre")),
     "test_without_names_genre": Pattern("sound alone", ("artist", "album", "genre", "title")),
+    "test_without_release": Pattern("no release date and label", ("release",)),
     "test_without_details": Pattern("no duration, loudness, key …", without_details=True),
     "test_unknown_artist_album": Pattern("unknown artist and album", unknown=("artist", "album")),
     "test_other_album": Pattern("unknown album, catalogue=other", unknown=("album",), other=True),

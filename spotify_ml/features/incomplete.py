@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from spotify_ml.features.transformers.catalogue import LEVELS
+from spotify_ml.features.transformers.dates import FEATURES as DATES
 from spotify_ml.features.transformers.names import DESCRIPTIONS
 from spotify_ml.features.transformers.statistics import STATISTICS
 
-# What a track is known by.
+# What a track is known by, and where the tracks of the fit have dates, when it came out.
 KEYS = ("artist", "album", "genre", "title")
+RELEASE = "release"
 ABSENT, UNKNOWN, KNOWN = range(3)
 # The levels of the catalogue that need a key.
 _LEVELS = {
@@ -22,6 +24,7 @@ _LEVELS = {
 # The features that are 0 where a key is absent, and the level whose count is 0 where the catalogue lacks it.
 _GIVEN = {"artist": "n_artists", "album": "album_length", "genre": "n_genres", "title": "title_length"}
 _FOUND = {"artist": "any_artist", "album": "album"}
+_OF_RELEASE = tuple(name for name in DATES if name != "release_precision")
 _YEAR = "year"
 _SHARED = "title_is_album"
 
@@ -48,6 +51,8 @@ class IncompleteFeatures:
         never unknown.
         """
         states: dict[str, np.ndarray] = {}
+        if RELEASE in self.keys:
+            states[RELEASE] = np.where(matrix[:, self._at["release_precision"]] > 0, KNOWN, ABSENT)
         for key, feature in _GIVEN.items():
             is_given = matrix[:, self._at[feature]] > 0
             if key == "genre":
@@ -72,6 +77,9 @@ class IncompleteFeatures:
         for key, rows in absent.items():
             _set(matrix, rows, self._words[key], 0)
             _set(matrix, rows, self._years[key], np.nan)
+        if self._has_label and RELEASE in absent:
+            _set(matrix, absent[RELEASE], [self._at[f"label_{name}"] for name in STATISTICS], np.nan)
+            _set(matrix, absent[RELEASE], [self._at["label_count"]], 0)
         return matrix
 
     def _forget(self, matrix: np.ndarray, level: str, rows: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -100,6 +108,8 @@ class IncompleteFeatures:
                 view[:, mean] = (matrix[:, mean] * (n + 1) - prior) / np.maximum(n, 1)
             view[n == 0, mean] = np.nan
             view[(n == 0) & other, count] = np.nan
+        if self._has_label:
+            view[matrix[:, self._at["label_count"]] == 0, self._at["label_mean"]] = np.nan
         for key, state in self.states(matrix).items():
             _set(view, state == ABSENT, self._of_key[key], np.nan)
         return view[:, self.kept]
@@ -110,6 +120,15 @@ class IncompleteFeatures:
         asked = [self._at[f"{level}_{statistic}"] for level in LEVELS for statistic in STATISTICS]
         view[:, np.searchsorted(self.kept, [*asked, self._at["n_genres"]])] = np.nan
         return view
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """What tracks are known by, as far as there are features of it."""
+        return (*KEYS, RELEASE) if "release_precision" in self.names else KEYS
+
+    @cached_property
+    def _has_label(self) -> bool:
+        return "label_count" in self.names
 
     @cached_property
     def _at(self) -> dict[str, int]:
@@ -125,19 +144,22 @@ class IncompleteFeatures:
         title, album = ([f"{text}_{name}" for name in DESCRIPTIONS if name != _YEAR] for text in ("title", "album"))
         names = {"artist": ["n_artists"], "album": [*album, _SHARED], "title": [*title, _SHARED], "genre": ["n_genres"]}
         places = {key: [self._at[name] for name in own] for key, own in names.items()}
-        return places | {"genre": [*places["genre"], *self._flags]}
+        release = {RELEASE: [self._at["release_precision"]]} if RELEASE in self.keys else {}
+        return places | {"genre": [*places["genre"], *self._flags]} | release
 
     @cached_property
     def _years(self) -> dict[str, list[int]]:
         years = {text: [self._at[f"{text}_{_YEAR}"]] for text in ("title", "album")}
-        return {key: years.get(key, []) for key in KEYS}
+        release = {RELEASE: [self._at[name] for name in _OF_RELEASE]} if RELEASE in self.keys else {}
+        return {key: years.get(key, []) for key in KEYS} | release
 
     @cached_property
     def _of_key(self) -> dict[str, list[int]]:
         """All features that need a key."""
         statistics = {key: [f"{level}_{name}" for level in _LEVELS[key] for name in STATISTICS] for key in KEYS}
         return {
-            key: [*self._words[key], *self._years[key], *(self._at[name] for name in statistics[key])] for key in KEYS
+            key: [*self._words[key], *self._years[key], *(self._at[name] for name in statistics.get(key, ()))]
+            for key in self.keys
         }
 
 

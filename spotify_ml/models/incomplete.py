@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from xgboost import Booster
 
-from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, UNKNOWN, IncompleteFeatures
+from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, RELEASE, UNKNOWN, IncompleteFeatures
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.predictions import BLOCK_ROWS, clip_popularity, raw_predictions, single_thread
 from spotify_ml.models.tree_shap import TreeShap
@@ -120,7 +120,9 @@ class IncompleteModel:
         """Return what is not known of each row as a number, shape (n_rows,): a bit for each key, and for `other`."""
         states = self.features.states(matrix)
         lost = [(states[key] == ABSENT) | (other & (states[key] != KNOWN)) for key in KEYS]
-        return np.array([*lost, other]).T @ (1 << np.arange(len(KEYS) + 1))
+        release = [states[RELEASE] == ABSENT] if RELEASE in states else []
+        bits = np.array([*lost, other, *release])
+        return bits.T @ (1 << np.arange(len(bits)))
 
     @cached_property
     def _single_thread(self) -> Booster:

@@ -12,7 +12,7 @@ from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.schema import AUDIO, FURTHER
 from spotify_ml.data.splits import Split
-from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, UNKNOWN, IncompleteFeatures
+from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, RELEASE, UNKNOWN, IncompleteFeatures
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.models.fit import FittedEstimators, fit_single
 from spotify_ml.models.incomplete import IncompleteModel
@@ -59,6 +59,8 @@ _ABSENT: dict[tuple[str, ...] | None, float] = {
 }
 # So many copies are of another catalogue, and so often such a copy's artist and album are not in this one.
 _OTHER, _OTHER_UNKNOWN, _OTHER_ABSENT = 0.12, 0.7, 0.3
+# So many copies lack the date and the label.
+_RELEASE_ABSENT = 0.3
 # Copies of a row: for the trees, for the number of trees, and to watch. More rows than these tell nothing new.
 _COPIES, _FIRST_COPIES, _WATCHED_COPIES, _MOST_ROWS = 4, 2, 3, 80_000
 # How much the model may count where the catalogue knows neither artist nor album: the largest share by which all
@@ -119,7 +121,7 @@ def fit_incomplete(
     intervals = None if classes else _calibrated(first, validation, groups, rng)
     final = IncompleteFeatures(tuple(subsets.trainval.features.columns))
     states = final.states(parts["trainval"].matrix)
-    keys = tuple(key for key in KEYS if (states[key] != ABSENT).mean() >= _COMPLETE)
+    keys = tuple(key for key in final.keys if (states[key] != ABSENT).mean() >= _COMPLETE)
     return IncompleteModel(final, pair.refit, share, classes, intervals, keys)
 
 
@@ -157,6 +159,8 @@ class IncompletePart:
                 unknown[key] = other & (lost | (rng.random(n_rows) < _OTHER_UNKNOWN))
                 lost &= ~other | (rng.random(n_rows) < _OTHER_ABSENT)
             absent[key] = lost
+        if RELEASE in self.features.keys:
+            absent[RELEASE] = rng.random(n_rows) < _RELEASE_ABSENT
         return self.features.view(self.features.without(self.matrix, absent, unknown), other)
 
 
@@ -193,12 +197,14 @@ def _calibrated(
 ) -> PredictionIntervals:
     """Return intervals by what is not known, from validation rows of which each pattern was taken."""
     views, predicted, drawn, patterns = [], [], [], []
-    for other, *lost in product((False, True), repeat=len(KEYS) + 1):
+    keys = first.features.keys
+    n_rows = _CALIBRATION_ROWS * len(KEYS) // len(keys)
+    for other, *lost in product((False, True), repeat=len(keys) + 1):
         if not any(lost):
             continue
-        rows = rng.permutation(len(validation.target))[:_CALIBRATION_ROWS]
+        rows = rng.permutation(len(validation.target))[:n_rows]
         all_rows, others = np.ones(len(rows), dtype=bool), np.full(len(rows), other)
-        taken = {key: all_rows for key, is_lost in zip(KEYS, lost, strict=True) if is_lost}
+        taken = {key: all_rows for key, is_lost in zip(keys, lost, strict=True) if is_lost}
         unknown = {key: taken.pop(key) for key in list(taken) if other and key in ("artist", "album")}
         matrix = first.features.without(validation.matrix[rows], taken, unknown)
         view, values = first.predict(matrix, others)
