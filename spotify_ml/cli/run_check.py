@@ -77,7 +77,7 @@ def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:
     refuse_unsupported(config)
     if isinstance(config.model, TwoPartConfig) and config.task.name != "regression":
         raise ConfigError("config: model=two_part predicts popularity itself; use it with task=regression")
-    _check_source(config)
+    _check_split(config)
     _check_libraries(config)
     if folder is not None:
         _check_unused("hydra.run.dir", folder, _RESULTS)
@@ -88,8 +88,14 @@ def check_run(composed: DictConfig, folder: Path | None = None) -> RunConfig:
     return config
 
 
-def _check_source(config: RunConfig) -> None:
-    """See that the catalogue of ``split=source`` is one of several."""
+def _check_split(config: RunConfig) -> None:
+    """See that the catalogue of ``split=source`` is one of several, and that no folds mix the times of ``release``."""
+    if config.split.name == "release" and (config.cv is not None or getattr(config.tune, "folds", None)):
+        key = "cv" if config.cv is not None else "tune.folds"
+        raise ConfigError(
+            f"config: {key} with split=release: folds are drawn at random, later releases among earlier ones; use "
+            f"{key}=null, or split=recording"
+        )
     names = source_names(config.data.path)
     if config.split.name == "source" and config.split.source not in names:
         there = ", ".join(names) or "only one; name several: data.path=[a.csv,b.csv]"

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from spotify_ml.config.section import Section
+from spotify_ml.config.section import Day, Section
 from spotify_ml.utils.paths import CONF
 
 ValueRule = Literal[
@@ -79,7 +79,7 @@ class LayoutConfig(Section):
     others: list[str] = Field(default_factory=list)
     extra: list[str] = Field(default_factory=list)
     # The day on which popularity was counted, if it is the same for all files of the format.
-    collected: str | None = None
+    collected: Day | None = None
     # What a file is in if it is not in UTF-8.
     encoding: Literal["latin-1"] | None = None
     # By language, the names of columns that are translated.

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.models import ModelConfig, TaskConfig
-from spotify_ml.config.section import ExperimentName, RegisteredModelName, RunName, Section
+from spotify_ml.config.section import Day, ExperimentName, RegisteredModelName, RunName, Section
 from spotify_ml.config.tuning import TuneConfig
 
 
@@ -38,16 +38,13 @@ class _Paths:
         return core_schema.no_info_wrap_validator_function(_one_or_several, text, serialization=serialized)
 
 
-_DAY = r"^\d{4}-\d\d-\d\d$"
-
-
 class DataConfig(Section):
     """The file of raw tracks, or several catalogues, the newest first."""
 
     name: Literal["sample", "full", "file"]
     path: Annotated[str | tuple[str, ...], _Paths()]
     # The day on which popularity was counted; null: the layout's, else that of the newest release.
-    collected: Annotated[str | None, Field(pattern=_DAY)] = None
+    collected: Day | None = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -77,7 +74,7 @@ class SplitConfig(Section):
     names: NameRule = "exact"
     source: Annotated[str | None, Field(min_length=1)] = None
     # Of ``release``: the first day of the test rows; null: by `test_size`.
-    cut: Annotated[str | None, Field(pattern=_DAY)] = None
+    cut: Day | None = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

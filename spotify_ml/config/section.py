@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -46,11 +47,20 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _is_day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("give a day such as 2020-01-21") from None
+    return text
+
+
 # The longest names that every store takes.
 RegisteredModelName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_no_address)]
 ExperimentName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"\S")]
 RunName = Annotated[str, Field(min_length=1, max_length=200)]
 StudyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
+Day = Annotated[str, AfterValidator(_is_day)]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spotify_ml.utils.errors import ConfigError, shown
-
 # The day on which popularity was counted, in days since 1970, shape (n_rows,).
 COLLECTED_COLUMN = "collected"
 EXPECTED = "a date such as 2019-07-05, 2019-07 or 2019"
@@ -101,12 +99,9 @@ def parse_dates(texts: Any) -> Dates:
     return Dates(first[codes], last[codes], precision[codes])
 
 
-def day_of(text: str, key: str) -> int:
-    """Return a day of the configuration as days since 1970; a `ConfigError` names its key if it is none."""
-    try:
-        return int(np.datetime64(date.fromisoformat(text), "D").astype(np.int64))
-    except ValueError as error:
-        raise ConfigError(f"config: {key}={shown(text)}: give a day such as 2020-01-21") from error
+def day_of(text: str) -> int:
+    """Return a day such as 2020-01-21 as days since 1970."""
+    return int(np.datetime64(date.fromisoformat(text), "D").astype(np.int64))
 
 
 def day_text(day: float) -> str:

@@ -14,7 +14,14 @@ import pyarrow as pa
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import CleaningConfig, DataConfig, RunConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
-from spotify_ml.data.dates import COLLECTED_COLUMN, day_of
+from spotify_ml.data.dates import (
+    COLLECTED_COLUMN,
+    PLACEHOLDERS,
+    collected_days,
+    day_of,
+    day_text,
+    parse_dates,
+)
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
 from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.quality import QualityReport, raw_report
@@ -25,6 +32,7 @@ from spotify_ml.data.splits import Split, split_tracks
 log = logging.getLogger(__name__)
 
 _TABLE, _REPORT = "tracks.arrow", "report.json"
+_KNOWN_TO = ("to the day", "to the month", "to the year", "not known")
 _POSITIONS = ("train", "validation", "test", "groups")
 
 
@@ -63,6 +71,7 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
     decided_by = {**origin_of(config, file), "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
     say_absent(file, tracks.frame)
+    say_dates(file, tracks.frame)
     # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
 
@@ -91,10 +100,10 @@ def add_collected(raw: pd.DataFrame, file: RawFile, given: str | None) -> None:
     if "release_date" not in raw:
         return
     if given is not None:
-        raw[COLLECTED_COLUMN] = float(day_of(given, "data.collected"))
+        raw[COLLECTED_COLUMN] = float(day_of(given))
         return
     days = {part.source: layout.collected for part, layout in file.parts} or {"": file.layout.collected}
-    known = {source: day_of(day, "collected") if day else np.nan for source, day in days.items()}
+    known = {source: day_of(day) if day else np.nan for source, day in days.items()}
     raw[COLLECTED_COLUMN] = raw[SOURCE_COLUMN].map(known).astype(float) if SOURCE_COLUMN in raw else known[""]
 
 
@@ -113,6 +122,25 @@ def say_absent(file: RawFile, tracks: pd.DataFrame) -> None:
     empty = [name for name in absent_columns(tracks) if name not in file.layout.absent]
     if empty:
         log.info("%s: no value of %s", file.path.name, ", ".join(empty))
+
+
+def say_dates(file: RawFile, tracks: pd.DataFrame) -> None:
+    """Log what is known of release dates, if there are any."""
+    if "release_date" not in tracks:
+        return
+    dates = parse_dates(tracks["release_date"])
+    counts = np.bincount(dates.precision, minlength=4)[::-1]
+    known = [f"{count:,} {which}" for which, count in zip(_KNOWN_TO, counts, strict=True) if count]
+    n_placeholders = int(tracks["release_date"].isin(PLACEHOLDERS).sum())
+    holding = f" ({n_placeholders:,} hold a placeholder such as {PLACEHOLDERS[-1]})" if n_placeholders else ""
+    newest = np.nanmax(collected_days(dates, tracks[COLLECTED_COLUMN].to_numpy(dtype=np.float64)))
+    log.info(
+        "%s: release dates of %s%s; popularity of %s",
+        file.path.name,
+        ", ".join(known),
+        holding,
+        "an unknown day" if np.isnan(newest) else day_text(newest),
+    )
 
 
 def say_layout(file: RawFile) -> None:

@@ -43,7 +43,7 @@ def split_by_release(
     dated = dates.precision > 0
     if not dated.any():
         raise DataError("split=release: no track has a known release_date; set split=recording or split=artist")
-    given = None if config.cut is None else day_of(config.cut, "split.cut")
+    given = None if config.cut is None else day_of(config.cut)
     asked = f"split.test_size={config.test_size}" if given is None else f"split.cut={config.cut}"
     cut = _last(dates, groups, dated, config.test_size) if given is None else given
     rest, test = _sides(dates, groups, cut)

@@ -27,8 +27,9 @@ _NOT_OF_ALL = ("time_signature",)
 def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -> pd.DataFrame:
     """Turn objects of Spotify's Web API into raw rows, as the registered model takes them.
 
-    Returned is one row per track, in their order, with the columns of the raw dataset, and ``isrc`` if a track has one.
-    ``popularity`` is NaN and ``track_genre`` empty where they are not given. Spotify gives audio features to no
+    Returned is one row per track, in their order, with the columns of the raw dataset, and ``release_date`` and
+    ``isrc`` if a track has one. ``popularity`` is NaN and ``track_genre`` empty where they are not given. Spotify gives
+    audio features to no
     application registered, or in development mode, after 27 November 2024, and popularity to none in development mode
     since 9 March 2026.
 
@@ -83,12 +84,15 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
         **{name: [each.get(name) for each in own] for name in _FEATURES},
         "track_genre": [None if genres is None else _joined(track, genres) for track in found],
     }
-    return _with_isrc(pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES}), found)
+    return _with_further(pd.DataFrame({name: _typed(name, columns[name]) for name in NAMES}), found)
 
 
-def _with_isrc(rows: pd.DataFrame, tracks: list[Mapping[str, Any]]) -> pd.DataFrame:
-    codes = [(track.get("external_ids") or {}).get("isrc") for track in tracks]
-    return rows.assign(isrc=pd.Series(codes, dtype="str")) if any(codes) else rows
+def _with_further(rows: pd.DataFrame, tracks: list[Mapping[str, Any]]) -> pd.DataFrame:
+    further = {
+        "release_date": [track["album"].get("release_date") for track in tracks],
+        "isrc": [(track.get("external_ids") or {}).get("isrc") for track in tracks],
+    }
+    return rows.assign(**{name: pd.Series(values, dtype="str") for name, values in further.items() if any(values)})
 
 
 def _features_of(tracks: list[Mapping[str, Any]], audio_features: Any) -> list[Mapping[str, Any]]:

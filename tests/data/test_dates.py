@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_ml.data.dates import PLACEHOLDERS, collected_days, day_of, day_text, parse_dates, read_dates
-from spotify_ml.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -81,12 +80,10 @@ def test_a_date_stands_for_the_days_that_it_may_mean(day: date, precision: int):
 
 def test_popularity_is_of_the_day_that_is_given_else_of_the_newest_release():
     dates = parse_dates(pd.Series(["2019-01-02", "2020", None]))
-    newest = day_of("2020-01-01", "x")
+    newest = day_of("2020-01-01")
     np.testing.assert_array_equal(collected_days(dates, None), [newest] * 3)
     np.testing.assert_array_equal(collected_days(dates, np.array([5.0, np.nan, 7])), [5, newest, 7])
 
 
 def test_a_day_of_the_configuration_is_a_day():
-    assert day_text(day_of("2020-01-21", "split.cut")) == "2020-01-21"
-    with pytest.raises(ConfigError, match=r"split\.cut=2020-02-31"):
-        day_of("2020-02-31", "split.cut")
+    assert day_text(day_of("2020-01-21")) == "2020-01-21"

@@ -42,7 +42,7 @@ def test_parts_follow_each_other_in_time(tracks: pd.DataFrame, changes: dict[str
     for earlier, later in itertools.pairwise(parts):
         assert dates.last[earlier].max() < dates.first[later].min()
     if "cut" in changes:
-        assert dates.first[split.test].min() >= day_of("2015-06-15", "x")
+        assert dates.first[split.test].min() >= day_of("2015-06-15")
     rows = np.concatenate(parts)
     assert len(np.unique(rows)) == len(rows)
     assert (dates.precision[rows] > 0).all()

@@ -16,7 +16,7 @@ from spotify_ml.features.transformers.dates import FEATURES, ReleaseDates
 from spotify_ml.features.transformers.key import KeyStatistics
 from tests.layouts import dated
 
-COLLECTED = float(day_of("2020-01-21", "x"))
+COLLECTED = float(day_of("2020-01-21"))
 
 
 def table(*rows: tuple[str | None, str | None]) -> pd.DataFrame:
