@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ def _texts(values: Any) -> pa.ChunkedArray:
     return values.cast(pa.string())
 
 
+@lru_cache(2**16)
 def _normal(text: str) -> str | None:
     """Return a date in its normal form, None if it is none."""
     if text in PLACEHOLDERS:
