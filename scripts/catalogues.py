@@ -1,4 +1,4 @@
-"""What release dates, another catalogue, and both catalogues together are worth on TidyTuesday's "Spotify Songs" (2020).
+"""What release dates, another catalogue, and both together are worth on TidyTuesday's "Spotify Songs" (2020).
 
     SPOTIFY_TIDYTUESDAY_PATH=spotify_songs.csv.gz python scripts/catalogues.py            # 15 minutes
     SPOTIFY_TIDYTUESDAY_PATH=spotify_songs.csv.gz python scripts/catalogues.py --seeds 42 --tables alone
@@ -22,6 +22,7 @@ from spotify_ml.data.dates import COLLECTED_COLUMN
 from spotify_ml.data.parts import SOURCE_COLUMN, source_name
 from spotify_ml.data.schema import FURTHER_NAMES, TARGET
 from spotify_ml.data.splits import Split
+from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.bootstrap import bootstrap_differences
 from spotify_ml.evaluation.coverage import calibrate_intervals
 from spotify_ml.features.builder import build_subsets
@@ -74,7 +75,7 @@ def alone(path: str, seed: int) -> pd.DataFrame:
             confidence=0.95,
         )["r2"]
         found[split] = {
-            "genre mean": float(r2_score(target, genre_means(tracks, parts))),
+            "genre mean": float(r2_score(target, genre_means(config, tracks, parts))),
             **{name: float(r2_score(target, values)) for name, values in predicted.items()},
             "dates add": added.value,
             "at least": added.lower,
@@ -92,7 +93,7 @@ def source(path: str, seed: int) -> pd.DataFrame:
         paths = f"data.path=[{full},{path}]"
         config = configure("data=file", paths, "split=source", f"split.source={name}", f"seed={seed}", *_OPTIONS)
         for catalogue in ("own", "other"):
-            found[f"{name}, catalogue={catalogue}"] = served(config, lambda _: True, other=catalogue == "other")
+            found[f"{name}, catalogue={catalogue}"] = served(config, every, other=catalogue == "other")
     return pd.DataFrame(found).T
 
 
@@ -106,8 +107,9 @@ def both(path: str, seed: int) -> pd.DataFrame:
         for which, data in (("both", f"[{full},{path}]"), ("alone", path)):
             config = configure("data=file", f"data.path={data}", f"split={split}", f"seed={seed}", *_OPTIONS)
 
-            def further(track: pd.Series) -> bool:
-                return track.get(SOURCE_COLUMN, name) == name and track["track_id"] not in known
+            def further(tracks: pd.DataFrame) -> np.ndarray:
+                is_own = (tracks[SOURCE_COLUMN] == name) if SOURCE_COLUMN in tracks else True
+                return (~tracks["track_id"].isin(known) & is_own).to_numpy()
 
             found[f"{split}, {which}"] = served(config, further, other=False)
     return pd.DataFrame(found).T
@@ -130,21 +132,25 @@ def scored(config: RunConfig, features: str, tracks: pd.DataFrame, parts: Split)
     return np.clip(fitted.refit.predict(subsets.test.matrix()).astype(float), 0, 100)
 
 
-def genre_means(tracks: pd.DataFrame, parts: Split) -> np.ndarray:
-    """Return the mean popularity of a test row's genres in train and validation rows."""
-    known = tracks.iloc[parts.trainval]
-    means = known.groupby("track_genre")[TARGET].mean()
-    return tracks["track_genre"].iloc[parts.test].map(means).fillna(known[TARGET].mean()).to_numpy()
+def genre_means(config: RunConfig, tracks: pd.DataFrame, parts: Split) -> np.ndarray:
+    """Return what the baseline by genre predicts of the test rows."""
+    known, asked = tracks.iloc[parts.trainval], tracks.iloc[parts.test]
+    return quick_baselines(config.task, known, known[TARGET].to_numpy(float), asked)["baseline_genre"]
 
 
-def served(config: RunConfig, is_asked: Callable[[pd.Series], bool], *, other: bool) -> dict[str, float]:
+def every(tracks: pd.DataFrame) -> np.ndarray:
+    """Return that all test rows count."""
+    return np.ones(len(tracks), dtype=bool)
+
+
+def served(config: RunConfig, is_asked: Callable[[pd.DataFrame], np.ndarray], *, other: bool) -> dict[str, float]:
     """Return the figures of some test rows by the model as it is registered."""
     tracks, parts = read(config)
     subsets = build_subsets("full", tracks, parts, config.seed)
     fitted = fit_estimators(config.model, config.task, subsets, config.seed)
     intervals = calibrate_intervals(config.task, fitted, subsets, parts.groups)
     model = model_of(config, fitted, subsets, tracks, parts, intervals)
-    rows = np.flatnonzero(tracks.iloc[parts.test].apply(is_asked, axis=1).to_numpy(dtype=bool))
+    rows = np.flatnonzero(is_asked(tracks.iloc[parts.test]))
     target = subsets.test.target[rows]
     scores = model.score(subsets.test.take(rows), other=other, confidences=(0.9,))
     lower, upper = within_range(scores.predicted, scores.margins[0])
