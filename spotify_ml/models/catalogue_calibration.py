@@ -1,11 +1,12 @@
 """A correction of predictions for the tracks of another catalogue, learned from some of them with their popularity."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from sklearn.linear_model import RidgeCV
 
 from spotify_ml.data.names import normal_genre, normal_list, normal_name
@@ -25,6 +26,8 @@ _PENALTIES = np.logspace(0, 4, 17)
 # The digits that are kept of a number: the last ones differ between machines.
 _DIGITS = 9
 _GENRE = "genre="
+# Of what is read from a file: numbers are finite, and there is nothing else in it.
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Outputs(NamedTuple):
@@ -43,7 +46,7 @@ class Outputs(NamedTuple):
         return Outputs(*(values[where] for values in self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Input:
     """A number that the correction is linear in: its range in the fit, the value where it is missing, and its weight.
 
@@ -61,7 +64,7 @@ class Input:
         return np.clip(np.where(np.isnan(values), self.missing, values), self.low, self.high)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class CatalogueCalibration:
     """A ridge regression on what a model says and what is told of a track, an effect of artists, and intervals.
 

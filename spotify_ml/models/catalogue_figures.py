@@ -1,18 +1,17 @@
 """How good predictions for another catalogue are before and after a calibration, by rows that no fit saw."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
+from pydantic.dataclasses import dataclass
 from sklearn.metrics import r2_score
 
-from spotify_ml.models.catalogue_calibration import CatalogueCalibration, Outputs, folds
+from spotify_ml.models.catalogue_calibration import STRICT, CatalogueCalibration, Outputs, folds
 from spotify_ml.models.intervals import within_range
 
 CONFIDENCE = 0.9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Figures:
     """R², the mean error in points, and the share of rows within their 90 % intervals."""
 

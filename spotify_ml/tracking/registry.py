@@ -55,6 +55,12 @@ class Version:
         """Where MLflow finds it, whatever becomes of its aliases."""
         return f"models:/{self.name}/{self.number}"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells it from every other version, also from one of the same number in another store."""
+        sums = {"files": self.tags[SUMS_TAG]} if SUMS_TAG in self.tags else {}
+        return {"version": self.uri, "run": self.run_id, **sums}
+
 
 @dataclass(frozen=True)
 class ScoringModel:
