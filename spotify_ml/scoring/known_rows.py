@@ -83,7 +83,7 @@ def read_known(path: str, layout: LayoutConfig = AUTO, out_of_range: OutOfRange 
                 complaints.add(batch, checked, only_broken=False)
             frames.append(checked.frame())
             popularity.append(given)
-        complaints.check(rows.origin, None, "calibrate a model")
+        complaints.check(rows.origin, None, "be used to calibrate")
     if not frames:
         raise DataError(f"{path} has a header but no rows; give rows with popularity")
     known = KnownRows(path, pd.concat(frames, ignore_index=True), np.concatenate(popularity))
