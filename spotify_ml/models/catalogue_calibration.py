@@ -1,11 +1,11 @@
 """A correction of predictions for the tracks of another catalogue, learned from some of them with their popularity."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from sklearn.linear_model import RidgeCV
 
@@ -20,12 +20,17 @@ N_FOLDS = 5
 _FEWEST_OF_A_FLAG = 10
 # An artist's mean error counts as if there were this number of further rows without one.
 _ROWS_WITHOUT_ERROR = 4
-# Fewer errors make no interval of their own.
+# Kinds of rows with fewer errors share their intervals.
 _FEWEST_ERRORS = 50
 _PENALTIES = np.logspace(0, 4, 17)
 # The digits that are kept of a number: the last ones differ between machines.
 _DIGITS = 9
+_KEYS = ("artist", "album", "genre")
 _GENRE = "genre="
+_NAMES = {
+    *("prediction", "prediction_otherwise", *(f"known_{key}" for key in _KEYS)),
+    *(*AUDIO, "title_featured", "title_version"),
+}
 # Of what is read from a file: numbers are finite, and there is nothing else in it.
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -46,6 +51,12 @@ class Outputs(NamedTuple):
         return Outputs(*(values[where] for values in self))
 
 
+def _known_name(name: str) -> str:
+    if name not in _NAMES and not name.startswith(_GENRE):
+        raise ValueError("there is no such input")
+    return name
+
+
 @dataclass(frozen=True, config=STRICT)
 class Input:
     """A number that the correction is linear in: its range in the fit, the value where it is missing, and its weight.
@@ -53,11 +64,16 @@ class Input:
     Beyond the range it counts as the nearest end.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_known_name)]
     low: float
     high: float
     missing: float
     weight: float
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not self.low <= self.missing <= self.high:
+            raise ValueError(f"the range of {self.name} is none")
 
     def taken(self, values: np.ndarray) -> np.ndarray:
         """Return the values that count."""
@@ -77,13 +93,13 @@ class CatalogueCalibration:
     artists : mapping of str to float
         What is added for a first artist, in normal form.
     errors : mapping of str to tuple of float
-        By what is known: absolute errors of rows that a fit on other rows predicted, ascending.
+        By what is known: absolute errors of rows that a fit on other rows predicted.
     """
 
     intercept: float
     inputs: tuple[Input, ...]
     artists: Mapping[str, float]
-    errors: Mapping[str, tuple[float, ...]]
+    errors: Mapping[str, tuple[Annotated[float, Field(ge=0)], ...]]
 
     @classmethod
     def fit(cls, outputs: Outputs, rows: pd.DataFrame, popularity: np.ndarray, groups: np.ndarray) -> Self:
@@ -134,13 +150,24 @@ class CatalogueCalibration:
         return total + _of_distinct(_first_artists(rows), lambda artist: self.artists.get(artist, 0.0), 0.0)
 
     def margins(self, known: np.ndarray, confidence: float) -> np.ndarray:
-        """Return half the widths of intervals by what is known, shape (n_rows,); infinite if errors are too few."""
-        pooled = np.sort(np.concatenate([[], *self.errors.values()]))
-        found = np.full(len(known), quantile(pooled, confidence))
-        for kind, errors in self.errors.items():
-            if len(errors) >= _FEWEST_ERRORS:
-                found[known == kind] = quantile(np.array(errors), confidence)
+        """Return half the widths of intervals by what is known, shape (n_rows,).
+
+        Kinds of rows with few errors share theirs. Where even those are too few for a confidence, all errors count,
+        and where all are, the width is infinite.
+        """
+        every = np.sort(np.concatenate([[], *self.errors.values()]))
+        own = {kind: np.sort(errors) for kind, errors in self.errors.items() if len(errors) >= _FEWEST_ERRORS}
+        rest = np.sort(np.concatenate([[], *(errors for kind, errors in self.errors.items() if kind not in own)]))
+        found = np.full(len(known), _margin(rest, every, confidence))
+        for kind, errors in own.items():
+            found[known == kind] = _margin(errors, every, confidence)
         return found
+
+
+def _margin(errors: np.ndarray, every: np.ndarray, confidence: float) -> float:
+    margin = quantile(errors, confidence)
+    # No narrower than with less confidence.
+    return margin if np.isfinite(margin) else max(quantile(every, confidence), errors.max(initial=0.0))
 
 
 def folds(groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -154,7 +181,7 @@ def _columns(outputs: Outputs, rows: pd.DataFrame, genres: list[str]) -> Iterato
     """Yield the name and the values of everything that may be an input."""
     yield "prediction", outputs.predicted
     yield "prediction_otherwise", outputs.otherwise
-    for key in ("artist", "album", "genre"):
+    for key in _KEYS:
         yield f"known_{key}", _of_distinct(outputs.known, lambda known, key=key: float(key in known.split(";")), np.nan)
     for name in AUDIO:
         values = rows[name].to_numpy(np.float64)
