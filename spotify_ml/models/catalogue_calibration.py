@@ -187,9 +187,10 @@ def _columns(outputs: Outputs, rows: pd.DataFrame, genres: list[str]) -> Iterato
         values = rows[name].to_numpy(np.float64)
         # Twice as long counts the same, wherever it begins.
         yield name, np.log1p(values) if name == "duration_ms" else values
-    title = rows["track_name"].array
-    yield "title_featured", _of_distinct(title, lambda name: float(" feat " in normal_name(name)), np.nan)
-    yield "title_version", _of_distinct(title, lambda name: float(" - " in normal_name(name)), np.nan)
+    # In normal form, a guest is named in one way, and there is one kind of dash.
+    title = _of_distinct(rows["track_name"].array, normal_name)
+    yield "title_featured", _of_distinct(title, lambda form: float(" feat " in form), np.nan)
+    yield "title_version", _of_distinct(title, lambda form: float(" - " in form), np.nan)
     for genre in genres:
         has_genre = _of_distinct(rows["track_genre"].array, lambda own, genre=genre: float(genre in _listed(own)), 0.0)
         yield _GENRE + genre, has_genre
