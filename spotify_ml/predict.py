@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
 from spotify_ml.data.parts import is_many, is_pattern, parts_of
-from spotify_ml.scoring import KNOWS_NO_STRANGERS, RECORD, SUFFIXES_LISTED, is_table, output_name, rejected_path
+from spotify_ml.scoring import (
+    KNOWS_NO_STRANGERS,
+    RECORD,
+    SUFFIXES_LISTED,
+    calibration_path,
+    is_table,
+    output_name,
+    rejected_path,
+)
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from spotify_ml.config.commands import PredictConfig
-    from spotify_ml.scoring.rows import Tally
+    from spotify_ml.scoring.calibrated import SavedCalibration
+    from spotify_ml.scoring.rows import Scorer, Tally
+    from spotify_ml.tracking.registry import ScoringModel
 
 STANDARD = "-"
 _SHOWN = 10
@@ -37,9 +47,7 @@ def run(composed: "DictConfig") -> None:
     source, target = places(config)
     use_store(config.tracking.uri)
 
-    from tqdm import tqdm
-
-    from spotify_ml.scoring.files import score_file, score_folder, score_parts
+    from spotify_ml.scoring.calibrated import CalibratedModel
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import find_version, load_version
     from spotify_ml.tracking.store import open_store, store_errors
@@ -49,29 +57,76 @@ def run(composed: "DictConfig") -> None:
         version = find_version(client, config.model_uri)
         model = load_version(version, config.tracking.uri)
     asked = asked_params(config, model.params, version.uri)
-    predict = partial(model.predict, params=asked)
+    calibration = calibration_of(config, model)
+    predict = model.predict if calibration is None else CalibratedModel(model.predict, calibration).predict
     escape = config.csv_formulas == "escape"
-    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further)
+    asking = partial(predict, params=asked)
+    scorer = Scorer(asking, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further)
+    settings = {"model": f"{version.uri} of run {version.run_id}"}
+    settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
+    # Named where it was asked for: jobs of before it was there go on.
+    settings |= {"csv_formulas": config.csv_formulas} if escape else {}
+    settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
+    settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
+    settings |= {} if calibration is None else {"calibration": calibration.sha256}
     # What was imported is there to stay: let no later collection walk it.
     gc.freeze()
     gc.enable()
     tally, started = Tally(), perf_counter()
+    _score(config, source, target, scorer, tally, settings)
+    seconds = perf_counter() - started
+    if calibration is not None and config.calibrate is not None and target is not None:
+        calibration.write(calibration_path(target))
+    sys.stderr.write("".join(f"warning: {text}\n" for text in warnings(config, version.uri, "known" in asked, tally)))
+    sys.stderr.write(_summary(config, version.uri, tally, seconds))
+
+
+def _score(
+    config: "PredictConfig",
+    source: Path | None,
+    target: Path | None,
+    scorer: "Scorer",
+    tally: "Tally",
+    settings: dict[str, str],
+) -> None:
+    """Score a file, many or a folder; `settings` are what decides the result of each file of a folder."""
+    from tqdm import tqdm
+
+    from spotify_ml.scoring.files import score_file, score_folder, score_parts
+
     with tqdm(unit=" rows", unit_scale=True, disable=None, file=sys.stderr) as bar:
         if source is not None and is_many(config.input) and not source.is_dir():
             score_parts(parts_of(config.input), target, scorer, tally, bar.update, config.layout)
         elif source is not None and target is not None and source.is_dir():
-            settings = {"model": f"{version.uri} of run {version.run_id}"}
-            settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
-            # Named where it was asked for: jobs of before it was there go on.
-            settings |= {"csv_formulas": config.csv_formulas} if escape else {}
-            settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
-            settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
             score_folder(source, target, scorer, tally, bar.update, settings, config.layout)
         else:
             score_file(source, target, scorer, tally, bar.update, config.layout)
-    seconds = perf_counter() - started
-    sys.stderr.write("".join(f"warning: {text}\n" for text in warnings(config, version.uri, "known" in asked, tally)))
-    sys.stderr.write(_summary(config, version.uri, tally, seconds))
+
+
+def calibration_of(config: "PredictConfig", model: "ScoringModel") -> "SavedCalibration | None":
+    """Return the calibration that the configuration asks for, read or fitted, None if it asks for none.
+
+    Raises
+    ------
+    DataError
+        If its file, or the tracks that it is to be fitted on, cannot be used.
+    ConfigError
+        If the model cannot be calibrated, or the file is for another one.
+    """
+    if config.calibrate is None and config.calibration is None:
+        return None
+    from spotify_ml.scoring.calibrated import calibrate, check_model, read_calibration
+    from spotify_ml.scoring.known_rows import open_inputs, read_known, without_copies
+
+    check_model(model.version.uri, model.classes, model.params)
+    if config.calibrate is None:
+        return read_calibration(Path(str(config.calibration)), model.version.identity)
+    known = read_known(config.calibrate, config.layout, config.out_of_range, model.further)
+    known = without_copies(known, open_inputs(config.input, config.layout), config.out_of_range)
+    calibration = calibrate(model.predict, known, config.catalogue, model.version.identity)
+    without = f" ({told} left out)" if (told := known.left_out()) else ""
+    sys.stderr.write(f"calibrated on {len(known.rows):,} rows of {config.calibrate}{without}: {calibration}\n")
+    return calibration
 
 
 def asked_params(config: "PredictConfig", known_params: "Collection[str]", uri: str) -> "dict[str, Any]":
@@ -99,7 +154,12 @@ def warnings(config: "PredictConfig", uri: str, tells: bool, tally: "Tally") -> 
         yield f"{uri} {KNOWS_NO_STRANGERS}"
     n_rows, n_strangers = sum(tally.known.values()), sum(tally.known[each] for each in ("none", "genre"))
     if n_strangers > n_rows / 2:
-        is_asked = config.catalogue == "other" or "artists" in tally.absent or "album_name" in tally.absent
+        is_asked = (
+            bool(config.calibrate or config.calibration)
+            or config.catalogue == "other"
+            or "artists" in tally.absent
+            or "album_name" in tally.absent
+        )
         hint = "" if is_asked else "; set catalogue=other if the tracks come from elsewhere"
         yield (
             f"{uri} knows neither artist nor album of {n_strangers:,} of {n_rows:,} rows: predictions of these are "
@@ -117,6 +177,7 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     ConfigError
         If there can be no such output.
     """
+    from spotify_ml.cli.calibration import check_calibration, learned_from
     from spotify_ml.cli.checks import check_outputs
 
     source = None if config.input == STANDARD else Path(config.input)
@@ -133,13 +194,16 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
             raise ConfigError(f"config: output={config.output}: many files are scored into a folder, or a table")
     elif target is not None and (target.is_dir() or not is_table(target)):
         raise ConfigError(f"config: output={config.output} is not the name of a file in {SUFFIXES_LISTED}, or -")
+    check_calibration(config, source, target)
     if target is None:
         if config.on_error == "skip":
             raise ConfigError("config: on_error=skip sets rows aside beside the output; name a file with output=…")
         return source, target
     read, written = _files(source, target, config.on_error)
+    if config.calibrate is not None:
+        written.append(calibration_path(target))
     database = paths.database_path(config.tracking.uri)
-    check_outputs(written, read if database is None else [*read, database])
+    check_outputs(written, [*read, *learned_from(config), *([] if database is None else [database])])
     _check_writable(target)
     return source, target
 
@@ -188,6 +252,10 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
     if n_known := sum(tally.known.values()):
         counts = {key: sum(n for keys, n in tally.known.items() if key in keys.split(";")) for key in _KEYS}
         parts.append(f"known: {', '.join(f'{key} {count / n_known:.0%}' for key, count in counts.items())}")
+    if config.calibrate is not None:
+        parts.append(f"calibration in {calibration_path(Path(config.output))}")
+    elif config.calibration is not None:
+        parts.append(f"calibrated by {config.calibration}")
     parts += tally.scales.advice().values()
     if tally.n_bad and config.on_error == "skip":
         parts.append(f"{tally.n_bad:,} row{'s' * (tally.n_bad != 1)} set aside in *.rejected.csv")

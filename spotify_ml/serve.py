@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
@@ -19,10 +20,12 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.config.commands import ServeConfig
 
     config = checked(composed, ServeConfig)
+    calibration = None if config.calibration is None else Path(config.calibration).absolute()
     _check_free(config.host, config.port)
     use_store(config.tracking.uri)
 
-    from spotify_ml.tracking.registry import find_version, parameters, version_files
+    from spotify_ml.scoring.calibrated import check_model, read_calibration
+    from spotify_ml.tracking.registry import classes, find_version, parameters, version_files
     from spotify_ml.tracking.serving import Limits, serve
     from spotify_ml.tracking.store import open_store, store_errors
 
@@ -30,6 +33,10 @@ def run(composed: "DictConfig") -> None:
     with store_errors(config.tracking.uri):
         version = find_version(client, config.model_uri)
         folder = version_files(version, config.tracking.uri)
+    if calibration is not None:
+        # Each process reads it itself: what cannot be served is to be seen before.
+        check_model(version.uri, classes(folder), parameters(folder))
+        read_calibration(calibration, version.identity)
     print(f"{version.uri} at http://{config.host}:{config.port}/invocations; Ctrl-C ends it", flush=True)
     if "known" not in parameters(folder):
         sys.stderr.write(f"warning: {version.uri} {KNOWS_NO_STRANGERS}\n")
@@ -39,7 +46,7 @@ def run(composed: "DictConfig") -> None:
             "encryption; put a proxy before it (docs/serving.md)\n"
         )
     limits = Limits(config.max_mb, config.timeout_s, config.max_requests, config.max_rows)
-    serve(version, folder, config.host, config.port, config.workers, limits)
+    serve(version, folder, config.host, config.port, config.workers, limits, calibration)
 
 
 def _is_loopback(host: str) -> bool:

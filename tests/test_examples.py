@@ -115,6 +115,14 @@ NOT_RUN = {
         "takes a quarter of an hour",
         "tests/scripts/test_incomplete_rows.py::test_every_pattern_is_measured_beside_its_specialist_and_tracks_of_elsewhere",
     ),
+    "python -m spotify_ml.serve calibration=outputs/corrected.csv.calibration.json": (
+        "runs on",
+        "tests/tracking/test_calibrated.py::test_a_served_calibration_answers_as_predict_does",
+    ),
+    "SPOTIFY_TIDYTUESDAY_PATH=spotify_songs.csv.gz python scripts/calibrate_figures.py": (
+        "takes a quarter of an hour",
+        "tests/scripts/test_calibrate_figures.py::test_figures_are_measured_before_and_after",
+    ),
     "python scripts/mutants.py": (
         "takes a quarter of an hour",
         "tests/scripts/test_mutants.py::test_a_mutant_is_noticed_by_a_test_that_fails",

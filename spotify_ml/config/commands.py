@@ -87,6 +87,7 @@ class ServeConfig(Section):
     timeout_s: float = Field(gt=0)
     max_requests: int = Field(ge=1)
     max_rows: int = Field(ge=1)
+    calibration: str | None = Field(min_length=1)
     tracking: TrackingConfig
 
 
@@ -104,4 +105,6 @@ class PredictConfig(Section):
     explain: int | None = Field(ge=1)
     catalogue: Literal["own", "other"]
     csv_formulas: Literal["keep", "escape"]
+    calibrate: str | None = Field(min_length=1)
+    calibration: str | None = Field(min_length=1)
     tracking: TrackingConfig

@@ -1,4 +1,4 @@
-"""Copies of tracks in a raw file, and their effect when rows are split by chance."""
+"""Copies of tracks in a raw file or two, and their effect when rows are split by chance."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pandas as pd
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import track_codes
 from spotify_ml.data.schema import TARGET
-from spotify_ml.data.splits import group_codes, split_tracks
+from spotify_ml.data.splits import FINGERPRINT, connected_groups, group_codes, split_tracks
 
 _FEWEST_ROWS = 3
 _SPLIT, _SEED = SplitConfig(name="random", test_size=0.2, val_size=0.12), 42
@@ -18,6 +18,7 @@ _KINDS = {
     "album": "the same album",
     "artist": "the same first artist",
 }
+_COMPARED = ["track_id", "artists", "track_name", *FINGERPRINT]
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,21 @@ def _split_by_chance(raw: pd.DataFrame, codes: dict[str, np.ndarray]) -> tuple[d
     if total == 0:
         return both_sides, np.nan
     return both_sides, float(1 - ((actual - means.loc[recordings[copied]].to_numpy()) ** 2).sum() / total)
+
+
+def copy_groups(rows: pd.DataFrame) -> np.ndarray:
+    """Return a number for every row, shape (n_rows,), the same for copies.
+
+    Copies have the same ``track_id``, the same nine audio features, or the same artists and title in normal form.
+    """
+    named = rows.assign(track_id=rows["track_id"].mask(rows["track_id"] == ""))
+    return connected_groups([group_codes(named, "recording"), track_codes(named)], len(named))
+
+
+def copied(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Return which rows are copies of other rows, see `copy_groups`, shape (n_rows,)."""
+    both = pd.concat([rows[_COMPARED], others[_COMPARED]], ignore_index=True)
+    # A feature that one of two files lacks does not tell their rows apart.
+    lacking = [name for name in FINGERPRINT if rows[name].isna().all() or others[name].isna().all()]
+    groups = copy_groups(both.assign(**dict.fromkeys(lacking, np.nan)))
+    return np.isin(groups[: len(rows)], groups[len(rows) :])

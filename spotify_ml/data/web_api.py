@@ -29,9 +29,8 @@ def tracks_from_web_api(tracks: Any, audio_features: Any, artists: Any = None) -
 
     Returned is one row per track, in their order, with the columns of the raw dataset, and ``release_date`` and
     ``isrc`` if a track has one. ``popularity`` is NaN and ``track_genre`` empty where they are not given. Spotify gives
-    audio features to no
-    application registered, or in development mode, after 27 November 2024, and popularity to none in development mode
-    since 9 March 2026.
+    audio features to no application registered, or in development mode, after 27 November 2024, and popularity to none
+    in development mode since 9 March 2026.
 
     Parameters
     ----------

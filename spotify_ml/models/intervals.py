@@ -107,9 +107,9 @@ class PredictionIntervals:
         """
         quantiles = np.empty((len(confidences), len(predicted)))
         for own, confidence in zip(quantiles, confidences, strict=True):
-            own[:] = _quantile(self.scores, confidence)
+            own[:] = quantile(self.scores, confidence)
             for pattern in () if patterns is None else np.unique(patterns):
-                own[patterns == pattern] = _quantile(self.by_pattern.get(int(pattern), self.scores), confidence)
+                own[patterns == pattern] = quantile(self.by_pattern.get(int(pattern), self.scores), confidence)
         return quantiles * _expected(self.difficulty, _inputs(matrix, predicted))
 
     def write(self, path: Path) -> None:
@@ -134,7 +134,8 @@ def within_range(predicted: np.ndarray, margin: np.ndarray) -> tuple[np.ndarray,
     return np.maximum(predicted - margin, LOWEST), np.minimum(predicted + margin, HIGHEST)
 
 
-def _quantile(scores: np.ndarray, confidence: float) -> float:
+def quantile(scores: np.ndarray, confidence: float) -> float:
+    """Return the conformal quantile of ascending scores; infinite if they are too few for a confidence."""
     # The predicted row counts as well.
     rank = int(np.ceil(confidence * (len(scores) + 1)))
     return float(scores[rank - 1]) if rank <= len(scores) else np.inf

@@ -31,3 +31,9 @@ def output_name(name: str) -> str:
 def rejected_path(target: Path) -> Path:
     """Return the file for the rows that are set aside when a file is scored."""
     return target.with_name(f"{target.name}.rejected.csv")
+
+
+def calibration_path(target: Path) -> Path:
+    """Return the file for the calibration that an output was made with, beside it."""
+    path = target if target.name else target.absolute()
+    return path.with_name(f"{path.name}.calibration.json")

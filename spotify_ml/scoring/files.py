@@ -1,9 +1,8 @@
 """Score files of raw rows of any length, a batch at a time, and folders of such files."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from spotify_ml.config.layouts import AUTO, LayoutConfig
-from spotify_ml.data.arrow import arrow_frame, listed
+from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import Batch, Input, open_input, open_part
-from spotify_ml.data.contract import CheckedRows, check_rows
+from spotify_ml.data.contract import CheckedRows
 from spotify_ml.data.header import column_hint
-from spotify_ml.data.layouts import Layout
 from spotify_ml.data.parts import FILE_COLUMN, Part
-from spotify_ml.data.schema import AUDIO, EXAMPLES, NAMES, OPTIONAL_AUDIO, TARGET, TEXT, Scales, in_rows, shown_names
+from spotify_ml.data.schema import NAMES, OPTIONAL_AUDIO, TARGET, TEXT, shown_names
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
 from spotify_ml.data.texts import read_numbers
 from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, output_name, rejected_path
+from spotify_ml.scoring.complaints import Complaints
+from spotify_ml.scoring.raw import checked_rows, raw_rows
 from spotify_ml.scoring.rows import PREDICTED, Scorer, Tally
-from spotify_ml.utils.errors import DataError, OutputError, shown
+from spotify_ml.utils.errors import DataError, OutputError
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.streams import open_standard_output
 
@@ -115,7 +115,7 @@ def _score(
     existing = [each for each in (*schema.names, UNREADABLE) if each in first.schema.names]
     if existing:
         raise DataError(f"{first.origin} has a column {', '.join(existing)} already; rename or remove it")
-    complaints, read_before = _Complaints(first.layout), tally.n_rows
+    complaints, read_before = Complaints(first.layout), tally.n_rows
     with _output(target, first, scorer, schema) as output, _rejected(target, first, scorer) as rejected:
         for of_file, rows in chain([(name, first)], pairs):
             _check_alike(first, rows)
@@ -135,13 +135,12 @@ def _score_batch(
     name: str,
     scorer: Scorer,
     tally: Tally,
-    complaints: "_Complaints",
+    complaints: Complaints,
     output: CsvOutput | ParquetOutput,
     rejected: RejectedRows | None,
 ) -> None:
-    raw = _raw_rows(batch, rows)
-    used = _known(raw, (*AUDIO, *TEXT, *scorer.further))
-    checked = check_rows(arrow_frame(raw.select(used)), scorer.out_of_range, scorer.further)
+    raw = raw_rows(batch, rows)
+    checked = checked_rows(raw, scorer.out_of_range, scorer.further)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
     spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []
@@ -177,19 +176,9 @@ def _check_alike(first: Input, other: Input) -> None:
     )
 
 
-def _raw_rows(batch: Batch, rows: Input) -> pa.Table:
-    """Return a batch with raw columns, and perhaps others."""
-    first_row = int(batch.numbers[0]) if len(batch.numbers) else 1
-    return rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
-
-
-def _known(table: pa.Table, names: Collection[str]) -> list[str]:
-    return [name for name in table.column_names if name in names]
-
-
 def _compare(raw: pa.Table, scored: pa.Table, tally: Tally) -> None:
     """Add how the predictions of a batch go with the popularity that the file has itself, if it has any."""
-    if _known(raw, [TARGET]) and PREDICTED in scored.column_names:
+    if TARGET in raw.column_names and PREDICTED in scored.column_names:
         popularity, _ = read_numbers(arrow_frame(raw.select([TARGET]))[TARGET], is_flag=False)
         tally.agreement.add(popularity, scored.column(PREDICTED).to_numpy())
 
@@ -232,61 +221,6 @@ def _set_aside(batch: Batch, checked: CheckedRows, bad: np.ndarray, rejected: Re
         aside.append((int(batch.numbers[row]), of_file + "; ".join(reasons), batch.lines[row]))
     for number, reason, line in sorted(aside):
         rejected.write(number, reason, line)
-
-
-@dataclass
-class _Complaints:
-    """The problems of the rows that end a job: by text, their number and first examples."""
-
-    layout: Layout
-    n_bad: int = 0
-    n_broken: int = 0
-    scales: Scales = field(default_factory=Scales)
-    found: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-    of_file: str = ""
-
-    def begin(self, name: str, layout: Layout) -> None:
-        """Note which of many files, if it has a name, the next batches are of."""
-        self.of_file, self.layout = f"{name}, " if name else "", layout
-
-    def add(self, batch: Batch, checked: CheckedRows, *, only_broken: bool) -> None:
-        """Add the bad rows of a batch; only those with missing or extra fields if `only_broken`."""
-        self.n_broken += len(batch.broken)
-        for broken in batch.broken:
-            self._add(broken.problem, 1, [f"{self.of_file}row {broken.number}"])
-        if only_broken:
-            return
-        self.n_bad += int(checked.refused().sum())
-        for problem in checked.problems:
-            values = batch.table.column(self.layout.own_name(problem.column))
-            first = map(int, np.flatnonzero(problem.where)[:EXAMPLES])
-            examples = [
-                f"{self.of_file}row {batch.numbers[row]}: {shown(listed(values[row : row + 1])[0])}" for row in first
-            ]
-            self._add(f"{problem.column} {problem.text}", int(problem.where.sum()), examples)
-
-    def _add(self, text: str, count: int, examples: list[str]) -> None:
-        before, known = self.found.get(text, (0, []))
-        self.found[text] = before + count, (known + examples)[:EXAMPLES]
-
-    def check(self, origin: str, on_error: str) -> None:
-        """Raise a `DataError` if there are any."""
-        if not self.found:
-            return
-        listing = "\n  ".join(text + in_rows(*found) for text, found in self.found.items())
-        ways = ["on_error=skip to set them aside"]
-        # The fields of a broken row belong to no columns.
-        if on_error == "fail" and not self.n_broken:
-            ways.append("on_error=null to keep them without a prediction")
-        other_units = self.scales.advice()
-        if any(" is outside " in text and text.split()[0] not in other_units for text in self.found):
-            ways.append("out_of_range=clip")
-        advice = "".join(f"\n{text}" for text in other_units.values())
-        n_rows = self.n_bad + self.n_broken
-        raise DataError(
-            f"{origin}: {n_rows:,} row{'s' * (n_rows > 1)} cannot be scored:\n  {listing}{advice}\n"
-            f"Mend or remove them, or set {', or '.join(ways)}"
-        )
 
 
 def score_folder(

@@ -56,6 +56,12 @@ class Version:
         """Where MLflow finds it, whatever becomes of its aliases."""
         return f"models:/{self.name}/{self.number}"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells it from every other version, also from one of the same number in another store."""
+        sums = {"files": self.tags[SUMS_TAG]} if SUMS_TAG in self.tags else {}
+        return {"version": self.uri, "run": self.run_id, **sums}
+
 
 @dataclass(frozen=True)
 class ScoringModel:
@@ -67,8 +73,7 @@ class ScoringModel:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of a classification; none for a regression."""
-        outputs = self.model.metadata.get_output_schema()
-        return tuple(outputs.input_names()) if outputs.has_input_names() else ()
+        return _classes(self.model.metadata)
 
     @property
     def params(self) -> list[str]:
@@ -189,9 +194,19 @@ def version_files(version: Version, tracking_uri: str | None = None) -> Path:
     return folder
 
 
+def classes(folder: Path) -> tuple[str, ...]:
+    """Return the classes of a classification, none of a regression, from the files of a version."""
+    return _classes(Model.load(str(folder)))
+
+
 def parameters(folder: Path) -> list[str]:
     """Return the names of the parameters that a version takes, from its files."""
     return _names(Model.load(str(folder)))
+
+
+def _classes(model: Model) -> tuple[str, ...]:
+    outputs = model.get_output_schema()
+    return tuple(outputs.input_names()) if outputs.has_input_names() else ()
 
 
 def _names(model: Model) -> list[str]:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from mlflow.pyfunc.scoring_server import predictions_to_json
@@ -18,8 +20,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from spotify_ml.data.schema import Kind
+from spotify_ml.scoring.calibrated import CalibratedModel, Predict, read_calibration
 from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
-from spotify_ml.tracking.registry import ScoringModel, Version, load_folder
+from spotify_ml.tracking.registry import Version, load_folder
 from spotify_ml.utils.errors import ModelError, SpotifyMLError, shown
 from spotify_ml.utils.files import remove_lasting_folder
 from spotify_ml.utils.stops import if_stuck, note, requested
@@ -41,15 +45,21 @@ class Limits:
     max_rows: int
 
 
-def serve(version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits) -> None:
+def serve(
+    version: Version, folder: Path, host: str, port: int, workers: int, limits: Limits, calibration: Path | None = None
+) -> None:
     """Answer requests for a version, whose files in `folder` were checked, by so many processes until stopped.
+
+    With a `calibration`, a file that belongs to the version, predictions are corrected by it.
 
     Raises `KeyboardInterrupt` after Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have
     passed; `ModelError` if the server ends by itself.
     """
     # Requests are answered side by side: further threads for one row would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ[_SERVED] = json.dumps({"version": asdict(version), "folder": str(folder), "limits": asdict(limits)})
+    served: dict[str, Any] = {"version": asdict(version), "folder": str(folder), "limits": asdict(limits)}
+    served["calibration"] = "" if calibration is None else str(calibration)
+    os.environ[_SERVED] = json.dumps(served)
     settings = uvicorn.Config(
         f"{__name__}:create_app",
         factory=True,
@@ -113,7 +123,11 @@ class _Supervisor(Multiprocess):
 def create_app() -> Starlette:
     """Return the application of a process that answers: the model that `serve` was given, behind MLflow's addresses."""
     served = json.loads(os.environ[_SERVED])
-    model = load_folder(Version(**served["version"]), Path(served["folder"]))
+    version = Version(**served["version"])
+    model = load_folder(version, Path(served["folder"]))
+    predict: Predict = model.predict
+    if served["calibration"]:
+        predict = CalibratedModel(predict, read_calibration(Path(served["calibration"]), version.identity)).predict
     limits = Limits(**served["limits"])
 
     # uvicorn's own limit counts connections: of a burst it refuses all, and callers who ask nothing shut others out.
@@ -130,7 +144,7 @@ def create_app() -> Starlette:
             if isinstance(content, Response):
                 return content
             content_type = request.headers.get("content-type", "")
-            return await asyncio.to_thread(_answer, model, content, content_type, limits.max_rows)
+            return await asyncio.to_thread(_answer, predict, content, content_type, limits.max_rows, model.further)
 
     return Starlette(
         routes=[
@@ -181,10 +195,12 @@ def _too_large(limits: Limits) -> JSONResponse:
     return _refusal(413, f"the request is larger than {limits.max_mb:g} MB (max_mb); send fewer rows at a time")
 
 
-def _answer(model: ScoringModel, content: bytes, content_type: str, max_rows: int) -> Response:
+def _answer(
+    predict: Predict, content: bytes, content_type: str, max_rows: int, further: Mapping[str, Kind]
+) -> Response:
     try:
-        rows, params = read_request(content, content_type, max_rows, model.further)
-        predicted = model.predict(rows, params)
+        rows, params = read_request(content, content_type, max_rows, further)
+        predicted = predict(rows, params)
     except UnsupportedFormatError as error:
         return _refusal(415, str(error))
     except SpotifyMLError as error:
