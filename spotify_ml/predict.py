@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
 from spotify_ml.data.parts import is_many, is_pattern, parts_of
+from spotify_ml.data.place import check_joins
 from spotify_ml.scoring import KNOWS_NO_STRANGERS, RECORD, SUFFIXES_LISTED, is_table, output_name, rejected_path
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
@@ -34,11 +35,13 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.config.commands import PredictConfig
 
     config = checked(composed, PredictConfig)
+    check_joins(config.join or ())
     source, target = places(config)
     use_store(config.tracking.uri)
 
     from tqdm import tqdm
 
+    from spotify_ml.data.joins import read_for
     from spotify_ml.scoring.files import score_file, score_folder, score_parts
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import find_version, load_version
@@ -51,7 +54,10 @@ def run(composed: "DictConfig") -> None:
     asked = asked_params(config, model.params, version.uri)
     predict = partial(model.predict, params=asked)
     escape = config.csv_formulas == "escape"
-    scorer = Scorer(predict, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further)
+    joins = read_for(config.join, model.further, version.uri)
+    scorer = Scorer(
+        predict, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further, joins
+    )
     # What was imported is there to stay: let no later collection walk it.
     gc.freeze()
     gc.enable()
@@ -65,6 +71,7 @@ def run(composed: "DictConfig") -> None:
             # Named where it was asked for: jobs of before it was there go on.
             settings |= {"csv_formulas": config.csv_formulas} if escape else {}
             settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
+            settings |= {f"join {each.file.name}": each.file.sha256 for each in joins}
             settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
             score_folder(source, target, scorer, tally, bar.update, settings, config.layout)
         else:
@@ -139,6 +146,7 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
         return source, target
     read, written = _files(source, target, config.on_error)
     database = paths.database_path(config.tracking.uri)
+    read += map(Path, config.join or ())
     check_outputs(written, read if database is None else [*read, database])
     _check_writable(target)
     return source, target

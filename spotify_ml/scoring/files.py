@@ -16,6 +16,8 @@ from spotify_ml.data.arrow import arrow_frame, listed
 from spotify_ml.data.batches import Batch, Input, open_input, open_part
 from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.header import column_hint
+from spotify_ml.data.joined_columns import flags_of
+from spotify_ml.data.joins import add_columns
 from spotify_ml.data.layouts import Layout
 from spotify_ml.data.parts import FILE_COLUMN, Part
 from spotify_ml.data.schema import AUDIO, EXAMPLES, NAMES, OPTIONAL_AUDIO, TARGET, TEXT, Scales, in_rows, shown_names
@@ -139,13 +141,15 @@ def _score_batch(
     output: CsvOutput | ParquetOutput,
     rejected: RejectedRows | None,
 ) -> None:
-    raw = _raw_rows(batch, rows)
+    raw = _raw_rows(batch, rows, scorer.further)
     used = _known(raw, (*AUDIO, *TEXT, *scorer.further))
-    checked = check_rows(arrow_frame(raw.select(used)), scorer.out_of_range, scorer.further)
+    given = add_columns(arrow_frame(raw.select(used)), scorer.joins, scorer.further)
+    checked = check_rows(given, scorer.out_of_range, scorer.further)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
     spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []
-    tally.absent |= {name: column_hint(name, spare) for name in _USED if name not in raw.column_names}
+    wanted = (*_USED, *(name for name in scorer.further if name not in flags_of(scorer.further)))
+    tally.absent |= {name: column_hint(name, spare) for name in wanted if name not in given}
     complaints.scales.add(checked.scales)
     if rejected is not None:
         _set_aside(batch, checked, bad, rejected, name)
@@ -177,10 +181,14 @@ def _check_alike(first: Input, other: Input) -> None:
     )
 
 
-def _raw_rows(batch: Batch, rows: Input) -> pa.Table:
-    """Return a batch with raw columns, and perhaps others."""
+def _raw_rows(batch: Batch, rows: Input, further: Collection[str]) -> pa.Table:
+    """Return a batch with raw columns, and those of further ones that it has under their own names."""
     first_row = int(batch.numbers[0]) if len(batch.numbers) else 1
-    return rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
+    raw = rows.layout.raw_rows(batch.table, rows.origin, first_row, every=False)
+    for name in further:
+        if name not in raw.column_names and batch.table.column_names.count(name) == 1:
+            raw = raw.append_column(name, batch.table.column(name))
+    return raw
 
 
 def _known(table: pa.Table, names: Collection[str]) -> list[str]:
