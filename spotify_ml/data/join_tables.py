@@ -80,37 +80,44 @@ def read_table(file: JoinFile) -> JoinTable:
         If it is no table, or has no key, columns of one name, unreadable values, or rows of one key that differ.
     """
     given = _own_columns(file)
-    key = next((name for name in _KEYS if name in given), None)
-    if key is None:
-        hints = "".join(column_hint(name, list(given)) for name in _KEYS)
-        raise DataError(
-            f"{file.path} has neither track_id nor artists to be joined by{hints}; its header is: "
-            f"{shown_names(list(given))}; rename the column that is one of them"
-        )
-    keys = join_keys(_key_texts(file, key, given[key]), key)
+    key = _key_of(file, given)
+    keys = join_keys(_key_texts(file, key, given.pop(key)), key)
+    if not given:
+        raise DataError(f"{file.path} has no column beside {key}; join a table with columns to add")
+    columns, left_out = _used(file, given)
+    rows = _one_row_per_key(file, key, keys, columns)
+    return JoinTable(file, key, pd.Index(keys[rows]), {name: each[rows] for name, each in columns.items()}, left_out)
+
+
+def _key_of(file: JoinFile, given: Mapping[str, Any]) -> Key:
+    for name in _KEYS:
+        if name in given:
+            return name
+    hints = "".join(column_hint(name, list(given)) for name in _KEYS)
+    raise DataError(
+        f"{file.path} has neither track_id nor artists to be joined by{hints}; its header is: "
+        f"{shown_names(list(given))}; rename the column that is one of them"
+    )
+
+
+def _used(file: JoinFile, given: Mapping[str, pa.ChunkedArray]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the columns that are used, by the names that they get, and why others are left out."""
     columns: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     for name, values in given.items():
-        if name == key:
-            continue
-        reason = _unused(name)
-        read = None if reason else _values(file, name, values)
-        if reason or read is None:
-            left_out[name] = reason or "has no value"
-        elif isinstance(read, str):
+        read = _unused(name) or _values(file, name, values)
+        if isinstance(read, str):
             left_out[name] = read
-        else:
-            final = name if name in FURTHER_NAMES else f"{file.name}_{plain_name(name)}"
-            if final in columns or (final in OWN and name not in FURTHER_NAMES):
-                raise DataError(
-                    f"{file.path}: the column {name!r} would be {final!r}, a name that another column has; rename it, "
-                    "or the file"
-                )
-            columns[final] = read
-    if not columns and not left_out:
-        raise DataError(f"{file.path} has no column beside {key}; join a table with columns to add")
-    rows = _one_row_per_key(file, key, keys, columns)
-    return JoinTable(file, key, pd.Index(keys[rows]), {name: each[rows] for name, each in columns.items()}, left_out)
+            continue
+        is_further = name in FURTHER_NAMES
+        final = name if is_further else f"{file.name}_{plain_name(name)}"
+        if final in columns or (final in OWN and not is_further):
+            raise DataError(
+                f"{file.path}: the column {name!r} would be {final!r}, a name that another column has; rename it, "
+                "or the file"
+            )
+        columns[final] = read
+    return columns, left_out
 
 
 def join_keys(values: Any, key: Key) -> np.ndarray:
@@ -187,7 +194,7 @@ def _key_texts(file: JoinFile, key: Key, values: pa.ChunkedArray) -> Any:
 
 
 def _values(file: JoinFile, name: str, values: pa.ChunkedArray) -> Any:
-    """Return a column as float64 or text, None without a value, or why it is left out; unreadable values are errors."""
+    """Return a column as float64 or text, or why it is left out; unreadable values are errors."""
     if name == "release_date":
         dates, wrong = read_dates(values)
         _check(file, name, f"is not {EXPECTED}", wrong, values)
@@ -210,8 +217,8 @@ def _values(file: JoinFile, name: str, values: pa.ChunkedArray) -> Any:
 
 
 def _some(values: Any) -> Any:
-    """Return values, None if all of them are missing."""
-    return None if pd.isna(values).all() else values
+    """Return values, or that all of them are missing."""
+    return "has no value" if pd.isna(values).all() else values
 
 
 def _series(values: pa.ChunkedArray) -> pd.Series:
