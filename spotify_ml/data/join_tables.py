@@ -82,11 +82,20 @@ def read_table(file: JoinFile) -> JoinTable:
     given = _own_columns(file)
     key = _key_of(file, given)
     keys = join_keys(_key_texts(file, key, given.pop(key)), key)
-    if not given:
-        raise DataError(f"{file.path} has no column beside {key}; join a table with columns to add")
     columns, left_out = _used(file, given)
+    if not columns:
+        raise adds_nothing(file, key, left_out)
     rows = _one_row_per_key(file, key, keys, columns)
     return JoinTable(file, key, pd.Index(keys[rows]), {name: each[rows] for name, each in columns.items()}, left_out)
+
+
+def adds_nothing(file: JoinFile, key: Key, left_out: Mapping[str, str]) -> DataError:
+    """Return the error for a table of which no column is used."""
+    reasons = "".join(f", {name!r} {reason}" for name, reason in left_out.items())
+    return DataError(
+        f"{file.path} has no column to add beside {key}{reasons}; if being in it is what counts, give it a column "
+        "that is 1 in every row"
+    )
 
 
 def _key_of(file: JoinFile, given: Mapping[str, Any]) -> Key:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spotify_ml.data.join_tables import JoinTable, join_keys, read_join_files, read_table
+from spotify_ml.data.join_tables import JoinTable, adds_nothing, join_keys, read_join_files, read_table
 from spotify_ml.data.joined_columns import MATCHED, Joined, columns_by_flag
 from spotify_ml.data.schema import FURTHER_NAMES, LIST_SEPARATOR, TARGET, Kind
 from spotify_ml.data.texts import read_texts
@@ -67,6 +67,8 @@ def _join(raw: pd.DataFrame, table: JoinTable) -> Joined:
         else:
             raw[column] = own
             columns.append(column)
+    if not columns and not filled:
+        raise adds_nothing(table.file, table.key, left_out)
     raw[flag] = (rows >= 0).astype(np.float64)
     return Joined(name, table.key, table.file.sha256, len(table.keys), columns, filled, left_out)
 

@@ -155,14 +155,33 @@ ROWS = pd.DataFrame({"track_id": ["a", "b"], "weeks": [1, 2]})
         (pd.DataFrame({"Artist": ["a"], "weeks": [1]}), r"did you mean 'Artist'\?"),
         (ROWS, r"none of its 2 values of track_id is that of a track, such as 'a' beside"),
         (ROWS.iloc[:0], "has a header but no rows"),
-        (ROWS[["track_id"]], "no column beside track_id"),
+        (ROWS[["track_id"]], r"no column to add beside track_id; .* a column that is 1 in every row"),
+        (
+            ROWS[["track_id"]].assign(tempo=1, none=None),
+            "'tempo' is a column of the tracks themselves, 'none' has no value",
+        ),
         (ROWS.assign(track_id=[None, None]), "has no value of track_id"),
         (ROWS.assign(**{"a b": 1, "a-b": 2}), r"'a-b' would be 't_a_b', a name that another column has"),
     ],
-    ids=["no key", "a key of another name", "no match", "no rows", "no columns", "no values", "names alike"],
+    ids=[
+        "no key",
+        "a key of another name",
+        "no match",
+        "no rows",
+        "no columns",
+        "none that is used",
+        "no values",
+        "names alike",
+    ],
 )
 def test_a_table_that_cannot_be_joined_is_refused(table: pd.DataFrame, said: str, tmp_path: Path):
     with pytest.raises(DataError, match=said):
+        joined(write(table, tmp_path / "t.csv"))
+
+
+def test_a_table_without_a_value_for_any_track_is_refused(some: pd.DataFrame, tmp_path: Path):
+    table = pd.DataFrame({"track_id": [some["track_id"][0], "another"], "weeks": [None, 2]})
+    with pytest.raises(DataError, match="'weeks' has no value for a track; if being in it is what counts"):
         joined(write(table, tmp_path / "t.csv"))
 
 
