@@ -12,7 +12,7 @@ from spotify_ml.data.schema import NAMES, TARGET
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.data.splits import split_tracks
 from spotify_ml.data.unseen_rows import novelty
-from spotify_ml.features.display_names import family, label
+from spotify_ml.features.display_names import families, label
 from spotify_ml.features.subsets import Subset
 from spotify_ml.reports.runs import compare_runs, run_report
 from spotify_ml.reports.summary import Summary
@@ -94,7 +94,7 @@ def feature_table(part: Subset) -> pd.DataFrame:
     """
     info = feature_info(part.features)
     info.insert(0, "meaning", [label(name) for name in info.index])
-    info.insert(1, "family", [family(name) for name in info.index])
+    info.insert(1, "family", families(list(info.index)))
     ranks = part.features.rank().corrwith(pd.Series(part.target, index=part.features.index).rank())
     info.insert(2, "spearman", ranks)
     return info.sort_values("spearman", key=np.abs, ascending=False, kind="stable")

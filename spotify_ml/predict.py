@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from spotify_ml.cli.command import run_command
 from spotify_ml.data.parts import is_many, is_pattern, parts_of
+from spotify_ml.data.place import check_joins
 from spotify_ml.scoring import (
     KNOWS_NO_STRANGERS,
     RECORD,
@@ -23,12 +24,13 @@ from spotify_ml.utils import paths
 from spotify_ml.utils.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any
 
     from omegaconf import DictConfig
 
     from spotify_ml.config.commands import PredictConfig
+    from spotify_ml.data.join_tables import JoinTable
     from spotify_ml.scoring.calibrated import SavedCalibration
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import ScoringModel
@@ -44,9 +46,11 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.config.commands import PredictConfig
 
     config = checked(composed, PredictConfig)
+    check_joins(config.join or ())
     source, target = places(config)
     use_store(config.tracking.uri)
 
+    from spotify_ml.data.joins import read_for
     from spotify_ml.scoring.calibrated import CalibratedModel
     from spotify_ml.scoring.rows import Scorer, Tally
     from spotify_ml.tracking.registry import find_version, load_version
@@ -57,16 +61,20 @@ def run(composed: "DictConfig") -> None:
         version = find_version(client, config.model_uri)
         model = load_version(version, config.tracking.uri)
     asked = asked_params(config, model.params, version.uri)
-    calibration = calibration_of(config, model)
+    joins = read_for(config.join, model.further, version.uri)
+    calibration = calibration_of(config, model, joins)
     predict = model.predict if calibration is None else CalibratedModel(model.predict, calibration).predict
     escape = config.csv_formulas == "escape"
     asking = partial(predict, params=asked)
-    scorer = Scorer(asking, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further)
+    scorer = Scorer(
+        asking, version.number, model.classes, config.on_error, config.out_of_range, escape, model.further, joins
+    )
     settings = {"model": f"{version.uri} of run {version.run_id}"}
     settings |= config.model_dump(include={"on_error", "out_of_range", "interval", "explain"})
     # Named where it was asked for: jobs of before it was there go on.
     settings |= {"csv_formulas": config.csv_formulas} if escape else {}
     settings |= {name: asked[name] for name in ("known", "catalogue") if name in asked}
+    settings |= {f"join {each.file.name}": each.file.sha256 for each in joins}
     settings |= {"layout": config.layout.model_dump_json()} if config.layout.name != "auto" else {}
     settings |= {} if calibration is None else {"calibration": calibration.sha256}
     # What was imported is there to stay: let no later collection walk it.
@@ -103,8 +111,12 @@ def _score(
             score_file(source, target, scorer, tally, bar.update, config.layout)
 
 
-def calibration_of(config: "PredictConfig", model: "ScoringModel") -> "SavedCalibration | None":
+def calibration_of(
+    config: "PredictConfig", model: "ScoringModel", joins: "Sequence[JoinTable]" = ()
+) -> "SavedCalibration | None":
     """Return the calibration that the configuration asks for, read or fitted, None if it asks for none.
+
+    Known rows get the columns of `joins`, as the rows to be scored.
 
     Raises
     ------
@@ -121,7 +133,7 @@ def calibration_of(config: "PredictConfig", model: "ScoringModel") -> "SavedCali
     check_model(model.version.uri, model.classes, model.params)
     if config.calibrate is None:
         return read_calibration(Path(str(config.calibration)), model.version.identity)
-    known = read_known(config.calibrate, config.layout, config.out_of_range, model.further)
+    known = read_known(config.calibrate, config.layout, config.out_of_range, model.further, joins)
     known = without_copies(known, open_inputs(config.input, config.layout), config.out_of_range)
     calibration = calibrate(model.predict, known, config.catalogue, model.version.identity)
     without = f" ({told} left out)" if (told := known.left_out()) else ""
@@ -203,7 +215,8 @@ def places(config: "PredictConfig") -> tuple[Path | None, Path | None]:
     if config.calibrate is not None:
         written.append(calibration_path(target))
     database = paths.database_path(config.tracking.uri)
-    check_outputs(written, [*read, *learned_from(config), *([] if database is None else [database])])
+    read += [*learned_from(config), *map(Path, config.join or ())]
+    check_outputs(written, read if database is None else [*read, database])
     _check_writable(target)
     return source, target
 

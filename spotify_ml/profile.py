@@ -34,16 +34,18 @@ def run(composed: "DictConfig") -> None:
             f"config: output={config.output} is no name of a page; name one to write, as output=outputs/profile.html"
         )
     paths = [config.data.path] if isinstance(config.data.path, str) else config.data.path
-    check_outputs([output], map(Path, paths))
+    check_outputs([output], map(Path, [*paths, *(config.data.join or ())]))
 
+    from spotify_ml.data.joins import joined_tables
     from spotify_ml.data.sources import inspect_tracks
     from spotify_ml.reports.page import write_page
     from spotify_ml.reports.profile import profile
 
     raw, violations = inspect_tracks(config.data, config.layout)
+    joins = joined_tables(raw.frame, config.data.join)
     if not raw.layout.is_raw:
         print(f"{raw.path.name}: {raw.layout}")
-    write_page(output, profile(raw, violations))
+    write_page(output, profile(raw, violations, joins))
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MB)")
 
 

@@ -34,6 +34,8 @@ def _reasons_against_dask(config: RunConfig, engine: DaskEngineConfig) -> list[s
         reasons.append("split=source: the catalogues are divided in one process; use another split")
     if config.split.name == "release":
         reasons.append("split=release: workers read no dates; use another split")
+    if config.data.join is not None:
+        reasons.append("data.join=…: tables are joined in one process; use data.join=null")
     if isinstance(config.model, XGBoostConfig) and ":" in config.model.device:
         reasons.append(f"model.device={config.model.device}: every worker has its own GPU; use cuda")
     if engine.address is not None and (engine.n_workers or engine.threads_per_worker):

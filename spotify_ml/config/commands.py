@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from spotify_ml.config.layouts import AUTO, LayoutConfig
-from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig, TrackingConfig
+from spotify_ml.config.run import (
+    NO_CACHE,
+    CacheConfig,
+    CleaningConfig,
+    DataConfig,
+    JoinPaths,
+    SplitConfig,
+    TrackingConfig,
+)
 from spotify_ml.config.section import RegisteredModelName, Section
 
 
@@ -97,6 +105,7 @@ class PredictConfig(Section):
     model_uri: str = Field(min_length=1)
     input: str = Field(min_length=1)
     layout: LayoutConfig = AUTO
+    join: JoinPaths = None
     output: str = Field(min_length=1)
     # Hydra reads null as None.
     on_error: Annotated[Literal["fail", "skip", "null"], BeforeValidator(lambda given: given or "null")]

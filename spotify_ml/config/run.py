@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -38,6 +39,14 @@ class _Paths:
         return core_schema.no_info_wrap_validator_function(_one_or_several, text, serialization=serialized)
 
 
+def _as_tuple(given: Any) -> Any:
+    """Take a single path as a list of one, and an empty list as none."""
+    return (given,) if isinstance(given, str) else tuple(given) or None if isinstance(given, list | tuple) else given
+
+
+JoinPaths = Annotated[tuple[Annotated[str, Field(min_length=1)], ...] | None, BeforeValidator(_as_tuple)]
+
+
 class DataConfig(Section):
     """The file of raw tracks, or several catalogues, the newest first."""
 
@@ -45,12 +54,14 @@ class DataConfig(Section):
     path: Annotated[str | tuple[str, ...], _Paths()]
     # The day on which popularity was counted; null: the layout's, else that of the newest release.
     collected: Day | None = None
+    # Tables of more columns, joined by track_id or by artists.
+    join: JoinPaths = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what runs from before did not know, where it is as it was then."""
         dumped: dict[str, Any] = serialize(self)
-        return {key: value for key, value in dumped.items() if key != "collected" or value is not None}
+        return {key: value for key, value in dumped.items() if key in ("name", "path") or value is not None}
 
 
 class CleaningConfig(Section):

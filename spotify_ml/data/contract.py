@@ -12,10 +12,12 @@ from pandas.api.extensions import ExtensionArray
 
 from spotify_ml.data.dates import EXPECTED, read_dates
 from spotify_ml.data.header import column_hint, is_written_otherwise, separator_hint
+from spotify_ml.data.joined_columns import fill_flags, flags_of
 from spotify_ml.data.schema import (
     AUDIO,
     COLUMNS,
     EXAMPLES,
+    FURTHER_NAMES,
     LIST_SEPARATOR,
     LISTS,
     NAMES,
@@ -153,6 +155,7 @@ def check_rows(
             if wrong is not None:
                 problems.append(Problem(name, f"is not {expected_text(name)}", wrong))
     beside = {name: _read_further(rows, name, kind, problems) for name, kind in further.items()}
+    beside = fill_flags(beside)
     return CheckedRows(audio, text, beside, problems, dict(scales.outside) if out_of_range == "clip" else {}, scales)
 
 
@@ -166,9 +169,14 @@ def _read_further(rows: pd.DataFrame, name: str, kind: Kind, problems: list[Prob
         dates, wrong = read_dates(rows[name])
         values, text = dates.to_pandas().array, f"is not {EXPECTED}"
     elif kind is Kind.TEXT:
-        (values, wrong), text = _read_text(rows[name], None), "is not text"
+        (values, wrong), text = _read_text(rows[name], None if name in FURTHER_NAMES else LIST_SEPARATOR), "is not text"
     else:
-        (values, wrong), text = read_numbers(rows[name], is_flag=False), "is not numeric"
+        (values, wrong), text = read_numbers(rows[name], is_flag=True), "is not numeric"
+        # A flag of a joined table is 0 or 1; other numbers of joined tables have no range.
+        is_flag = bool(flags_of([name]))
+        beyond = ~np.isnan(values) & (~np.isin(values, (0, 1)) if is_flag else ~np.isfinite(values.astype(np.float32)))
+        if beyond.any():
+            problems.append(Problem(name, "is not true or false" if is_flag else "is infinite", beyond))
     if wrong is not None and wrong.any():
         problems.append(Problem(name, text, wrong))
     return values

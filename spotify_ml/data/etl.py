@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spotify_ml.data.joined_columns import Joined
 from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.schema import LIST_SEPARATOR, MEASURED, TARGET
 from spotify_ml.utils.errors import DataError
@@ -24,10 +25,14 @@ TEMPO_LEVELS = ("Slow", "Moderate", "Fast", "Very Fast")
 
 @dataclass(frozen=True)
 class CleanTracks:
-    """Clean tracks with derived columns, one row per track or raw row, and the number of dropped rows by reason."""
+    """Clean tracks with derived columns, one row per track or raw row, and the number of dropped rows by reason.
+
+    `joins` says what other tables have added.
+    """
 
     frame: pd.DataFrame
     dropped: dict[str, int] = field(default_factory=dict)
+    joins: tuple[Joined, ...] = ()
 
 
 def clean(raw: pd.DataFrame, cleaning: Literal["tracks", "rows"]) -> CleanTracks:

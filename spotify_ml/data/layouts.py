@@ -81,7 +81,7 @@ class Layout:
         columns = {raw: [name, rule.model_dump(by_alias=True)] for raw, (name, rule) in self.columns.items()}
         own: dict[str, object] = {}
         if self.further:
-            own["further"] = self.further
+            own["further"] = list(self.further)
         if self.collected:
             own["collected"] = self.collected
         return own if self.is_raw else own | {"layout": {"columns": columns, "encoding": self.encoding}}
@@ -106,7 +106,7 @@ class Layout:
 
     def own_name(self, raw: str) -> str:
         """Return the file's name of a raw column."""
-        return raw if self.is_raw else self.columns[raw][0]
+        return self.columns[raw][0] if raw in self.columns else raw
 
     def own_names(self) -> list[str]:
         """Return the names of the columns that are read."""

@@ -161,6 +161,20 @@ def source_name(path: str) -> str:
     return re.sub(r"(?i)\.(csv|parquet|pq|zip|gz|zst)(?=\.|$)", "", Path(path).name)
 
 
+def plain_name(name: str) -> str:
+    """Return a name in letters, digits and ``_``.
+
+    >>> plain_name("Followers (total)")
+    'Followers_total'
+    """
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
+def join_name(path: str) -> str:
+    """Return the name of a table in columns: that of its file, without endings."""
+    return plain_name(source_name(path))
+
+
 def source_names(paths: Paths) -> list[str]:
     """Return the names of catalogues, none of a single one; a `DataError` if two have one name."""
     names = [] if isinstance(paths, str) else [source_name(path) for path in paths]

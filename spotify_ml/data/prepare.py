@@ -23,6 +23,9 @@ from spotify_ml.data.dates import (
     parse_dates,
 )
 from spotify_ml.data.etl import CleanTracks, check_any, clean_consuming, track_codes
+from spotify_ml.data.join_tables import read_join_files, read_table
+from spotify_ml.data.joined_columns import Joined
+from spotify_ml.data.joins import as_found, join_tracks
 from spotify_ml.data.parts import SOURCE_COLUMN
 from spotify_ml.data.quality import QualityReport, raw_report
 from spotify_ml.data.schema import FURTHER_NAMES, absent_columns
@@ -53,12 +56,15 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
     raised if the file is absent, no table, or violates the schema.
     """
     file, content = read_file(config.data, config.layout)
+    tables = read_join_files(config.data.join)
+    file = replace(file, joins=tuple((each.name, each.sha256) for each in tables))
     say_layout(file)
 
     def make() -> tuple[CleanTracks, QualityReport]:
         nonlocal content
         raw = parse_tracks(file, content)
         del content
+        added = join_tracks(raw.frame, [read_table(each) for each in tables])
         add_collected(raw.frame, file, config.data.collected)
         # Arrow keeps the memory of parsing, a sixth of that of the rows.
         pa.default_memory_pool().release_unused()
@@ -66,11 +72,13 @@ def prepare_tracks(config: RunConfig | RowSettings, cache: StageCache) -> tuple[
         quality = raw_report(raw, codes)
         tracks = clean_consuming(raw.frame, config.cleaning.name, codes)
         check_any(len(tracks.frame), raw.path)
-        return tracks, quality.after(tracks)
+        return replace(tracks, joins=as_found(added, tracks.frame)), quality.after(tracks)
 
     decided_by = {**origin_of(config, file), "cleaning": config.cleaning.name}
     tracks, quality = cache.get("tracks", decided_by, make, _write_tracks, _read_tracks, reread=True)
     say_absent(file, tracks.frame)
+    for each in tracks.joins:
+        log.info("%s: %s", each.name, each)
     say_dates(file, tracks.frame)
     # A file with equal bytes may have another name.
     return replace(file, path=file.path.resolve()), tracks, replace(quality, source=file.path.resolve().name)
@@ -86,7 +94,8 @@ def prepare_split(config: RunConfig | RowSettings, raw: RawFile, tracks: pd.Data
 def origin_of(config: RunConfig | RowSettings, file: RawFile) -> dict[str, Any]:
     """Return what decides the raw rows of a run, except the code."""
     collected = config.data.collected
-    return file.decided_by() | ({} if collected is None else {"collected": collected})
+    own: dict[str, Any] = {} if collected is None else {"collected": collected}
+    return file.decided_by() | own | ({"joins": [list(each) for each in file.joins]} if file.joins else {})
 
 
 def add_collected(raw: pd.DataFrame, file: RawFile, given: str | None) -> None:
@@ -157,14 +166,15 @@ def _write_tracks(made: tuple[CleanTracks, QualityReport], folder: Path) -> None
     table = pa.Table.from_pandas(tracks.frame, preserve_index=False).combine_chunks()
     with pa.ipc.new_file(folder / _TABLE, table.schema) as writer:
         writer.write_table(table)
-    report = {"dropped": tracks.dropped, "quality": asdict(quality)}
+    report = {"dropped": tracks.dropped, "joins": list(map(asdict, tracks.joins)), "quality": asdict(quality)}
     (folder / _REPORT).write_text(json.dumps(report), encoding="utf-8")
 
 
 def _read_tracks(folder: Path) -> tuple[CleanTracks, QualityReport]:
     frame = pa.ipc.open_file(pa.memory_map(str(folder / _TABLE))).read_all().to_pandas(split_blocks=True)
     report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
-    return CleanTracks(frame, report["dropped"]), QualityReport(**report["quality"])
+    joins = tuple(Joined(**each) for each in report["joins"])
+    return CleanTracks(frame, report["dropped"], joins), QualityReport(**report["quality"])
 
 
 def _write_split(split: Split, folder: Path) -> None:

@@ -94,6 +94,8 @@ NAMES = tuple(column.name for column in COLUMNS)
 # What some files have beside them; a column like any other where it is there.
 FURTHER = (Column("release_date", Kind.TEXT, nullable=True), Column("label", Kind.TEXT, nullable=True))
 FURTHER_NAMES = tuple(column.name for column in FURTHER)
+# What cleaning adds to them.
+DERIVED = ("duration_min", "mood_energy", "energy_category", "tempo_category", "popularity_category")
 TARGET = "popularity"
 TEXT = tuple(column.name for column in COLUMNS if column.kind is Kind.TEXT)
 NUMERIC = tuple(column.name for column in COLUMNS if column.kind is not Kind.TEXT)

@@ -41,6 +41,8 @@ class RawFile:
     layout: Layout = RAW
     # Those of many files, each with its own layout in its own header.
     parts: tuple[tuple[Part, Layout], ...] = ()
+    # The name and the digest of each table that is joined.
+    joins: tuple[tuple[str, str], ...] = ()
 
     @property
     def layouts(self) -> list[Layout]:

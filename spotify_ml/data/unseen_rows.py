@@ -1,8 +1,9 @@
 """The tracks that a model was fitted on, found again, and those that are equally new to several models."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from omegaconf import OmegaConf
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.config.run import NO_CACHE, CacheConfig, CleaningConfig, DataConfig, SplitConfig
 from spotify_ml.data.cache import StageCache
-from spotify_ml.data.parts import digest_of
+from spotify_ml.data.parts import digest_of, join_name
 from spotify_ml.data.prepare import RowSettings, prepare_split, prepare_tracks
 from spotify_ml.data.splits import FINGERPRINT, Split, group_codes
 from spotify_ml.utils.errors import DataError
@@ -58,8 +59,15 @@ def read_split(
     return SplitTracks(tracks.frame, prepare_split(settings, raw, tracks.frame, stages), raw.sha256)
 
 
-def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = None) -> DataConfig:
+def same_data(
+    recorded: DataConfig,
+    sha256: str,
+    elsewhere: DataConfig | None = None,
+    joins: Mapping[str, str] = MappingProxyType({}),
+) -> DataConfig:
     """Return the current place of the data that a run has read from `recorded`, with this digest.
+
+    `joins` are the digests of the tables that it has joined, by their names.
 
     Raises
     ------
@@ -75,9 +83,38 @@ def same_data(recorded: DataConfig, sha256: str, elsewhere: DataConfig | None = 
         places.append(str(OmegaConf.load(CONF / "data" / f"{recorded.name}.yaml").path))
     for place in places:
         if digest_of(place) == sha256:
-            return recorded.model_copy(update={"path": place})
+            return recorded.model_copy(update={"path": place, "join": same_joins(recorded, joins, elsewhere)})
     searched = " or ".join(dict.fromkeys(each if isinstance(each, str) else " + ".join(each) for each in places))
     raise DataError(f"its data (sha256 {sha256}) is not there any more, or was changed: {searched}")
+
+
+def same_joins(
+    recorded: DataConfig, digests: Mapping[str, str], elsewhere: DataConfig | None = None
+) -> tuple[str, ...] | None:
+    """Return the current places of the tables that a run has joined; a `DataError` if one is gone or changed."""
+    given = () if elsewhere is None else elsewhere.join or ()
+    found = []
+    for path in recorded.join or ():
+        name = join_name(path)
+        places = [path, str(PROJECT / path), *(each for each in given if join_name(each) == name)]
+        place = next((each for each in places if name in digests and digest_of(each) == digests[name]), None)
+        if place is None:
+            searched = " or ".join(dict.fromkeys(places))
+            raise DataError(
+                f"its joined table {name} (sha256 {digests.get(name, 'not recorded')}) is not there any more, or was "
+                f"changed: {searched}; data.join=… says where it is"
+            )
+        found.append(place)
+    return tuple(found) or None
+
+
+def with_joins(
+    data: DataConfig, cleaning: CleaningConfig, cache: CacheConfig, layout: LayoutConfig, joins: tuple[str, ...] | None
+) -> pd.DataFrame:
+    """Return the clean tracks of some data, joined with these tables in place of its own; the rows are the same."""
+    joined = data.model_copy(update={"join": joins})
+    settings = RowSettings(joined, cleaning, SplitConfig(name="random", test_size=0.2, val_size=0.2), 0, layout)
+    return prepare_tracks(settings, StageCache.of(cache))[1].frame
 
 
 def coarsest(splits: Iterable[str]) -> str:

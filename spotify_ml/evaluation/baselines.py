@@ -9,6 +9,7 @@ import pandas as pd
 
 from spotify_ml.config.models import model_config
 from spotify_ml.config.run import FeatureSet, RunConfig
+from spotify_ml.data.joined_columns import flags_of
 from spotify_ml.data.splits import Split
 from spotify_ml.evaluation.cross_validation import fit_and_score
 from spotify_ml.features.builder import build_subsets
@@ -29,6 +30,9 @@ def quick_baselines(
 ) -> dict[str, np.ndarray]:
     """Predict test rows by the mean of the rows that the model was fitted on, and by that of their genres.
 
+    Where tables were joined, ``baseline_matched`` predicts them by that of rows in the same of these tables alone:
+    being in a table tells of popularity by itself.
+
     Those rows are `tracks`, whose popularity has the shape (n_tracks,). Of a classification, the mean is the share of
     each class.
     """
@@ -39,6 +43,8 @@ def quick_baselines(
         "baseline_mean": [predict_mean(column, len(test)) for column in columns],
         "baseline_genre": [predict_genre_mean(tracks, column, test) for column in columns],
     }
+    if flags := flags_of(map(str, tracks)):
+        predictions["baseline_matched"] = [predict_flag_mean(tracks[flags], column, test[flags]) for column in columns]
     return {name: np.column_stack(parts) if classes else parts[0] for name, parts in predictions.items()}
 
 
@@ -96,6 +102,14 @@ def predict_genre_mean(trainval: pd.DataFrame, target: np.ndarray, tracks: pd.Da
     predicted = np.where(n_known > 0, flags @ (sums / sizes) / np.maximum(n_known, 1), target.mean())
     # Code -1, no genre at all, takes the last.
     return np.append(predicted, target.mean())[wanted_sets]
+
+
+def predict_flag_mean(trainval: pd.DataFrame, target: np.ndarray, tracks: pd.DataFrame) -> np.ndarray:
+    """Predict the mean target of rows with the same flags; rows with others get the overall mean."""
+    places = 2.0 ** np.arange(trainval.shape[1])
+    means = pd.Series(target, dtype=np.float64).groupby(trainval.to_numpy() @ places).mean()
+    found = means.reindex(tracks.to_numpy() @ places).to_numpy()
+    return np.where(np.isnan(found), target.mean(), found)
 
 
 def _flags(encoder: GenreSet, genre_sets: pd.Index) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spotify_ml.data.joined_columns import flags_of
 from spotify_ml.data.schema import TARGET
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metrics import band_metrics, task_metrics
@@ -58,11 +59,11 @@ def evaluate_predictions(
     """Score predictions of every part of a run, made as `evaluate` does, and the baselines on its test rows."""
     popularity = tracks[TARGET].to_numpy(dtype=np.float64)
     baselines = quick_baselines(task, tracks.iloc[train.rows], popularity[train.rows], tracks.iloc[test.rows])
+    widths = {"baseline_mean": 0, "baseline_matched": len(flags_of(map(str, tracks)))}
     scored = {
         "train": (train.rows, train.values, n_features),
         "val": (validation.rows, validation.values, n_features),
-        "baseline_mean": (test.rows, baselines["baseline_mean"], 0),
-        "baseline_genre": (test.rows, baselines["baseline_genre"], 1),
+        **{name: (test.rows, predicted, widths.get(name, 1)) for name, predicted in baselines.items()},
     }
     metrics = {
         f"{name}/{metric}": value

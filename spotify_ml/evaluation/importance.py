@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss, r2_score
 from sklearn.pipeline import Pipeline
 from xgboost import XGBModel
 
-from spotify_ml.features.display_names import FAMILIES, family
+from spotify_ml.features.display_names import FAMILIES, families
 from spotify_ml.features.subsets import Subset
 from spotify_ml.models.fit import FittedEstimators
 from spotify_ml.models.predictions import predict_matrix
@@ -54,14 +54,14 @@ def family_importance(estimator: Any, test: Subset, task: Task, seed: int) -> pd
     matrix, target = test.take(rows), task_target(task, test.target)[rows]
     if not class_names(task) and np.ptp(target) == 0:
         return pd.DataFrame({"importance": [], "std": []}, index=pd.Index([], name="family"))
-    families = np.array([family(str(name)) for name in test.features.columns])
-    present = [name for name in FAMILIES if name in families]
+    of_columns = np.array(families([str(name) for name in test.features.columns]))
+    present = [name for name in FAMILIES if name in of_columns]
     found = _score(predict_matrix(estimator, matrix, class_names(task)), target, task)
     losses = np.empty((len(present), _REPEATS))
     for repeat in range(_REPEATS):
         others = matrix[rng.permutation(len(rows))]
         # In one call, of which each costs a forest more than its rows do.
-        shuffled = np.vstack([np.where(families == name, others, matrix) for name in present])
+        shuffled = np.vstack([np.where(of_columns == name, others, matrix) for name in present])
         predicted = np.split(predict_matrix(estimator, shuffled, class_names(task)), len(present))
         losses[:, repeat] = [found - _score(own, target, task) for own in predicted]
     return pd.DataFrame(

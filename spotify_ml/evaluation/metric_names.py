@@ -4,6 +4,7 @@
 BASELINES = {
     "baseline_mean": "mean of all tracks",
     "baseline_genre": "mean of the genres",
+    "baseline_matched": "which joined tables it is in",
     "baseline_ridge": "ridge regression",
     "baseline_audio": "audio alone",
     "baseline_reference": "reference pipeline",

@@ -1,9 +1,10 @@
 """Feature sets: their transformers, and fitting them without rows that they must not see."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from spotify_ml.config.run import FeatureSet
 from spotify_ml.data.etl import ENERGY_LEVELS, MOODS, TEMPO_LEVELS
-from spotify_ml.data.schema import AUDIO, TARGET
+from spotify_ml.data.joined_columns import joined_kinds
+from spotify_ml.data.schema import AUDIO, TARGET, Kind
 from spotify_ml.data.splits import Split
+from spotify_ml.features.display_names import is_known
 from spotify_ml.features.subsets import Subset, Subsets
 from spotify_ml.features.transformers.catalogue import COLUMNS as CATALOGUE_COLUMNS
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
@@ -28,6 +31,7 @@ from spotify_ml.features.transformers.key import KeyStatistics
 from spotify_ml.features.transformers.names import COLUMNS as NAME_COLUMNS
 from spotify_ml.features.transformers.names import NameFeatures
 from spotify_ml.features.transformers.statistics import assign_folds
+from spotify_ml.utils.errors import DataError
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
 REFERENCE_KEPT = [
@@ -56,13 +60,18 @@ _REPEATED_TEXTS: dict[FeatureSet, list[str]] = {
 
 
 def build_features(
-    name: FeatureSet, seed: int = 0, given: Collection[str] = (), *, ordered: bool = False
+    name: FeatureSet,
+    seed: int = 0,
+    given: Collection[str] = (),
+    joined: Mapping[str, Kind] = MappingProxyType({}),
+    *,
+    ordered: bool = False,
 ) -> ColumnTransformer:
     """Return the unfitted transformers of a feature set.
 
     ``audio`` has the 14 audio columns; ``full`` adds genres, statistics of other recordings by the same artists, on the
-    album and of the genres, and the words of title and album, and what the further columns that are `given` tell;
-    ``reference`` has the reference pipeline's 37 columns. `ordered` is as in
+    album and of the genres, and the words of title and album, and what the further columns that are `given` tell, and
+    those that are `joined` from other tables; ``reference`` has the reference pipeline's 37 columns. `ordered` is as in
     `spotify_ml.features.transformers.statistics.TargetStatistics`.
     """
     steps: list[tuple[str, Any, list[str]]]
@@ -87,7 +96,25 @@ def build_features(
                 "label": (KeyStatistics("label", random_state=seed, ordered=ordered), ["label"]),
             }
             steps += [(step, *further[step]) for step in further if step in given]
+            steps += _joined_steps(joined, seed, ordered=ordered)
     return ColumnTransformer(steps, verbose_feature_names_out=False)
+
+
+def _joined_steps(joined: Mapping[str, Kind], seed: int, *, ordered: bool) -> list[tuple[str, Any, list[str]]]:
+    """Return the transformers of joined columns: numbers as they are, text by out-of-fold statistics."""
+    if not joined:
+        return []
+    numbers = [column for column, kind in joined.items() if kind is not Kind.TEXT]
+    texts = [column for column, kind in joined.items() if kind is Kind.TEXT]
+    statistics = [KeyStatistics(column, pooled=True, random_state=seed, ordered=ordered) for column in texts]
+    made = [*numbers, *(str(feature) for each in statistics for feature in each.get_feature_names_out())]
+    clashes = [feature for feature in made if is_known(feature) or made.count(feature) > 1]
+    if clashes:
+        raise DataError(
+            f"data.join: {clashes[0]} is the name of another feature as well; rename the file, or its column"
+        )
+    by_key = [(f"joined {column}", each, [column]) for column, each in zip(texts, statistics, strict=True)]
+    return [("joined", NumericColumns(), numbers), *by_key]
 
 
 def fit_features(
@@ -105,7 +132,7 @@ def fit_features(
     Both are positions in `tracks`. Rows of a group do not see each other's target; `seed` decides the folds of the
     out-of-fold statistics. `ordered` groups are numbered by the time of their release.
     """
-    features = build_features(name, seed, tracks.columns, ordered=ordered)
+    features = build_features(name, seed, tracks.columns, joined_kinds(tracks), ordered=ordered)
     target = tracks[TARGET].to_numpy(dtype=np.float64)
     # Rows are copied for each subset: drop the columns that no transformer needs.
     inputs = tracks[sorted({column for _, _, columns in features.transformers for column in columns})]

@@ -1,13 +1,15 @@
 """Display names of the feature columns, and the family of each."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
+from spotify_ml.data.joined_columns import MATCHED, flags_of
 from spotify_ml.data.schema import AUDIO
 from spotify_ml.features.transformers.catalogue import LEVELS
 from spotify_ml.features.transformers.names import WORDS
 from spotify_ml.features.transformers.statistics import STATISTICS
 
-Family = Literal["audio", "genre", "artist", "album", "text", "release"]
+Family = Literal["audio", "genre", "artist", "album", "text", "release", "joined"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 _WHOSE: dict[str, tuple[str, Family]] = {
@@ -107,11 +109,11 @@ def label(feature: str) -> str:
 
 
 def family(feature: str) -> Family:
-    """Return the family of a feature column: audio, genre, artist, album, text, or release.
+    """Return the family of a feature column: audio, genre, artist, album, text, release, or joined.
 
     Statistics of other recordings belong to artist, album or genre; ``text`` is the words of title and album name,
-    ``release`` the date and the label. The
-    family of a column without a display name follows from the words in its name.
+    ``release`` the date and the label. The family of a column without a display name follows from the words in its
+    name; which columns are joined, `families` tells.
 
     Examples
     --------
@@ -121,11 +123,32 @@ def family(feature: str) -> Family:
     return _describe(feature)[1]
 
 
+def families(features: Sequence[str]) -> list[Family]:
+    """Return the family of every feature of a model, among which flags tell which tables were joined.
+
+    Examples
+    --------
+    >>> families(["tempo", "labels_founded", "matched_labels"])
+    ['audio', 'joined', 'joined']
+    """
+    tables = tuple(f"{flag.removeprefix(MATCHED)}_" for flag in flags_of(features))
+    return [
+        "joined" if feature.startswith(tables) and not is_known(feature) else family(feature) for feature in features
+    ]
+
+
+def is_known(feature: str) -> bool:
+    """Return whether a feature column has a display name."""
+    return feature in _KNOWN or feature.startswith(tuple(_VALUES))
+
+
 def _describe(feature: str) -> tuple[str, Family]:
     if feature in _KNOWN:
         return _KNOWN[feature]
     for prefix, (what, kind) in _VALUES.items():
         if feature.startswith(prefix):
             return f"{what}: {feature.removeprefix(prefix)}", kind
+    if feature.startswith(MATCHED):
+        return f"is in {feature.removeprefix(MATCHED).replace('_', ' ')}", "joined"
     by_word: Family = next((kind for word, kind in _FAMILY_OF_WORD.items() if word in feature.split("_")), "audio")
     return feature.replace("_", " "), by_word

@@ -12,6 +12,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 
 from spotify_ml.config.run import FeatureSet
+from spotify_ml.data.joined_columns import joined_kinds
 from spotify_ml.data.schema import TARGET
 from spotify_ml.data.splits import Split
 from spotify_ml.features.builder import build_features
@@ -86,7 +87,7 @@ class _Rows(dict[str, pd.Series]):
 
 def fit_on_examples(name: FeatureSet, examples: pd.DataFrame, seed: int, *, ordered: bool = False) -> ColumnTransformer:
     """Return a feature set of the right width, fitted on `examples`: one clean track per set of genres."""
-    features = build_features(name, seed, examples.columns, ordered=ordered)
+    features = build_features(name, seed, examples.columns, joined_kinds(examples), ordered=ordered)
     features.fit(examples, examples[TARGET].to_numpy(np.float64))
     return features
 

@@ -38,6 +38,8 @@ def prepare_matrices(config: RunConfig, raw: RawFile, tracks: pd.DataFrame, spli
     Raises `OutputError` if they are to be in files, and these cannot be written.
     """
     name, storage = config.features.name, storage_of(config, len(tracks))
+    if raw.joins and name != "full":
+        log.info("data.join: features=%s does without joined columns, which features=full uses", name)
     decided_by = {**split_origin(config, raw), "features": name}
     read = partial(_read, config, tracks, split, storage)
     if storage.kind == "memory":

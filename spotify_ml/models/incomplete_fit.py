@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 
 from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import RunConfig
+from spotify_ml.data.joined_columns import joined_kinds
 from spotify_ml.data.schema import AUDIO, FURTHER
 from spotify_ml.data.splits import Split
 from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, RELEASE, UNKNOWN, IncompleteFeatures
@@ -94,6 +95,7 @@ def model_of(
     medians = dict(zip(AUDIO, values.tolist(), strict=True))
     used = subsets.transformer.feature_names_in_
     further = {column.name: column.kind for column in FURTHER if column.name in used}
+    further |= {name: kind for name, kind in joined_kinds(tracks).items() if name in used}
     classes = class_names(config.task)
     return PopularityModel(subsets.transformer, fitted.refit, classes, intervals, incomplete, medians, further)
 

@@ -18,6 +18,7 @@ from spotify_ml.evaluation.metric_names import BASELINES, COLUMNS, title
 from spotify_ml.evaluation.result import Result
 from spotify_ml.models.files import json_readers
 from spotify_ml.models.targets import BANDS, band_codes, class_names
+from spotify_ml.reports.joins import joins_table
 from spotify_ml.reports.page import render, write_page
 from spotify_ml.utils.files import staged
 from spotify_ml.utils.markdown import named, table
@@ -25,7 +26,7 @@ from spotify_ml.utils.markdown import named, table
 FILES = ("model_card.md", "model_card.html")
 _WORST_GENRES = 5
 # Where files are, and what is written beside the model, says nothing about it.
-_PLACES = ("tracking", "hydra", "outputs", "register", "data.path", "tune.storage")
+_PLACES = ("tracking", "hydra", "outputs", "register", "data.path", "data.join", "tune.storage")
 _PREDICTORS = {"train": "train + validation", "val": "validation", "test": "**test**", **BASELINES}
 
 
@@ -53,6 +54,8 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         origin=origin,
         raw=result.raw,
         absent=absent_columns(result.tracks.frame),
+        joins=joins_table(result.tracks.joins) if result.tracks.joins else "",
+        near_popularity=[name for each in result.tracks.joins for name in each.near_popularity],
         split=result.split,
         classes=class_names(config.task),
         confidence=CONFIDENCE,

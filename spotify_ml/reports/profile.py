@@ -1,6 +1,7 @@
 """The profile of raw tracks, as Markdown with the pictures in it."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ from matplotlib.figure import Figure
 
 from spotify_ml.data.duplicates import find_duplicates
 from spotify_ml.data.etl import add_derived_columns, measured_rows
+from spotify_ml.data.joined_columns import Joined
 from spotify_ml.data.schema import TARGET, Violation, absent_columns
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.reports.figures import exploration
+from spotify_ml.reports.joins import joins_table
 from spotify_ml.reports.page import render
 from spotify_ml.utils.markdown import inlined, table
 
@@ -29,8 +32,11 @@ _ODD = {
 }
 
 
-def profile(raw: RawTracks, violations: list[Violation]) -> str:
-    """Return the profile of sound rows, and what is wrong with the others, as Markdown with pictures."""
+def profile(raw: RawTracks, violations: list[Violation], joins: Sequence[Joined] = ()) -> str:
+    """Return the profile of sound rows, and what is wrong with the others, as Markdown with pictures.
+
+    `joins` says what other tables add.
+    """
     # Local files and episodes have nothing to look at.
     tracks = raw.frame[measured_rows(raw.frame)].reset_index(drop=True)
     found = find_duplicates(tracks)
@@ -60,6 +66,7 @@ def profile(raw: RawTracks, violations: list[Violation]) -> str:
         absent=absent,
         n_unmeasured=len(raw.frame) - len(tracks),
         violations=violations,
+        joins=joins_table(joins) if joins else "",
         odd_values=_odd_values(tracks),
         pictures={name: None if figure is None else _picture(figure) for name, figure in figures.items()},
         lookup_r2=found.lookup_r2 if np.isfinite(found.lookup_r2) else None,

@@ -1,6 +1,7 @@
 """The run folder: every file of a run, each subfolder whole or not there."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def _incomplete(model: IncompleteModel | None) -> dict[str, Any]:
     return {"incomplete": {"parameters": PARAMETERS.model_dump(exclude={"name"}), "n_trees": n_trees}}
 
 
+def _data(result: Result) -> dict[str, Any]:
+    quality, joins = result.quality, [asdict(each) for each in result.tracks.joins]
+    told = {"source": quality.source, "sha256": result.raw.sha256, "rows": quality.clean_rows}
+    return {**told, "joins": joins} if joins else told
+
+
 def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
     classes = class_names(config.task)
     kind = "the probability of each class" if classes else "popularity; the registered model clips it to 0 to 100"
@@ -70,7 +77,7 @@ def _metadata(config: RunConfig, result: Result) -> dict[str, Any]:
         "parameters": config.model.model_dump(exclude={"name"}),
         "n_trees": result.fitted.n_trees,
         "seed": config.seed,
-        "data": {"source": result.quality.source, "sha256": result.raw.sha256, "rows": result.quality.clean_rows},
+        "data": _data(result),
         "cleaning": config.cleaning.name,
         "split": config.split.model_dump(),
         "task": config.task.model_dump(),

@@ -39,7 +39,7 @@ _OTHERS = {
 _SIZES = {"features/count": "columns", "model/trees": "trees", "rows/train": "rows fitted on"}
 # Where a run is recorded, and what is written beside it, is no difference between models.
 _PLACES = ("tracking.", "outputs.", "cache.", "register", "name", "data.path", "tune.")
-_MADE_WITH = ("data.sha256", "code.sha256", "git.commit", "git.dirty", "cluster.", "version.")
+_MADE_WITH = ("data.sha256", "data.join.sha256", "code.sha256", "git.commit", "git.dirty", "cluster.", "version.")
 
 
 def compare_runs(runs: Sequence[RecordedRun]) -> list[PairVerdict]:
@@ -95,7 +95,8 @@ def _other_code(runs: Sequence[RecordedRun]) -> list[list[str]]:
     """Return the letters of runs that should be equal by settings and data, but are of other code or libraries."""
     alike: dict[tuple[str, ...], dict[str, set[str]]] = {}
     for letter, run in zip(ascii_uppercase, runs, strict=False):
-        same = tuple(run.tags.get(name, letter) for name in ("config.sha256", "data.sha256"))
+        joins = run.tags.get("data.join.sha256", "")
+        same = (*(run.tags.get(name, letter) for name in ("config.sha256", "data.sha256")), joins)
         made_by = str([value for name, value in sorted(run.tags.items()) if name.startswith(("code.", "version."))])
         alike.setdefault(same, {}).setdefault(made_by, set()).add(letter)
     return [sorted(set().union(*codes.values())) for codes in alike.values() if len(codes) > 1]

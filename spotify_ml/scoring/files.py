@@ -13,15 +13,16 @@ import pyarrow as pa
 from spotify_ml.config.layouts import AUTO, LayoutConfig
 from spotify_ml.data.arrow import arrow_frame
 from spotify_ml.data.batches import Batch, Input, open_input, open_part
-from spotify_ml.data.contract import CheckedRows
+from spotify_ml.data.contract import CheckedRows, check_rows
 from spotify_ml.data.header import column_hint
+from spotify_ml.data.joined_columns import flags_of
 from spotify_ml.data.parts import FILE_COLUMN, Part
 from spotify_ml.data.schema import NAMES, OPTIONAL_AUDIO, TARGET, TEXT, shown_names
 from spotify_ml.data.scored import UNREADABLE, CsvOutput, ParquetOutput, RejectedRows
 from spotify_ml.data.texts import read_numbers
 from spotify_ml.scoring import RECORD, SUFFIXES_LISTED, is_parquet, is_table, output_name, rejected_path
 from spotify_ml.scoring.complaints import Complaints
-from spotify_ml.scoring.raw import checked_rows, raw_rows
+from spotify_ml.scoring.raw import given_rows, raw_rows
 from spotify_ml.scoring.rows import PREDICTED, Scorer, Tally
 from spotify_ml.utils.errors import DataError, OutputError
 from spotify_ml.utils.files import staged
@@ -139,12 +140,14 @@ def _score_batch(
     output: CsvOutput | ParquetOutput,
     rejected: RejectedRows | None,
 ) -> None:
-    raw = raw_rows(batch, rows)
-    checked = checked_rows(raw, scorer.out_of_range, scorer.further)
+    raw = raw_rows(batch, rows, scorer.further)
+    given = given_rows(raw, scorer.further, scorer.joins)
+    checked = check_rows(given, scorer.out_of_range, scorer.further)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
     spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []
-    tally.absent |= {name: column_hint(name, spare) for name in _USED if name not in raw.column_names}
+    wanted = (*_USED, *(name for name in scorer.further if name not in flags_of(scorer.further)))
+    tally.absent |= {name: column_hint(name, spare) for name in wanted if name not in given}
     complaints.scales.add(checked.scales)
     if rejected is not None:
         _set_aside(batch, checked, bad, rejected, name)

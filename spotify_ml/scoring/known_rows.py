@@ -1,6 +1,6 @@
 """The user's own tracks with their popularity, read to calibrate a model, without copies of the rows to be scored."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from spotify_ml.data.contract import CheckedRows, OutOfRange, Problem
 from spotify_ml.data.duplicates import copied, copy_groups
 from spotify_ml.data.etl import track_codes
 from spotify_ml.data.header import column_hint
+from spotify_ml.data.join_tables import JoinTable
 from spotify_ml.data.parts import is_many, parts_of
 from spotify_ml.data.schema import NAMES, TARGET, Kind
 from spotify_ml.data.texts import read_numbers
@@ -71,10 +72,11 @@ def read_known(
     layout: LayoutConfig = AUTO,
     out_of_range: OutOfRange = "refuse",
     further: Mapping[str, Kind] = MappingProxyType({}),
+    joins: Sequence[JoinTable] = (),
 ) -> KnownRows:
     """Read tracks with popularity from one file or many; of a repeated ``track_id``, the first row counts.
 
-    `further` are the columns that the model takes beside those of all models.
+    `further` are the columns that the model takes beside those of all models, some of which `joins` may have.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def read_known(
     for rows in open_inputs(path, layout):
         complaints = Complaints(rows.layout)
         for batch in rows.batches():
-            checked, given = _checked(batch, rows, out_of_range, further)
+            checked, given = _checked(batch, rows, out_of_range, further, joins)
             complaints.scales.add(checked.scales)
             if batch.broken or checked.refused().any():
                 complaints.add(batch, checked, only_broken=False)
@@ -133,17 +135,21 @@ def open_inputs(path: str, layout: LayoutConfig = AUTO) -> Iterator[Input]:
 
 
 def _checked(
-    batch: Batch, rows: Input, out_of_range: OutOfRange, further: Mapping[str, Kind]
+    batch: Batch,
+    rows: Input,
+    out_of_range: OutOfRange,
+    further: Mapping[str, Kind],
+    joins: Sequence[JoinTable],
 ) -> tuple[CheckedRows, np.ndarray]:
     """Return checked rows, with the problems of their popularity, and this."""
-    raw = raw_rows(batch, rows)
+    raw = raw_rows(batch, rows, further)
     if TARGET not in raw.column_names:
         spare = [name for name in rows.schema.names if name not in NAMES]
         raise DataError(
             f"{rows.origin} has no column {TARGET}{column_hint(TARGET, spare)}, which calibrate=… learns from; add or "
             "rename it"
         )
-    checked = checked_rows(raw, out_of_range, further)
+    checked = checked_rows(raw, out_of_range, further, joins)
     popularity, unreadable = read_numbers(arrow_frame(raw.select([TARGET]))[TARGET], is_flag=False)
     is_text = np.zeros(len(popularity), dtype=bool) if unreadable is None else unreadable
     found = {

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
+from spotify_ml.data.join_tables import JoinTable
 from spotify_ml.data.schema import AUDIO, Kind, Scales
 
 _MOST_RANKED, _FEWEST_COMPARED = 1_000_000, 2
@@ -40,6 +41,8 @@ class Scorer:
         Whether text that a spreadsheet would run as a formula is escaped in a CSV.
     further : mapping of str to Kind
         The columns beside audio and text that the model takes.
+    joins : sequence of JoinTable
+        The tables that rows are joined with before they are scored.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray | pd.DataFrame]
@@ -49,6 +52,7 @@ class Scorer:
     out_of_range: OutOfRange
     escape_formulas: bool = False
     further: Mapping[str, Kind] = field(default_factory=dict)
+    joins: Sequence[JoinTable] = ()
 
     @cached_property
     def added(self) -> pa.Schema:

@@ -1,6 +1,6 @@
 """A version beside the champion, or the baselines: loaded, freshly scored on tracks new to both, and judged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from spotify_ml.comparison.gate import Condition, Verdict, judge
 from spotify_ml.comparison.paired import Contender, compare_pair
 from spotify_ml.config.commands import PromoteConfig
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.schema import AUDIO, NAMES, TARGET
-from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, unseen_rows
+from spotify_ml.data.unseen_rows import coarsest, read_split, same_data, same_joins, unseen_rows, with_joins
 from spotify_ml.evaluation.baselines import quick_baselines
 from spotify_ml.evaluation.metric_names import LOSSES, better_of
 from spotify_ml.evaluation.metrics import task_metrics
@@ -29,9 +30,12 @@ _FEWEST_GROUPS = 2
 
 @dataclass(frozen=True)
 class _ComparedTracks:
-    """Test tracks that are new to all versions, as far as is known, their groups, and which tracks those are."""
+    """Test tracks that are new to all versions, as far as is known, their groups, and which tracks those are.
 
-    frame: pd.DataFrame
+    There is a frame for each version: the same tracks, with the tables that this version's run has joined.
+    """
+
+    frames: list[pd.DataFrame]
     groups: np.ndarray
     seed: int
     said: str
@@ -58,15 +62,15 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
             models.append(load_version(champion, uri))
     task = _common_task(config, provenances)
     tracks = _compared_tracks(config, provenances)
-    contenders = _score(models, tracks.frame, task)
+    contenders = _score(models, tracks.frames, task)
     if champion is None:
-        contenders.append(_baseline(config, task, provenances[0], tracks.frame))
+        contenders.append(_baseline(config, task, provenances[0], tracks.frames[0]))
         changes = []
     else:
         changes = schema_changes(*(each.model.metadata.signature for each in models))
     comparison = compare_pair(
         task,
-        tracks.frame,
+        tracks.frames[0],
         tracks.groups,
         *contenders,
         seed=tracks.seed,
@@ -112,10 +116,13 @@ def _predicts(task: Task) -> dict[str, object]:
 def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -> _ComparedTracks:
     recorded = provenances[0].config
     fitted, unknown = _fitted(config, provenances)
-    data = config.data or same_data(recorded.data, provenances[0].sha256)
+    joins = provenances[0].joins
+    data = config.data or same_data(recorded.data, provenances[0].sha256, joins=joins)
+    data = data.model_copy(update={"join": same_joins(recorded.data, joins, data)})
     cleaning, split = config.cleaning or recorded.cleaning, config.split or recorded.split
     seed = recorded.seed if config.seed is None else config.seed
-    test = read_split(data, cleaning, split, seed, config.cache, recorded.layout).test
+    found = read_split(data, cleaning, split, seed, config.cache, recorded.layout)
+    test = found.test
     kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
     rows, groups = unseen_rows(test, fitted, kept_apart)
     which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"
@@ -133,9 +140,32 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
         )
     said = f"{len(rows):,} of {len(test):,} test tracks ({which}) in {n_groups:,} groups"
     seen = f", new to both only as far as is known: {'; '.join(unknown)}" if unknown else " that no fit has seen"
-    found = f"{len(rows):,} are new to all{', as far as is known' if unknown else ''}"
-    condition = Condition("tracks", enough and not unknown, f"{found}; {config.gate.fewest_tracks:,} are asked for")
-    return _ComparedTracks(test.iloc[rows], groups, seed, said + seen, condition)
+    new = f"{len(rows):,} are new to all{', as far as is known' if unknown else ''}"
+    condition = Condition("tracks", enough and not unknown, f"{new}; {config.gate.fewest_tracks:,} are asked for")
+    others = [
+        _joined_as(each, data, found.frame, partial(with_joins, data, cleaning, config.cache, recorded.layout), config)
+        for each in provenances[1:]
+    ]
+    frames = [frame.iloc[found.split.test[rows]] for frame in (found.frame, *others)]
+    return _ComparedTracks(frames, groups, seed, said + seen, condition)
+
+
+def _joined_as(
+    provenance: Provenance,
+    data: DataConfig,
+    tracks: pd.DataFrame,
+    join: Callable[[tuple[str, ...] | None], pd.DataFrame],
+    config: PromoteConfig,
+) -> pd.DataFrame:
+    """Return clean tracks with the tables that a version's run has joined, where these are other ones."""
+    try:
+        paths = same_joins(provenance.config.data, provenance.joins, config.data)
+    except DataError:
+        # Said before, among what cannot be known.
+        if not config.force:
+            raise
+        paths = None
+    return tracks if paths == data.join else join(paths)
 
 
 def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[list[pd.DataFrame], list[str]]:
@@ -152,23 +182,28 @@ def _fitted(config: PromoteConfig, provenances: Sequence[Provenance]) -> tuple[l
     return found, unknown
 
 
-def _score(models: Sequence[ScoringModel], tracks: pd.DataFrame, task: Task) -> list[Contender]:
+def _score(models: Sequence[ScoringModel], frames: Sequence[pd.DataFrame], task: Task) -> list[Contender]:
     """Score raw tracks by every model; their times are measured in turns, for others may use the machine as well."""
-    further = {name for model in models for name in model.further} & set(tracks.columns)
-    rows = tracks[[*(name for name in NAMES if name != TARGET), *sorted(further)]]
-    predicted = [np.asarray(model.predict(rows)) for model in models]
-    popularity, loss = tracks[TARGET].to_numpy(), LOSSES[task.name]
-    lacking = [np.asarray(model.predict(rows[list(AUDIO)])) for model in models]
+    given = [_inputs(*each) for each in zip(models, frames, strict=True)]
+    pairs = list(zip(models, given, strict=True))
+    predicted = [np.asarray(model.predict(rows)) for model, rows in pairs]
+    popularity, loss = frames[0][TARGET].to_numpy(), LOSSES[task.name]
+    lacking = [np.asarray(model.predict(rows[list(AUDIO)])) for model, rows in pairs]
     errors = [task_metrics(task, popularity, values, 0)[loss] for values in lacking]
-    timed = rows.head(_TIMED_ROWS)
-    seconds = [[timeit(partial(model.predict, timed), number=1) for model in models] for _ in range(_TIMED_ROUNDS)]
+    timed = [(model, rows.head(_TIMED_ROWS)) for model, rows in pairs]
+    seconds = [[timeit(partial(model.predict, rows), number=1) for model, rows in timed] for _ in range(_TIMED_ROUNDS)]
     sizes = [model.model.metadata.model_size_bytes for model in models]
     return [
-        Contender(f"version {model.version.number}", values, error, size, min(times) / len(timed))
+        Contender(f"version {model.version.number}", values, error, size, min(times) / len(timed[0][1]))
         for model, values, error, size, times in zip(
             models, predicted, errors, sizes, zip(*seconds, strict=True), strict=True
         )
     ]
+
+
+def _inputs(model: ScoringModel, tracks: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of tracks that a model takes."""
+    return tracks[[*(name for name in NAMES if name != TARGET), *(name for name in model.further if name in tracks)]]
 
 
 def _baseline(config: PromoteConfig, task: Task, provenance: Provenance, tracks: pd.DataFrame) -> Contender:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ _DIGEST_LENGTH = 8
 _CONTEXT_TAG = "mlflow.data.context"
 # The settings of a run: in its folder, and among its artifacts.
 CONFIG = "config.json"
+# The digests of joined tables, as ``<name>=<sha256>`` with blanks between them.
+JOINS_TAG = "data.join.sha256"
 
 
 @dataclass(frozen=True)
 class Provenance:
     """How a version came to be, as its run recorded it.
 
-    The config, the digest of the data's file and the `rows_digest` of each part say which rows it was fitted on;
-    ``format_difference`` is the largest one between the formats of the model.
+    The config, the digests of the data's file and of the tables joined to it (by name), and the `rows_digest` of each
+    part say which rows it was fitted on; ``format_difference`` is the largest one between the formats of the model.
     """
 
     version: Version
@@ -41,6 +43,7 @@ class Provenance:
     sha256: str
     digests: dict[str, str]
     format_difference: float | None
+    joins: dict[str, str] = field(default_factory=dict)
 
 
 def rows_digest(sha256: str, cleaning: str, rows: np.ndarray) -> str:
@@ -66,7 +69,14 @@ def read_provenance(client: MlflowClient, version: Version, uri: str) -> Provena
     inputs = run.inputs.dataset_inputs
     digests = {tag.value: each.dataset.digest for each in inputs for tag in each.tags if tag.key == _CONTEXT_TAG}
     config = _as_known_here(config, run.data.tags)
-    return Provenance(version, config, sha256, digests, run.data.metrics.get("formats/largest_difference"))
+    difference = run.data.metrics.get("formats/largest_difference")
+    return Provenance(version, config, sha256, digests, difference, joined_digests(run.data.tags))
+
+
+def joined_digests(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the digest of each joined table, by name, from the tags of a run."""
+    pairs = (each.partition("=") for each in tags.get(JOINS_TAG, "").split())
+    return {name: digest for name, _, digest in pairs}
 
 
 def _as_known_here(config: RecordedConfig, tags: Mapping[str, str]) -> RecordedConfig:
@@ -89,7 +99,7 @@ def fitted_on(
     """
     config, unknown = provenance.config, f"which tracks {provenance.version.uri} was fitted on cannot be known"
     try:
-        data = same_data(config.data, provenance.sha256, elsewhere)
+        data = same_data(config.data, provenance.sha256, elsewhere, provenance.joins)
     except DataError as error:
         raise DataError(f"{unknown}: {error}") from error
     found = read_split(data, config.cleaning, config.split, config.seed, cache, config.layout)

@@ -17,6 +17,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind, absent_columns
+from spotify_ml.data.sources import RawFile
 from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.features.transformers.columns import transform_columns
@@ -29,7 +30,7 @@ from spotify_ml.tracking.abandoned import FOLDER_TAG, close_abandoned, process_t
 from spotify_ml.tracking.limits import PARAM_LENGTH, curve_points, log_entries, points, shortened
 from spotify_ml.tracking.model import SavedModel, log_model, predict_as_stored, register
 from spotify_ml.tracking.open_run import open_run
-from spotify_ml.tracking.provenance import CONFIG, rows_digest
+from spotify_ml.tracking.provenance import CONFIG, JOINS_TAG, rows_digest
 from spotify_ml.tracking.store import connect, store_errors
 from spotify_ml.tracking.versions import TAG_LENGTH, code_tags
 from spotify_ml.utils.places import paths_in, shared_folder, shared_overrides, shared_path
@@ -93,12 +94,14 @@ class RunRecord:
                 log_entries(self.client, fold.info.run_id, metrics=metrics)
                 self.client.set_terminated(fold.info.run_id)
 
-    def log_origin(self, sha256: str, threads: Sequence[Sequence[int]] | None) -> None:
-        """Log the digest of the data, and of a cluster which workers took part, which ``config.sha256`` then knows.
+    def log_origin(self, raw: RawFile, threads: Sequence[Sequence[int]] | None) -> None:
+        """Log the digests of the data and of joined tables, and of a cluster the workers that took part.
 
-        ``threads`` are those of each worker of each fit.
+        ``config.sha256`` then knows these; ``threads`` are those of each worker of each fit.
         """
-        tags = {"data.sha256": sha256}
+        tags = {"data.sha256": raw.sha256}
+        if raw.joins:
+            tags[JOINS_TAG] = " ".join(map("=".join, raw.joins))
         if threads is not None:
             tags["cluster.n_workers"] = ", ".join(str(len(fit)) for fit in threads)
             tags["config.sha256"] = self.config.digest(cluster=threads)
@@ -180,7 +183,7 @@ def record_result(
     """
     config, curve, metrics = run.config, result.fitted.learning_curve, result.metrics()
     with clock.stage("record"):
-        run.log_origin(result.raw.sha256, result.threads)
+        run.log_origin(result.raw, result.threads)
         run.log_layout([each.name for each in result.raw.layouts], absent_columns(result.tracks.frame))
         logged = run.create_model()
         run.log_metrics(metrics, logged)

@@ -102,7 +102,7 @@ def _identity(
 ) -> dict[str, str]:
     """Return what all trials of a study have in common, by descriptions for error messages."""
     return {
-        "dataset": raw.sha256,
+        "dataset": " ".join([raw.sha256, *map("=".join, raw.joins)]),
         "search space": describe(space),
         "objective (tune.metrics, tune.directions, tune.folds)": f"{objectives} {settings.folds}",
         _SETTINGS: _deciding_settings(config),

@@ -12,8 +12,8 @@ from spotify_ml.features.display_names import FAMILIES, family, label
 from tests.layouts import dated
 
 FAMILIES_OF = {
-    "full": set(FAMILIES) - {"release"},
-    "further": set(FAMILIES),
+    "full": set(FAMILIES) - {"release", "joined"},
+    "further": set(FAMILIES) - {"joined"},
     "audio": {"audio"},
     "reference": {"audio", "genre"},
 }
