@@ -222,8 +222,10 @@ def test_reasons_add_up_to_the_prediction_whichever_model_answers(fitted: Fitted
 
 def test_every_pattern_has_the_figures_that_raw_rows_without_these_columns_have(fitted: Fitted):
     patterns = score_patterns(fitted.model, fitted.config.task, fitted.subsets.test).set_index("pattern")
-    assert list(patterns.index) == list(PATTERNS)
-    for name, pattern in PATTERNS.items():
+    # The sample has no release dates.
+    asked = {name: pattern for name, pattern in PATTERNS.items() if "release" not in pattern.absent}
+    assert list(patterns.index) == list(asked)
+    for name, pattern in asked.items():
         rows = blank(fitted.rows, *(NAMES[key] for key in pattern.absent))
         rows = rows.drop(columns=list(OPTIONAL_AUDIO)) if pattern.without_details else rows
         if pattern.unknown:
