@@ -32,6 +32,12 @@ def tracking(command: str, *overrides: str) -> TrackingConfig:
     return TrackingConfig(**{key: section[key] for key in section})
 
 
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what MLflow has left there for its own processes."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 # --- which
 
 
