@@ -72,7 +72,8 @@ def measured(config: RunConfig, tidytuesday: Path | None) -> tuple[pd.DataFrame,
     model = fitted_model(config, source, split, subsets)
     rows = {"as they are": as_they_are(model, subsets.test)}
     patterns = score_patterns(model, config.task, subsets.test).set_index("pattern")
-    for name, pattern in PATTERNS.items():
+    for name in patterns.index:
+        pattern = PATTERNS[name]
         of_keys = pattern.absent and not pattern.other
         rows[name] = {
             **{figure: patterns.loc[name, figure] for figure in FIGURES},

@@ -15,7 +15,7 @@ from spotify_ml.data.schema import AUDIO, FURTHER
 from spotify_ml.data.splits import Split
 from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, RELEASE, UNKNOWN, IncompleteFeatures
 from spotify_ml.features.subsets import Subset, Subsets
-from spotify_ml.models.fit import FittedEstimators, fit_single
+from spotify_ml.models.fit import FittedEstimators, fit_early_stopped, refit
 from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import PopularityModel
@@ -45,6 +45,8 @@ PARAMETERS = XGBoostConfig(
     device="cpu",
     n_jobs=None,
 )
+# The number of trees is chosen at so many times their rate: the refit takes as many times more of them.
+_FASTER = 2
 # What is taken from the copies of a row, and how often: most often what files lack most often, and more of what is
 # learned from few features alone.
 _ABSENT: dict[tuple[str, ...] | None, float] = {
@@ -106,7 +108,7 @@ def fit_incomplete(
     """Return the model of incomplete rows, fitted on copies of the rows from which keys were taken.
 
     As in the fit of complete rows, the validation rows choose the number of trees; intervals are calibrated on them by
-    the early-stopped fit, which has not seen them. `groups` are those of all clean tracks.
+    the early-stopped fit, which has not seen them and is made in half the time. `groups` are those of all clean tracks.
     """
     rng = np.random.default_rng(seed)
     parts = {name: IncompletePart(getattr(subsets, name)) for name in ("train", "validation", "trainval")}
@@ -116,15 +118,18 @@ def fit_incomplete(
         validation=parts["validation"].copies(_WATCHED_COPIES, rng),
         trainval=parts["trainval"].copies(_COPIES, rng),
     )
-    pair = fit_single(PARAMETERS.model_copy(update={"n_jobs": n_jobs}), task, copied, seed)
+    slow = PARAMETERS.model_copy(update={"n_jobs": n_jobs})
+    fast = slow.model_copy(update={"learning_rate": _FASTER * slow.learning_rate})
+    early_stopped, n_trees, _ = fit_early_stopped(fast, task, copied, seed)
+    estimator = refit(slow, task, copied.trainval, _FASTER * (n_trees or 0), seed)
     validation, classes = parts["validation"], class_names(task)
-    first = IncompleteModel(validation.features, pair.early_stopped, 0.0, classes)
+    first = IncompleteModel(validation.features, early_stopped, 0.0, classes)
     share = _chosen_share(task, first, fitted.early_stopped, validation)
     intervals = None if classes else _calibrated(first, validation, groups, rng)
     final = IncompleteFeatures(tuple(subsets.trainval.features.columns))
     states = final.states(parts["trainval"].matrix)
     keys = tuple(key for key in final.keys if (states[key] != ABSENT).mean() >= _COMPLETE)
-    return IncompleteModel(final, pair.refit, share, classes, intervals, keys)
+    return IncompleteModel(final, estimator, share, classes, intervals, keys)
 
 
 class IncompletePart:
