@@ -134,7 +134,10 @@ def say_absent(file: RawFile, tracks: pd.DataFrame) -> None:
 
 
 def say_dates(file: RawFile, tracks: pd.DataFrame) -> None:
-    """Log what is known of release dates, if there are any."""
+    """Log what is known of labels and release dates, if there are any."""
+    if "label" in tracks:
+        n_labels, n_named = tracks["label"].nunique(), int(tracks["label"].notna().sum())
+        log.info("%s: %s tracks have a label, of %s different ones", file.path.name, f"{n_named:,}", f"{n_labels:,}")
     if "release_date" not in tracks:
         return
     dates = parse_dates(tracks["release_date"])

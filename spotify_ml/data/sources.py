@@ -22,7 +22,17 @@ from spotify_ml.data.batches import BrokenRow, CsvInput, ParquetInput, open_part
 from spotify_ml.data.layouts import RAW, Layout, check_target
 from spotify_ml.data.parts import FILE_COLUMN, SOURCE_COLUMN, Part, Paths, digest_of, is_many, is_packed, parts_of
 from spotify_ml.data.place import HINTS, check_data
-from spotify_ml.data.schema import EXAMPLES, NAMES, OUTSIDE, Scales, Violation, check_values, empty_columns, joined_rows
+from spotify_ml.data.schema import (
+    EXAMPLES,
+    FURTHER_NAMES,
+    NAMES,
+    OUTSIDE,
+    Scales,
+    Violation,
+    check_values,
+    empty_columns,
+    joined_rows,
+)
 from spotify_ml.utils.errors import DataError
 
 # A CSV of more bytes is not kept in memory: it is read twice, to hash and to parse it.
@@ -198,8 +208,11 @@ def schema_error(path: Path, violations: list[Violation], n_rows: int) -> DataEr
     listing = "\n  ".join(map(str, violations))
     outside = {each.column: each.count for each in violations if each.problem.startswith(OUTSIDE)}
     advice = "".join(f"{text}.\n" for text in Scales(n_rows, Counter(outside)).advice().values())
+    spare = [name for name in FURTHER_NAMES if any(each.column == name for each in violations)]
+    instead = f", or remove the column {' and '.join(spare)}, which is not needed," if spare else ""
     return DataError(
-        f"{path} breaks the schema of raw tracks:\n  {listing}\n{advice}Mend or remove these rows and run again."
+        f"{path} breaks the schema of raw tracks:\n  {listing}\n"
+        f"{advice}Mend or remove these rows{instead} and run again."
     )
 
 

@@ -1,6 +1,7 @@
 """Tests of release dates: what is one, what it means, and what is refused."""
 
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotify_ml.config.run import DataConfig
 from spotify_ml.data.dates import PLACEHOLDERS, collected_days, day_of, day_text, parse_dates, read_dates
+from spotify_ml.data.sources import RawTracks, read_tracks
+from spotify_ml.utils.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -87,3 +91,12 @@ def test_popularity_is_of_the_day_that_is_given_else_of_the_newest_release():
 
 def test_a_day_of_the_configuration_is_a_day():
     assert day_text(day_of("2020-01-21")) == "2020-01-21"
+
+
+def test_a_file_with_other_dates_is_told_that_the_column_may_be_left_out(sample: RawTracks, tmp_path: Path):
+    path = tmp_path / "tracks.csv"
+    sample.frame.head(5).assign(release_date="05/07/2019").to_csv(path, index=False)
+    with pytest.raises(
+        DataError, match=r"(?s)release_date: not a date such as .* in 5 rows .*or remove the column release_"
+    ):
+        read_tracks(DataConfig(name="file", path=str(path)))
