@@ -131,13 +131,20 @@ def calibration_of(
     from spotify_ml.scoring.known_rows import open_inputs, read_known, without_copies
 
     check_model(model.version.uri, model.classes, model.params)
+    tables = [each.file.name for each in joins]
     if config.calibrate is None:
-        return read_calibration(Path(str(config.calibration)), model.version.identity)
+        saved = read_calibration(Path(str(config.calibration)), model.version.identity)
+        if set(saved.tables) != set(tables):
+            fitted = f"join=[{','.join(saved.tables)}]" if saved.tables else "no join=…"
+            sys.stderr.write(f"warning: calibration={config.calibration} was fitted with {fitted}\n")
+        return saved
     known = read_known(config.calibrate, config.layout, config.out_of_range, model.further, joins)
     known = without_copies(known, open_inputs(config.input, config.layout), config.out_of_range)
-    calibration = calibrate(model.predict, known, config.catalogue, model.version.identity)
+    calibration = calibrate(model.predict, known, config.catalogue, model.version.identity, tables)
     without = f" ({told} left out)" if (told := known.left_out()) else ""
     sys.stderr.write(f"calibrated on {len(known.rows):,} rows of {config.calibrate}{without}: {calibration}\n")
+    if calibration.after.r2 < calibration.before.r2:
+        sys.stderr.write("warning: the calibration predicts worse than the model alone; score without calibrate=…\n")
     return calibration
 
 
@@ -162,6 +169,9 @@ def warnings(config: "PredictConfig", uri: str, tells: bool, tally: "Tally") -> 
     if tally.absent:
         columns = ", ".join(name + hint for name, hint in tally.absent.items())
         yield f"{config.input} has no column {columns}: the predictions do without"
+    for name, count in tally.joined.items():
+        if not count:
+            yield f"no row of {config.input} is in the joined table {name!r}: are its keys those of the rows?"
     if not tells:
         yield f"{uri} {KNOWS_NO_STRANGERS}"
     n_rows, n_strangers = sum(tally.known.values()), sum(tally.known[each] for each in ("none", "genre"))
@@ -262,6 +272,7 @@ def _summary(config: "PredictConfig", uri: str, tally: "Tally", seconds: float) 
         parts.append(f"NaN: {by_column(tally.missing)}")
     if tally.clipped:
         parts.append(f"clipped: {by_column(tally.clipped)}")
+    parts += [f"in {name}: {count:,} rows" for name, count in tally.joined.items()]
     if n_known := sum(tally.known.values()):
         counts = {key: sum(n for keys, n in tally.known.items() if key in keys.split(";")) for key in _KEYS}
         parts.append(f"known: {', '.join(f'{key} {count / n_known:.0%}' for key, count in counts.items())}")

@@ -3,6 +3,7 @@
 Exit codes: 0 the version is champion, or would be (``dry_run=true``); 2 the gate refused it; 1 an error; 130 Ctrl-C.
 """
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.config.commands import PromoteConfig
     from spotify_ml.utils.errors import ConfigError
 
+    # What is said of data is for those who train on it.
+    logging.getLogger("spotify_ml").setLevel(logging.WARNING)
     config = checked(composed, PromoteConfig)
     use_store(config.tracking.uri)
     if config.rollback and (config.force or config.version is not None):

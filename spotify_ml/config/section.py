@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from spotify_ml.utils.errors import without_passwords
 from spotify_ml.utils.places import shared_value
@@ -47,6 +47,11 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _as_text(given: Any) -> Any:
+    """Take a number for its text: it is no day either, but not for being a number."""
+    return str(given) if isinstance(given, int) else given
+
+
 def _is_day(text: str) -> str:
     try:
         date.fromisoformat(text)
@@ -60,7 +65,7 @@ RegisteredModelName = Annotated[str, Field(min_length=1, max_length=256), AfterV
 ExperimentName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"\S")]
 RunName = Annotated[str, Field(min_length=1, max_length=200)]
 StudyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
-Day = Annotated[str, AfterValidator(_is_day)]
+Day = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_day)]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 # The day on which popularity was counted, in days since 1970, shape (n_rows,).
 COLLECTED_COLUMN = "collected"
-EXPECTED = "a date such as 2019-07-05, 2019-07 or 2019"
 # What catalogues write where a date is not known.
 PLACEHOLDERS = ("0000", "0000-00", "0000-00-00", "1900-01-01")
 DAYS_PER_YEAR = 365.25
 # The first recording of sound.
 _FIRST_YEAR = 1860
+EXPECTED = f"a date such as 2019-07-05, 2019-07 or 2019, from {_FIRST_YEAR} to the next year"
 _DATE = re.compile(r"(\d{4})(?:\.0)?(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ][\d:.]*(?:Z|[+-]\d\d:?\d\d)?)?")
 # Characters of a date of each precision: year, month, day.
 _LENGTHS = {4: 1, 7: 2, 10: 3}

@@ -66,7 +66,7 @@ def read_join_files(paths: Sequence[str] | None) -> list[JoinFile]:
         try:
             content = Path(path).read_bytes()
         except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}); check join=…") from error
+            raise DataError(f"{path} cannot be read ({error.strerror}); check the join") from error
         files.append(JoinFile(Path(path), join_name(path), hashlib.sha256(content).hexdigest(), content))
     return files
 

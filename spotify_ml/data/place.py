@@ -44,7 +44,7 @@ def check_joins(paths: Sequence[str]) -> None:
         if not Path(path).is_file():
             reason = "is a folder" if Path(path).is_dir() else "does not exist"
             raise DataError(
-                f"{path} {reason}; check join=…, which names files: a relative path is taken from the current folder"
+                f"{path} {reason}; check the join, which names files: a relative path is taken from the current folder"
             )
         if not name or f"{name}_".startswith("matched_"):
             raise DataError(f"{path} has no name that columns can begin with; rename the file")

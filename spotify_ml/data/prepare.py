@@ -145,14 +145,16 @@ def say_dates(file: RawFile, tracks: pd.DataFrame) -> None:
     known = [f"{count:,} {which}" for which, count in zip(_KNOWN_TO, counts, strict=True) if count]
     n_placeholders = int(tracks["release_date"].isin(PLACEHOLDERS).sum())
     holding = f" ({n_placeholders:,} hold a placeholder such as {PLACEHOLDERS[-1]})" if n_placeholders else ""
-    newest = np.nanmax(collected_days(dates, tracks[COLLECTED_COLUMN].to_numpy(dtype=np.float64)))
-    log.info(
-        "%s: release dates of %s%s; popularity of %s",
-        file.path.name,
-        ", ".join(known),
-        holding,
-        "an unknown day" if np.isnan(newest) else day_text(newest),
-    )
+    collected = collected_days(dates, tracks[COLLECTED_COLUMN].to_numpy(dtype=np.float64))
+    days = collected[np.isfinite(collected)]
+    counted = f"popularity of {day_text(days.max())}" if len(days) else "popularity of an unknown day"
+    log.info("%s: release dates of %s%s; %s", file.path.name, ", ".join(known), holding, counted)
+    if n_later := int((dates.first > collected).sum()):
+        log.warning(
+            "%s: %s tracks came out after the day on which popularity was counted; see data.collected=…",
+            file.path.name,
+            f"{n_later:,}",
+        )
 
 
 def say_layout(file: RawFile) -> None:

@@ -37,7 +37,8 @@ def split_by_release(
     """
     if "release_date" not in tracks:
         raise DataError(
-            "split=release needs release_date, of which the file has no value; set split=recording or split=artist"
+            "split=release needs release_date, of which the tracks have no value; add dates by data.join=…, or set "
+            "split=recording or split=artist"
         )
     dates = parse_dates(tracks["release_date"])
     dated = dates.precision > 0

@@ -1,7 +1,7 @@
 """A model with a calibration for another catalogue behind it, and the file that this is kept in."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -44,6 +44,8 @@ class SavedCalibration:
         Of the model alone, and with the calibration.
     calibration : CatalogueCalibration
         The correction.
+    tables : tuple of str
+        The names of the tables that known rows were joined with.
     """
 
     format: Literal["spotify_ml catalogue calibration 1"]
@@ -53,6 +55,7 @@ class SavedCalibration:
     before: Figures
     after: Figures
     calibration: CatalogueCalibration
+    tables: tuple[str, ...] = ()
 
     def content(self) -> bytes:
         """Return the calibration as JSON."""
@@ -127,7 +130,9 @@ def check_model(uri: str, classes: Collection[str], params: Collection[str]) -> 
         )
 
 
-def calibrate(predict: Predict, known: KnownRows, catalogue: Catalogue, model: Mapping[str, str]) -> SavedCalibration:
+def calibrate(
+    predict: Predict, known: KnownRows, catalogue: Catalogue, model: Mapping[str, str], tables: Sequence[str] = ()
+) -> SavedCalibration:
     """Fit a calibration of a model's predictions to known rows, and judge it by fits on other rows."""
     alone = pd.DataFrame(predict(known.rows, {"catalogue": catalogue, "interval": CONFIDENCE}))
     outputs, groups = _outputs(predict, known.rows, catalogue, {}), known.groups
@@ -140,6 +145,7 @@ def calibrate(predict: Predict, known: KnownRows, catalogue: Catalogue, model: M
         Figures.of(known.popularity, outputs.predicted, *ends),
         Figures.of(known.popularity, *cross_validated(outputs, known.rows, known.popularity, groups)),
         CatalogueCalibration.fit(outputs, known.rows, known.popularity, groups),
+        tuple(tables),
     )
 
 

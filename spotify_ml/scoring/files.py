@@ -145,6 +145,7 @@ def _score_batch(
     checked = check_rows(given, scorer.out_of_range, scorer.further)
     bad = checked.refused()
     tally.count(checked, bad, len(batch.broken))
+    tally.count_joined(given, (table.file.name for table in scorer.joins))
     spare = [name for name in rows.schema.names if name not in NAMES] if rows.layout.is_raw else []
     wanted = (*_USED, *(name for name in scorer.further if name not in flags_of(scorer.further)))
     tally.absent |= {name: column_hint(name, spare) for name in wanted if name not in given}

@@ -97,6 +97,12 @@ def read_known(
     if not frames:
         raise DataError(f"{path} has a header but no rows; give rows with popularity")
     known = KnownRows(path, pd.concat(frames, ignore_index=True), np.concatenate(popularity))
+    if known.popularity.max() == known.popularity.min():
+        raise DataError(f"{path} has one popularity, {known.popularity[0]:g}, in all rows; there is nothing to learn")
+    if known.popularity.max() <= 1:
+        raise DataError(
+            f"{path} has popularity up to {known.popularity.max():g}, where it is from 0 to 100; convert it"
+        )
     first = ~pd.Series(track_codes(known.rows)).duplicated().to_numpy()
     return replace(known.take(first), n_repeated=int((~first).sum()))
 

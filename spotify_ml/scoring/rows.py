@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from spotify_ml.data.contract import CheckedRows, OutOfRange
 from spotify_ml.data.join_tables import JoinTable
+from spotify_ml.data.joined_columns import MATCHED
 from spotify_ml.data.schema import AUDIO, Kind, Scales
 
 _MOST_RANKED, _FEWEST_COMPARED = 1_000_000, 2
@@ -145,6 +146,8 @@ class Tally:
     # Absent columns that predictions would use, each with a column that looks like it, if any.
     absent: dict[str, str] = field(default_factory=dict)
     agreement: Agreement = field(default_factory=Agreement)
+    # By the name of each joined table, the rows that are in it.
+    joined: Counter[str] = field(default_factory=Counter)
     # The layouts of files that do not have raw columns, and how many have each.
     layouts: Counter[str] = field(default_factory=Counter)
 
@@ -156,6 +159,12 @@ class Tally:
         self.missing.update({name: int(n) for name, n in zip(AUDIO, n_missing, strict=True) if n})
         self.clipped.update(checked.clipped)
         self.scales.add(checked.scales)
+
+    def count_joined(self, given: pd.DataFrame, names: Iterable[str]) -> None:
+        """Add how many rows of a batch are in each of some joined tables."""
+        for name in names:
+            flags = given.get(MATCHED + name, pd.Series(dtype=float))
+            self.joined[name] += int((pd.to_numeric(flags, errors="coerce") > 0).sum())
 
     def count_known(self, added: pa.Table) -> None:
         """Add what was known of the rows of a batch, if the model tells."""

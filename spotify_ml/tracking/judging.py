@@ -123,7 +123,8 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     seed = recorded.seed if config.seed is None else config.seed
     found = read_split(data, cleaning, split, seed, config.cache, recorded.layout)
     test = found.test
-    kept_apart = coarsest([split.name, *(each.config.split.name for each in provenances)])
+    kept_apart, unlike = _kept_apart(config, [split.name, *(each.config.split.name for each in provenances)])
+    unknown += unlike
     rows, groups = unseen_rows(test, fitted, kept_apart)
     which = f"data={data.name} cleaning={cleaning.name} split={split.name} seed={seed}"
     if kept_apart != split.name:
@@ -148,6 +149,16 @@ def _compared_tracks(config: PromoteConfig, provenances: Sequence[Provenance]) -
     ]
     frames = [frame.iloc[found.split.test[rows]] for frame in (found.frame, *others)]
     return _ComparedTracks(frames, groups, seed, said + seen, condition)
+
+
+def _kept_apart(config: PromoteConfig, splits: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the split by which tracks are new to all, and why this is not sure, if the splits do not go together."""
+    try:
+        return coarsest(splits), []
+    except DataError as error:
+        if not config.force:
+            raise NoFairTracksError(f"{error}; force=true compares all the same, as split=recording") from error
+        return "recording", [str(error)]
 
 
 def _joined_as(

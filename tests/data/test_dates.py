@@ -1,5 +1,6 @@
 """Tests of release dates: what is one, what it means, and what is refused."""
 
+import logging
 from datetime import date, datetime
 from pathlib import Path
 
@@ -11,9 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_ml.config.run import DataConfig
-from spotify_ml.data.dates import PLACEHOLDERS, collected_days, day_of, day_text, parse_dates, read_dates
-from spotify_ml.data.sources import RawTracks, read_tracks
-from spotify_ml.utils.errors import DataError
+from spotify_ml.data.dates import (
+    COLLECTED_COLUMN,
+    PLACEHOLDERS,
+    collected_days,
+    day_of,
+    day_text,
+    parse_dates,
+    read_dates,
+)
+from spotify_ml.data.prepare import say_dates
+from spotify_ml.data.sources import RawFile, RawTracks, read_tracks
+from spotify_ml.utils.errors import ConfigError, DataError
+from tests.support import configured
 
 
 @pytest.mark.parametrize(
@@ -100,3 +111,34 @@ def test_a_file_with_other_dates_is_told_that_the_column_may_be_left_out(sample:
         DataError, match=r"(?s)release_date: not a date such as .* in 5 rows .*or remove the column release_"
     ):
         read_tracks(DataConfig(name="file", path=str(path)))
+
+
+def said_of(dates: list[str | None], collected: float, caplog: pytest.LogCaptureFixture) -> str:
+    tracks = pd.DataFrame({"release_date": pd.array(dates, dtype="str"), COLLECTED_COLUMN: collected})
+    with caplog.at_level(logging.INFO):
+        say_dates(RawFile(Path("tracks.csv"), ""), tracks)
+    return caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_known_of_dates_is_said(caplog: pytest.LogCaptureFixture):
+    said = said_of(["2019-01-02", "2019-01", "0000", None], np.nan, caplog)
+    assert "1 to the day, 1 to the month, 2 not known (1 hold a placeholder" in said
+    assert "popularity of 2019-01-02" in said
+
+
+@pytest.mark.filterwarnings("error")
+def test_placeholders_alone_are_said_to_be_unknown(caplog: pytest.LogCaptureFixture):
+    assert "popularity of an unknown day" in said_of(["0000", "1900-01-01"], np.nan, caplog)
+
+
+def test_tracks_of_after_the_count_are_counted(caplog: pytest.LogCaptureFixture):
+    said = said_of(["2019-01-02", "1999", "2021-05"], float(day_of("2000-01-01")), caplog)
+    assert "2 tracks came out after the day on which popularity was counted; see data.collected=" in said
+
+
+@pytest.mark.parametrize("key", ["split.cut", "data.collected"])
+@pytest.mark.parametrize("given", ["2012", "2012-13-01", "'2012'"])
+def test_what_is_no_day_is_told_what_to_give(key: str, given: str):
+    with pytest.raises(ConfigError, match=rf"{key}=.*give a day such as 2020-01-21"):
+        configured("data=file", "data.path=x.csv", "split=release", f"{key}={given}")

@@ -230,7 +230,7 @@ def test_tables_whose_columns_cannot_be_told_apart_are_refused(some: pd.DataFram
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["gone.csv"], "gone.csv does not exist; check join="),
+        (["gone.csv"], "gone.csv does not exist; check the join"),
         (["a.csv", "a.parquet"], "two tables 'a'"),
         (["matched_a.csv"], "no name that columns can begin with"),
         (["."], "is a folder"),

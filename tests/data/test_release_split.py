@@ -105,7 +105,7 @@ def test_what_is_left_out_is_counted(tracks: pd.DataFrame, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("dates", "changes", "said"),
     [
-        (None, {}, "needs release_date, of which the file has no value"),
+        (None, {}, "needs release_date, of which the tracks have no value; add dates"),
         ("0000", {}, "no track has a known release_date"),
         ("2001-01-01", {}, "leaves no .*rows: the 10 dated tracks are of 2001-01-01 to 2001-01-01"),
         ("2001-01-01", {"cut": "2050-01-01"}, "leaves no .*test rows"),

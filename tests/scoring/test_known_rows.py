@@ -104,6 +104,19 @@ def test_rows_that_cannot_be_used_are_named(known: pd.DataFrame, tmp_path: Path,
     assert "on_error" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda popularity: popularity / 100, "popularity up to .*, where it is from 0 to 100"),
+        (lambda popularity: popularity * 0 + 50, "has one popularity, 50, in all rows"),
+    ],
+)
+def test_popularity_that_teaches_nothing_is_refused(known: pd.DataFrame, tmp_path: Path, change, message: str):
+    rows = known.assign(popularity=change(known["popularity"]))
+    with pytest.raises(DataError, match=message):
+        read_known(written(rows, tmp_path / "rows.csv"))
+
+
 def test_a_row_with_too_few_fields_is_named(known: pd.DataFrame, tmp_path: Path):
     path = Path(written(known, tmp_path / "rows.csv"))
     path.write_text(path.read_text() + "lost,1\n")

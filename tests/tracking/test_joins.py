@@ -260,6 +260,7 @@ def test_whole_commands_train_score_and_look_at_joined_tables(store: Store):
         done = store.command("predict", model, path, f"output={name}.parquet", *join, f"tracking.uri={store.uri}")
         assert done.returncode == 0, done.stderr
         assert ("has no column hits_playlists, hits_studios, hits_weeks:" in done.stderr) == (not join)
+        assert ("; in hits: " in done.stderr) == bool(join)
         scored[name] = pd.read_parquet(store.folder / f"{name}.parquet")
     assert list(scored["with"]) == list(scored["without"])
     loaded = load_model(f"models:/spotify-popularity/{number}", store.uri)
@@ -280,11 +281,19 @@ def test_whole_commands_train_score_and_look_at_joined_tables(store: Store):
     other = store.command("predict", model, path, "output=x.csv", "join=[columns.csv]", f"tracking.uri={store.uri}")
     assert other.returncode == 1
     assert "takes no column of a table 'columns'" in other.stderr
+    (store.folder / "strangers").mkdir()
+    strangers = pd.read_csv(store.table)
+    strangers.assign(track_id=strangers["track_id"] + "x").to_csv(store.folder / "strangers" / "hits.csv", index=False)
+    done = store.command(
+        "predict", model, path, "output=y.csv", "join=[strangers/hits.csv]", f"tracking.uri={store.uri}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is in the joined table 'hits': are its keys those of the rows?" in done.stderr
     gone = store.command("predict", model, path, "output=x.csv", "join=[gone.csv]", f"tracking.uri={store.uri}")
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
     assert "gone.csv does not exist" in gone.stderr
     refused = store.command("train", *store.data, "data.join=[gone.csv]", *store.places)
-    assert "error: gone.csv does not exist; check join=" in refused.stderr
+    assert "error: gone.csv does not exist; check the join" in refused.stderr
 
     looked = store.command("profile", *store.data, "data.join=[hits.csv]", "output=page.html")
     assert looked.returncode == 0, looked.stderr
