@@ -68,7 +68,8 @@ class Build:
         own = {
             "python": python,
             "build": str(self.folder),
-            "train": f"{python} -m spotify_ml.train {run} cache.folder={self.store}/cache",
+            # A key of the cache would be refused where there is none.
+            "train": f"env SPOTIFY_CACHE_PATH={self.store}/cache {python} -m spotify_ml.train {run}",
             "predict": f"{python} -m spotify_ml.predict {places} model=models:/spotify-popularity/1",
         }
         return command.format_map({**own, **values})
