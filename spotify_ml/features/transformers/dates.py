@@ -59,9 +59,9 @@ class ReleaseDates(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         dates, keys = parse_dates(X["release_date"]), _first_artists(X)
         positions = np.searchsorted(self.artists_, keys.hashes)
-        positions[positions == len(self.artists_)] = 0
-        known = self.artists_[positions] == keys.hashes if len(self.artists_) else np.zeros(len(positions), dtype=bool)
-        first = np.where(known, self.first_[positions], np.nan) if len(self.artists_) else np.full(len(known), np.nan)
+        # Behind the last artist, no hash is found.
+        known = (positions < len(self.artists_)) & (np.append(self.artists_, np.uint64(0))[positions] == keys.hashes)
+        first = np.where(known, np.append(self.first_, np.nan)[positions], np.nan)
         return self._features(X, dates, np.append(first, np.nan)[keys.codes])
 
     def _learn(self, X: pd.DataFrame | Mapping[str, Any], groups: np.ndarray | None) -> tuple[Dates, np.ndarray]:
