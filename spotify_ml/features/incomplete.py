@@ -117,7 +117,8 @@ class IncompleteFeatures:
     def without_statistics(self, view: np.ndarray) -> np.ndarray:
         """Return a view in which the catalogue is not asked at all: sound, words and the number of artists."""
         view = view.copy()
-        asked = [self._at[f"{level}_{statistic}"] for level in LEVELS for statistic in STATISTICS]
+        levels = [*LEVELS, "label"] if self._has_label else LEVELS
+        asked = [self._at[f"{level}_{statistic}"] for level in levels for statistic in STATISTICS]
         view[:, np.searchsorted(self.kept, [*asked, self._at["n_genres"]])] = np.nan
         return view
 

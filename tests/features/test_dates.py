@@ -10,10 +10,14 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.data.dates import COLLECTED_COLUMN, day_of
 from spotify_ml.data.etl import clean
+from spotify_ml.data.schema import AUDIO
 from spotify_ml.data.sources import RawTracks
 from spotify_ml.features.builder import build_features, fit_features
+from spotify_ml.features.incomplete import IncompleteFeatures
+from spotify_ml.features.transformers.catalogue import LEVELS
 from spotify_ml.features.transformers.dates import FEATURES, ReleaseDates
 from spotify_ml.features.transformers.key import KeyStatistics
+from spotify_ml.features.transformers.statistics import STATISTICS
 from tests.layouts import dated
 
 COLLECTED = float(day_of("2020-01-21"))
@@ -113,6 +117,15 @@ def test_features_see_dates_and_labels_where_tracks_have_them(sample: RawTracks)
     pd.testing.assert_frame_equal(unseen.features.drop(columns=list(added)), plain_unseen.features)
     for name in ("audio", "reference"):
         assert not added & set(fit_features(name, tracks, groups, rows, rows, 3)[0].features)
+
+
+def test_another_catalogue_is_not_asked_about_labels_either():
+    levels = [*LEVELS, "label"]
+    names = (*AUDIO, *(f"{level}_{statistic}" for level in levels for statistic in STATISTICS), "n_genres")
+    features = IncompleteFeatures(names)
+    view = np.zeros((2, len(names)), dtype=np.float32)
+    asked = np.isnan(features.without_statistics(view)[0])
+    assert [name for name, is_gone in zip(names, asked, strict=True) if not is_gone] == list(AUDIO)
 
 
 def test_a_planted_leak_of_a_label_is_caught(sample: RawTracks):
