@@ -1,6 +1,7 @@
 """Real tracks for the tests: the bundled sample, and the full dataset where it is."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return str(path.parent if shared else path)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _level_of_the_log() -> Iterator[None]:
+    # A command that runs in this process may set it, and the next test reads the log.
+    log = logging.getLogger("spotify_ml")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 def pytest_collection_finish() -> None:
