@@ -1,6 +1,6 @@
 """The schema of ``conf/model`` and ``conf/task``."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, TypeAdapter
@@ -16,6 +16,7 @@ class XGBoostConfig(Section):
     n_estimators: int = Field(ge=1)
     early_stopping_rounds: int = Field(ge=1)
     learning_rate: float = Field(gt=0, le=1)
+    probe_rate: float | None = Field(gt=0, le=1)
     max_depth: int = Field(ge=0)
     max_leaves: int = Field(ge=0)
     grow_policy: Literal["depthwise", "lossguide"]
@@ -32,6 +33,16 @@ class XGBoostConfig(Section):
     tree_method: Literal["auto", "hist", "approx", "exact"]
     device: str = Field(pattern=r"^(cpu|cuda(:\d+)?|gpu(:\d+)?)$")
     n_jobs: int | None = Field(ge=1)
+
+    def probe(self) -> Self:
+        """Return the parameters of the fit that chooses the number of trees: faster, and with as many fewer trees."""
+        rate = max(self.probe_rate or 0, self.learning_rate)
+        most = max(1, round(self.n_estimators * self.learning_rate / rate))
+        return self.model_copy(update={"learning_rate": rate, "probe_rate": None, "n_estimators": most})
+
+    def trees_of_refit(self, n_trees: int) -> int:
+        """Return how many trees are worth as much as `n_trees` of the probe."""
+        return min(self.n_estimators, round(n_trees * self.probe().learning_rate / self.learning_rate))
 
 
 class LinearConfig(Section):

@@ -26,11 +26,13 @@ from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.columns import Interactions, NumericColumns, OneHotLevels
 from spotify_ml.features.transformers.dates import COLUMNS as DATE_COLUMNS
 from spotify_ml.features.transformers.dates import ReleaseDates
-from spotify_ml.features.transformers.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.transformers.genres import FirstGenreCode, GenreComponents
 from spotify_ml.features.transformers.key import KeyStatistics
 from spotify_ml.features.transformers.names import COLUMNS as NAME_COLUMNS
 from spotify_ml.features.transformers.names import NameFeatures
 from spotify_ml.features.transformers.statistics import assign_folds
+from spotify_ml.features.transformers.words import COLUMNS as WORD_COLUMNS
+from spotify_ml.features.transformers.words import WordRegression
 from spotify_ml.utils.errors import DataError
 
 REFERENCE_SCALED = ["duration_ms", "loudness", "tempo", "duration_min", "key"]
@@ -87,9 +89,10 @@ def build_features(
         steps = [("audio", NumericColumns(), list(AUDIO))]
         if name == "full":
             steps += [
-                ("genres", GenreSet(), ["track_genre"]),
+                ("genres", GenreComponents(), ["track_genre"]),
                 ("catalogue", CatalogueStatistics(random_state=seed, ordered=ordered), CATALOGUE_COLUMNS),
                 ("names", NameFeatures(), NAME_COLUMNS),
+                ("words", WordRegression(random_state=seed, ordered=ordered), WORD_COLUMNS),
             ]
             further: dict[str, tuple[Any, list[str]]] = {
                 "release_date": (ReleaseDates(), DATE_COLUMNS),

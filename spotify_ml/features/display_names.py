@@ -19,6 +19,8 @@ _WHOSE: dict[str, tuple[str, Family]] = {
     "artists": ("same line-up's", "artist"),
     "album": ("same-named albums'", "album"),
     "artist_album": ("album's", "album"),
+    "artist_genres": ("artist's same-genre", "artist"),
+    "album_genres": ("same-named albums' same-genre", "album"),
 }
 _STATISTICS = {
     "mean": "mean popularity",
@@ -54,6 +56,11 @@ _KNOWN: dict[str, tuple[str, Family]] = {
     "duration_min": ("duration in minutes", "audio"),
     "n_genres": ("number of genres", "genre"),
     "track_genre_encoded": ("first genre", "genre"),
+    "words_expected": ("popularity that all words let expect", "text"),
+    "words_album": ("what the album's words add to it", "text"),
+    "words_title": ("what the title's words add to it", "text"),
+    "words_artists": ("what the artists' words add to it", "text"),
+    "words_genres": ("what the genres add to it", "genre"),
     "n_artists": ("number of artists", "artist"),
     "title_is_album": ("title is the album's name", "text"),
     "release_age": ("years since its release", "release"),
@@ -75,6 +82,7 @@ _KNOWN: dict[str, tuple[str, Family]] = {
 }
 # Prefixes of columns that exist once per value.
 _VALUES: dict[str, tuple[str, Family]] = {
+    "genre_component_": ("genres, component", "genre"),
     "genre_": ("genre", "genre"),
     "mode_": ("mode", "audio"),
     "time_signature_": ("time signature", "audio"),

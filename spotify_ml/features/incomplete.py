@@ -16,9 +16,9 @@ RELEASE = "release"
 ABSENT, UNKNOWN, KNOWN = range(3)
 # The levels of the catalogue that need a key.
 _LEVELS = {
-    "artist": ("artist", "any_artist", "artists", "artist_album"),
-    "album": ("album", "artist_album"),
-    "genre": ("genres",),
+    "artist": ("artist", "any_artist", "artists", "artist_album", "artist_genres"),
+    "album": ("album", "artist_album", "album_genres"),
+    "genre": ("genres", "artist_genres", "album_genres"),
     "title": (),
 }
 # The features that are 0 where a key is absent, and the level whose count is 0 where the catalogue lacks it.
@@ -27,6 +27,9 @@ _FOUND = {"artist": "any_artist", "album": "album"}
 _OF_RELEASE = tuple(name for name in DATES if name != "release_precision")
 _YEAR = "year"
 _SHARED = "title_is_album"
+# What the words of a key add to the popularity that all of them let expect.
+_ADDED = {"artist": "words_artists", "album": "words_album", "genre": "words_genres", "title": "words_title"}
+_EXPECTED = "words_expected"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class IncompleteFeatures:
     """What makes the features of incomplete rows, from the names of the features of complete ones.
 
     The mean popularity of a key is smoothed towards that of a wider one, of which it then tells something; here means
-    are of the key alone. The flags of genres are left out, as the statistics of genres tell the same.
+    are of the key alone. The components of genres are left out, as the statistics of genres tell the same.
     """
 
     names: tuple[str, ...]
@@ -56,7 +59,7 @@ class IncompleteFeatures:
         for key, feature in _GIVEN.items():
             is_given = matrix[:, self._at[feature]] > 0
             if key == "genre":
-                is_given &= (matrix[:, self._flags] > 0).any(axis=1)
+                is_given &= (matrix[:, self._components] != 0).any(axis=1)
             is_known = matrix[:, self._at[f"{_FOUND[key]}_count"]] > 0 if key in _FOUND else is_given
             states[key] = np.where(is_given, np.where(is_known, KNOWN, UNKNOWN), ABSENT)
         return states
@@ -74,6 +77,9 @@ class IncompleteFeatures:
         for name, level in LEVELS.items():
             rows = np.logical_or.reduce([none, *(lost[key] for key in KEYS if name in _LEVELS[key])])
             changes[name] = self._forget(matrix, name, rows, changes[level.fallback])
+        for key, name in _ADDED.items():
+            matrix[:, self._at[_EXPECTED]] -= np.where(lost[key], matrix[:, self._at[name]], 0)
+            _set(matrix, lost[key], [self._at[name]], 0)
         for key, rows in absent.items():
             _set(matrix, rows, self._words[key], 0)
             _set(matrix, rows, self._years[key], np.nan)
@@ -119,6 +125,7 @@ class IncompleteFeatures:
         view = view.copy()
         levels = [*LEVELS, "label"] if self._has_label else LEVELS
         asked = [self._at[f"{level}_{statistic}"] for level in levels for statistic in STATISTICS]
+        asked += [self._at[name] for name in (_EXPECTED, *_ADDED.values())]
         view[:, np.searchsorted(self.kept, [*asked, self._at["n_genres"]])] = np.nan
         return view
 
@@ -136,7 +143,7 @@ class IncompleteFeatures:
         return {name: position for position, name in enumerate(self.names)}
 
     @cached_property
-    def _flags(self) -> np.ndarray:
+    def _components(self) -> np.ndarray:
         return np.setdiff1d(np.arange(len(self.names)), self.kept)
 
     @cached_property
@@ -146,7 +153,7 @@ class IncompleteFeatures:
         names = {"artist": ["n_artists"], "album": [*album, _SHARED], "title": [*title, _SHARED], "genre": ["n_genres"]}
         places = {key: [self._at[name] for name in own] for key, own in names.items()}
         release = {RELEASE: [self._at["release_precision"]]} if RELEASE in self.keys else {}
-        return places | {"genre": [*places["genre"], *self._flags]} | release
+        return places | {"genre": [*places["genre"], *self._components]} | release
 
     @cached_property
     def _years(self) -> dict[str, list[int]]:

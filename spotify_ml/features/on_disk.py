@@ -21,12 +21,13 @@ from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.features.transformers.dates import ReleaseDates
 from spotify_ml.features.transformers.key import KeyStatistics
+from spotify_ml.features.transformers.words import WordRegression
 
 TRANSFORMER_FILE = "transformer.skops"
 # Half of the work is Arrow's, which releases the interpreter: more threads would only wait.
 _THREADS = 2
 # A row of their train rows must not see its own group.
-_BY_GROUPS = (CatalogueStatistics, KeyStatistics, ReleaseDates)
+_BY_GROUPS = (CatalogueStatistics, KeyStatistics, ReleaseDates, WordRegression)
 
 
 def write_matrices(name: FeatureSet, tracks: pd.DataFrame, split: Split, seed: int, folder: Path) -> None:

@@ -61,7 +61,7 @@ def _stacked_weights(
     for others, fold in subsets.builder.train_folds(config.folds):
         features, predictions = fold.matrix(), []
         for name, member in config.members.items():
-            estimator = refit(member, task, others, fitted[name].n_trees, seed)
+            estimator = refit(member, task, others, fitted[name].chosen_trees, seed)
             predictions.append(
                 estimator.predict(features) if is_regression else estimator.predict_proba(features).ravel()
             )

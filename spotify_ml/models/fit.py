@@ -19,22 +19,34 @@ from spotify_ml.utils.errors import ConfigError, DataError, says_no_memory
 class FittedEstimators:
     """The two fits of a run: on the train rows with early stopping, and again on the trainval rows.
 
-    `n_trees` is the number of trees chosen on the validation rows, for boosting. `learning_curve` is the error of the
+    `chosen_trees` is the number of trees at which the first fit was best on the validation rows, for boosting, and
+    `n_trees` that of the refit, which has more of them where its rate is lower. `learning_curve` is the error of the
     first fit after every tree, for ``train`` and ``val``; empty without trees.
     """
 
     early_stopped: Any
     refit: Any
+    chosen_trees: int | None = None
     n_trees: int | None = None
     learning_curve: Curve = field(default_factory=dict)
 
 
 def fit_single(config: SingleConfig, task: Task, subsets: Subsets, seed: int) -> FittedEstimators:
     """Fit one estimator twice; errors as of `spotify_ml.models.estimators.fit_estimators`."""
-    early_stopped, n_trees, curve = fit_early_stopped(config, task, subsets, seed)
+    early_stopped, chosen, curve = fit_early_stopped(probe_of(config), task, subsets, seed)
     with library_refusals(config.name):
-        final = refit(config, task, subsets.trainval, n_trees, seed)
-    return FittedEstimators(early_stopped, final, n_trees, curve)
+        final = refit(config, task, subsets.trainval, chosen, seed)
+    return FittedEstimators(early_stopped, final, chosen, refit_trees(config, chosen), curve)
+
+
+def probe_of(config: SingleConfig) -> SingleConfig:
+    """Return the parameters of the early-stopped fit: those of the refit, of XGBoost at the rate of its probe."""
+    return config.probe() if isinstance(config, XGBoostConfig) else config
+
+
+def refit_trees(config: SingleConfig, chosen: int | None) -> int | None:
+    """Return the number of trees of the refit, from the number chosen by the early-stopped fit."""
+    return config.trees_of_refit(chosen) if isinstance(config, XGBoostConfig) and chosen is not None else chosen
 
 
 def fit_early_stopped(config: SingleConfig, task: Task, subsets: Subsets, seed: int) -> tuple[Any, int | None, Curve]:
@@ -54,10 +66,10 @@ def build_estimator(config: SingleConfig, task: Task, seed: int) -> Any:
     return FAMILIES[type(config)].build(config, task, seed)
 
 
-def refit(config: SingleConfig, task: Task, subset: Subset, n_trees: int | None, seed: int) -> Any:
-    """Fit one estimator with a number of trees chosen before."""
+def refit(config: SingleConfig, task: Task, subset: Subset, chosen: int | None, seed: int) -> Any:
+    """Fit one estimator with the number of trees that the early-stopped fit has chosen."""
     family = FAMILIES[type(config)]
-    estimator = build_estimator(config, task, seed)
+    estimator, n_trees = build_estimator(config, task, seed), refit_trees(config, chosen)
     if family.refit_parameters is not None and n_trees is not None:
         estimator.set_params(**family.refit_parameters(n_trees))
     family.fit(estimator, _rows_to_fit(config, task, subset))

@@ -15,7 +15,7 @@ from spotify_ml.data.schema import AUDIO, FURTHER
 from spotify_ml.data.splits import Split
 from spotify_ml.features.incomplete import ABSENT, KEYS, KNOWN, RELEASE, UNKNOWN, IncompleteFeatures
 from spotify_ml.features.subsets import Subset, Subsets
-from spotify_ml.models.fit import FittedEstimators, fit_early_stopped, refit
+from spotify_ml.models.fit import FittedEstimators, fit_single
 from spotify_ml.models.incomplete import IncompleteModel
 from spotify_ml.models.intervals import PredictionIntervals
 from spotify_ml.models.popularity import PopularityModel
@@ -28,6 +28,8 @@ PARAMETERS = XGBoostConfig(
     n_estimators=600,
     early_stopping_rounds=30,
     learning_rate=0.06,
+    # The number of trees is chosen at twice the rate.
+    probe_rate=0.12,
     max_depth=0,
     max_leaves=127,
     grow_policy="lossguide",
@@ -45,8 +47,6 @@ PARAMETERS = XGBoostConfig(
     device="cpu",
     n_jobs=None,
 )
-# The number of trees is chosen at so many times their rate: the refit takes as many times more of them.
-_FASTER = 2
 # What is taken from the copies of a row, and how often: most often what files lack most often, and more of what is
 # learned from few features alone.
 _ABSENT: dict[tuple[str, ...] | None, float] = {
@@ -65,7 +65,7 @@ _OTHER, _OTHER_UNKNOWN, _OTHER_ABSENT = 0.12, 0.7, 0.3
 # So many copies lack the date and the label.
 _RELEASE_ABSENT = 0.3
 # Copies of a row: for the trees, for the number of trees, and to watch. More rows than these tell nothing new.
-_COPIES, _FIRST_COPIES, _WATCHED_COPIES, _MOST_ROWS = 4, 2, 3, 80_000
+_COPIES, _FIRST_COPIES, _WATCHED_COPIES, _MOST_ROWS = 3, 1, 3, 80_000
 # How much the model may count where the catalogue knows neither artist nor album: the largest share by which all
 # validation rows together lose no more R² than this (of the loss of the mean).
 _SHARES, _ALLOWED_LOSS = (0.3, 0.2, 0.1), 0.0015
@@ -118,10 +118,8 @@ def fit_incomplete(
         validation=parts["validation"].copies(_WATCHED_COPIES, rng),
         trainval=parts["trainval"].copies(_COPIES, rng),
     )
-    slow = PARAMETERS.model_copy(update={"n_jobs": n_jobs})
-    fast = slow.model_copy(update={"learning_rate": _FASTER * slow.learning_rate})
-    early_stopped, n_trees, _ = fit_early_stopped(fast, task, copied, seed)
-    estimator = refit(slow, task, copied.trainval, _FASTER * (n_trees or 0), seed)
+    fitted_here = fit_single(PARAMETERS.model_copy(update={"n_jobs": n_jobs}), task, copied, seed)
+    early_stopped, estimator = fitted_here.early_stopped, fitted_here.refit
     validation, classes = parts["validation"], class_names(task)
     first = IncompleteModel(validation.features, early_stopped, 0.0, classes)
     share = _chosen_share(task, first, fitted.early_stopped, validation)

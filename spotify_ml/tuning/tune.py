@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from spotify_ml.config.models import XGBoostConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import NoTuningConfig, OptunaConfig, WilcoxonConfig
 from spotify_ml.data.sources import RawFile
@@ -64,6 +65,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     a sweep's jobs. Raises `SpotifyMLError` if space, metrics, storage, data or tracking store cannot be used; nothing
     is written to the study then.
     """
+    config = _without_probe(config)
     settings = config.tune
     assert isinstance(settings, OptunaConfig)  # noqa: S101 - the caller has looked
     silence_experimental_warnings()
@@ -86,6 +88,13 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
             return _Work(config, settings, space, objectives, data, study, worker, record).run(
                 folder, overrides, parent
             )
+
+
+def _without_probe(config: RunConfig) -> RunConfig:
+    """Return the configuration whose trials and refit are fitted at their own rate, which the study searches."""
+    if not isinstance(config.model, XGBoostConfig):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"probe_rate": None})})
 
 
 def _as_it_began(config: RunConfig, identity: dict[str, str]) -> RunConfig:

@@ -23,7 +23,7 @@ from spotify_ml.features.transformers.statistics import TargetStatistics, assign
 SPLITS = ["recording", "album", "artist", "random"]
 LISTING = [
     f"{level}_{statistic}"
-    for level in ("genres", "artist", "any_artist", "artists", "album", "artist_album")
+    for level in ("genres", "artist", "any_artist", "artists", "album", "artist_album", "artist_genres", "album_genres")
     for statistic in ("mean", "count", "std", "dead_share", "max", "min")
 ]
 
@@ -59,6 +59,8 @@ TINY = catalogue(("A", "X", "pop"), ("A;B", "X", "pop"), ("B", "Y", "rock"), ("C
 TINY_POPULARITY = np.array([80.0, 60.0, 20.0, 40.0])
 POP, ROCK = 190 / 3, 110 / 3
 A, B = (140 + POP) / 3, (20 + ROCK) / 2
+A_POP, X = (140 + A) / 3, (140 + A) / 3
+X_POP = (140 + X) / 3
 
 
 @pytest.fixture
@@ -69,11 +71,11 @@ def tiny() -> CatalogueStatistics:
 # --- columns -------------------------------------------------------------------------------------------------------
 
 
-def test_columns_are_six_statistics_of_six_levels(tiny):
-    assert len(LISTING) == 36
+def test_columns_are_six_statistics_of_eight_levels(tiny):
+    assert len(LISTING) == 48
     assert tiny.get_feature_names_out().tolist() == LISTING
     for matrix in (tiny.transform(TINY), CatalogueStatistics().fit_transform(TINY, TINY_POPULARITY)):
-        assert matrix.shape == (4, 36)
+        assert matrix.shape == (4, 48)
         assert matrix.dtype == np.float32
 
 
@@ -100,23 +102,27 @@ def test_only_the_means_are_known_of_a_track_of_which_nothing_is(tiny):
 @pytest.mark.parametrize(
     ("track", "means"),
     [
-        # The means, in order: genres, artist, any artist, artists, album, artist's album.
-        pytest.param(("?", "?", "?"), [50, 50, 50, 50, 50, 50], id="nothing known"),
-        pytest.param(("?", "?", "pop"), [POP] * 6, id="genre known"),
-        pytest.param(("A", "?", "?"), [50, 190 / 3, 190 / 3, (80 + 190 / 3) / 2, 190 / 3, 190 / 3], id="artist known"),
-        pytest.param(("A", "X", "pop"), [POP, A, A, (80 + A) / 2, (140 + A) / 3, (140 + A) / 3], id="all known"),
+        # The means, in order: genres, artist, any artist, artists, album, artist's album, artist's and album's genres.
+        pytest.param(("?", "?", "?"), [50] * 8, id="nothing known"),
+        pytest.param(("?", "?", "pop"), [POP] * 8, id="genre known"),
+        pytest.param(("A", "?", "?"), [50, 190 / 3, 190 / 3, (80 + 190 / 3) / 2] + [190 / 3] * 4, id="artist known"),
+        pytest.param(("A", "X", "pop"), [POP, A, A, (80 + A) / 2, X, X, A_POP, X_POP], id="all known"),
+        pytest.param(("A;B", "X", "pop"), [POP, A, (220 + POP) / 5, (60 + A) / 2, X, X, A_POP, X_POP], id="two"),
         pytest.param(
-            ("A;B", "X", "pop"), [POP, A, (220 + POP) / 5, (60 + A) / 2, (140 + A) / 3, (140 + A) / 3], id="two"
+            ("B;A", "?", "pop"), [POP, (20 + POP) / 2, (220 + POP) / 5] + [(20 + POP) / 2] * 5, id="other order"
         ),
         pytest.param(
-            ("B;A", "?", "pop"), [POP, (20 + POP) / 2, (220 + POP) / 5] + [(20 + POP) / 2] * 3, id="other order"
+            ("B", "X", "rock"),
+            [ROCK, B, (80 + ROCK) / 3, (20 + B) / 2, (140 + B) / 3, B, (20 + B) / 2, (140 + B) / 3],
+            id="other's album",
         ),
         pytest.param(
-            ("B", "X", "rock"), [ROCK, B, (80 + ROCK) / 3, (20 + B) / 2, (140 + B) / 3, B], id="other's album"
+            ("?", "X", "pop"),
+            [POP, POP, POP, POP, (140 + POP) / 3, POP, POP, (140 + (140 + POP) / 3) / 3],
+            id="album known",
         ),
-        pytest.param(("?", "X", "pop"), [POP, POP, POP, POP, (140 + POP) / 3, POP], id="album known"),
-        pytest.param(("?;B", "?", "pop"), [POP, POP, (80 + POP) / 3, POP, POP, POP], id="only a further artist known"),
-        pytest.param(("?", "?", "pop;rock"), [50] * 6, id="unknown set of known genres"),
+        pytest.param(("?;B", "?", "pop"), [POP, POP, (80 + POP) / 3] + [POP] * 5, id="only a further artist known"),
+        pytest.param(("?", "?", "pop;rock"), [50] * 8, id="unknown set of known genres"),
     ],
 )
 def test_mean_falls_back_from_artist_to_genres_to_all(tiny, track, means):
@@ -127,17 +133,17 @@ def test_mean_falls_back_from_artist_to_genres_to_all(tiny, track, means):
 def test_rows_of_train_fall_back_on_the_other_folds():
     # Each row is a fold. The first is told of 60, 20 and 40: their mean is 40, and A, pop and X have the 60 alone.
     told = named(CatalogueStatistics().fit_transform(TINY, TINY_POPULARITY, np.arange(4))).filter(like="_mean")
-    np.testing.assert_allclose(told.iloc[0], [50, 55, 55, 55, 57.5, 57.5], rtol=1e-6)
+    np.testing.assert_allclose(told.iloc[0], [50, 55, 55, 55, 57.5, 57.5, 57.5, 58.75], rtol=1e-6)
     # Nothing else is by C: rock has the 20 beside a mean of 160 / 3.
-    np.testing.assert_allclose(told.iloc[3], [(20 + 160 / 3) / 2] * 6, rtol=1e-6)
+    np.testing.assert_allclose(told.iloc[3], [(20 + 160 / 3) / 2] * 8, rtol=1e-6)
 
 
 def test_rows_of_train_are_told_nothing_of_other_rows_of_their_group():
     # The first two rows are one group: they are told of 20 and 40 alone, which share an artist with the second.
     told = named(CatalogueStatistics().fit_transform(TINY, TINY_POPULARITY, np.array([0, 0, 1, 2])))
     assert told["artist_count"].tolist()[:2] == [0, 0]
-    np.testing.assert_allclose(told.filter(like="_mean").iloc[0], [30] * 6)
-    np.testing.assert_allclose(told.filter(like="_mean").iloc[1], [30, 30, 25, 30, 30, 30])
+    np.testing.assert_allclose(told.filter(like="_mean").iloc[0], [30] * 8)
+    np.testing.assert_allclose(told.filter(like="_mean").iloc[1], [30, 30, 25, 30, 30, 30, 30, 30])
 
 
 @pytest.mark.parametrize("smoothing", [0.5, 4.0])
@@ -258,8 +264,8 @@ def test_columns_without_any_value_are_fine():
     X = catalogue((None,) * 3, (None,) * 3)
     encoder = CatalogueStatistics()
     told = named(encoder.fit_transform(X, [10.0, 20.0], np.arange(2)))
-    np.testing.assert_array_equal(told.filter(like="_mean"), [[20] * 6, [10] * 6])
-    np.testing.assert_array_equal(named(encoder.transform(TINY)).filter(like="_mean"), [[15] * 6] * 4)
+    np.testing.assert_array_equal(told.filter(like="_mean"), [[20] * 8, [10] * 8])
+    np.testing.assert_array_equal(named(encoder.transform(TINY)).filter(like="_mean"), [[15] * 8] * 4)
 
 
 # --- one row at a time, any order, any type ------------------------------------------------------------------------
@@ -291,7 +297,7 @@ def test_rows_one_at_a_time_give_what_they_give_together(tracks, fitted):
 
 
 def test_no_rows_give_no_rows(fitted):
-    assert fitted.transform(TINY.iloc[:0]).shape == (0, 36)
+    assert fitted.transform(TINY.iloc[:0]).shape == (0, 48)
 
 
 # --- blind to the own group ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from spotify_ml.features.transformers.catalogue import LEVELS
 from spotify_ml.features.transformers.dates import FEATURES, ReleaseDates
 from spotify_ml.features.transformers.key import KeyStatistics
 from spotify_ml.features.transformers.statistics import STATISTICS
+from spotify_ml.features.transformers.words import FEATURES as WORDS
 from tests.layouts import dated
 
 COLLECTED = float(day_of("2020-01-21"))
@@ -121,7 +122,7 @@ def test_features_see_dates_and_labels_where_tracks_have_them(sample: RawTracks)
 
 def test_another_catalogue_is_not_asked_about_labels_either():
     levels = [*LEVELS, "label"]
-    names = (*AUDIO, *(f"{level}_{statistic}" for level in levels for statistic in STATISTICS), "n_genres")
+    names = (*AUDIO, *(f"{level}_{statistic}" for level in levels for statistic in STATISTICS), "n_genres", *WORDS)
     features = IncompleteFeatures(names)
     view = np.zeros((2, len(names)), dtype=np.float32)
     asked = np.isnan(features.without_statistics(view)[0])

@@ -12,9 +12,13 @@ from sklearn.exceptions import NotFittedError
 
 from spotify_ml.data.etl import clean
 from spotify_ml.data.sources import RawTracks
-from spotify_ml.features.transformers.genres import FirstGenreCode, GenreSet
+from spotify_ml.features.transformers.genres import FirstGenreCode, GenreComponents, GenreSet
 
-ENCODERS = [pytest.param(GenreSet(), id="set"), pytest.param(FirstGenreCode(), id="first")]
+ENCODERS = [
+    pytest.param(GenreSet(), id="set"),
+    pytest.param(GenreComponents(), id="components"),
+    pytest.param(FirstGenreCode(), id="first"),
+]
 LISTS = st.lists(st.sampled_from(["pop", "k-pop", "rock", "metal", "unheard"]), max_size=4)
 
 
@@ -97,7 +101,7 @@ def test_all_114_genres_have_a_code_in_alphabetical_order(full):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_fit_on_no_genre_at_all_gives_what_an_unseen_one_gives(encoder):
     fitted = clone(encoder).fit(genres(None, ""))
-    assert fitted.transform(genres("pop")).tolist() == [[1 if isinstance(encoder, GenreSet) else -1]]
+    assert fitted.transform(genres("pop")).tolist() == [[-1 if isinstance(encoder, FirstGenreCode) else 1]]
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -156,3 +160,15 @@ def test_names_match_columns_and_values_are_float32(encoder, tracks):
     matrix = encoder.fit_transform(tracks)
     assert matrix.shape == (len(tracks), len(encoder.get_feature_names_out()))
     assert matrix.dtype == np.float32
+
+
+def test_components_tell_as_much_as_flags_where_there_are_as_many(tracks):
+    flags = GenreSet().fit(tracks).transform(tracks)[:, :-1]
+    components = GenreComponents(n_components=1000).fit(tracks).transform(tracks)[:, :-1]
+    # A rotation keeps the products of rows.
+    np.testing.assert_allclose(components[:50] @ components.T, flags[:50] @ flags.T, atol=1e-4)
+
+
+def test_components_of_often_seen_sets_come_first():
+    encoder = GenreComponents(n_components=1).fit(genres(*["pop;dance"] * 9, "metal"))
+    assert abs(encoder.transform(genres("pop", "metal"))[:, 0]) == pytest.approx([0.5**0.5, 0], abs=1e-6)

@@ -69,15 +69,15 @@ def shuffled(part: Subset) -> Subset:
 
 def test_estimator_has_every_parameter_of_the_configuration(fitted: FittedEstimators, model: XGBoostConfig):
     parameters = fitted.early_stopped.get_params()
-    given = model.model_dump(exclude={"name"})
+    given = model.probe().model_dump(exclude={"name", "probe_rate"})
     assert {name: parameters[name] for name in given} == given
     assert (parameters["random_state"], parameters["objective"]) == (SEED, "reg:squarederror")
 
 
 def test_number_of_trees_is_where_validation_error_is_lowest(fitted: FittedEstimators, model: XGBoostConfig):
     curve = fitted.learning_curve
-    assert fitted.n_trees == int(np.argmin(curve["val"])) + 1
-    assert len(curve["val"]) == len(curve["train"]) == fitted.n_trees + model.early_stopping_rounds
+    assert fitted.chosen_trees == int(np.argmin(curve["val"])) + 1
+    assert len(curve["val"]) == len(curve["train"]) == fitted.chosen_trees + model.early_stopping_rounds
 
 
 def test_learning_curve_is_the_error_after_every_tree(fitted: FittedEstimators, subsets: Subsets):
@@ -162,7 +162,7 @@ def test_same_seed_gives_the_same_model_and_another_seed_another(
 
 
 def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostConfig, subsets: Subsets):
-    few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01})
+    few = model.model_copy(update={"n_estimators": 5, "learning_rate": 0.01, "probe_rate": None})
     fitted = fit_estimators(few, TASK, subsets, SEED)
     assert fitted.n_trees == 5
     assert len(fitted.learning_curve["val"]) == 5
@@ -176,7 +176,7 @@ def test_without_an_early_stop_every_tree_allowed_may_be_chosen(model: XGBoostCo
         ["task=classification"],
         ["task=classification", "task.label=popular", "task.threshold=50", "task.weights=balanced"],
         ["model.tree_method=approx", "model.max_bin=16"],
-        ["model.tree_method=exact", "model.n_estimators=20"],
+        ["model.tree_method=exact", "model.colsample_bynode=1", "model.max_depth=6", "model.n_estimators=20"],
     ],
 )
 def test_watching_validation_rows_gives_what_xgboosts_own_fit_gives(overrides: list[str], subsets: Subsets):
@@ -220,3 +220,20 @@ def test_a_clone_learns_other_rows_from_their_own_mean(
     rows = estimator_rows(model, TASK, subsets.trainval)
     again = clone(refit(model, TASK, part, 3, SEED)).fit(rows.X, np.full(len(rows.y), 500.0))
     np.testing.assert_allclose(again.predict(rows.X), 500, atol=1)
+
+
+def test_the_refit_has_as_many_more_trees_as_its_rate_is_lower(subsets: Subsets, model: XGBoostConfig):
+    slow = model.model_copy(update={"learning_rate": 0.05, "probe_rate": 0.2, "n_estimators": 400})
+    fitted = fit_estimators(slow, TASK, subsets, SEED)
+    assert fitted.early_stopped.get_params()["learning_rate"] == 0.2
+    assert fitted.refit.get_params()["learning_rate"] == 0.05
+    assert fitted.n_trees == 4 * fitted.chosen_trees == fitted.refit.get_booster().num_boosted_rounds()
+    alone = fit_estimators(slow.model_copy(update={"probe_rate": None}), TASK, subsets, SEED)
+    assert alone.n_trees == alone.chosen_trees
+    assert slow.model_copy(update={"learning_rate": 0.3}).probe().learning_rate == 0.3
+
+
+def test_no_refit_has_more_trees_than_are_allowed(model: XGBoostConfig):
+    few = model.model_copy(update={"learning_rate": 0.01, "probe_rate": 0.1, "n_estimators": 3})
+    assert few.probe().n_estimators == 1
+    assert few.trees_of_refit(1) == 3

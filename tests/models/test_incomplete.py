@@ -266,13 +266,13 @@ def test_the_popularity_of_test_rows_changes_nothing(fitted: Fitted, tracks: pd.
 def test_the_early_stopped_fit_sees_no_validation_row(fitted: Fitted, tracks: pd.DataFrame, split: Split, monkeypatch):
     """Intervals are as wide as errors on validation rows are; a fit that had seen these would make fewer."""
     seen = []
-    fit = incomplete_fit.fit_early_stopped
+    fit = incomplete_fit.fit_single
 
     def spy(config, task, subsets, seed):
         seen.append(subsets)
         return fit(config, task, subsets, seed)
 
-    monkeypatch.setattr(incomplete_fit, "fit_early_stopped", spy)
+    monkeypatch.setattr(incomplete_fit, "fit_single", spy)
     Fitted(tracks, split)
     (copied,) = seen
     assert set(copied.train.features.index) == set(split.train)

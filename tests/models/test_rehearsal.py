@@ -29,9 +29,9 @@ def test_every_model_as_its_file_has_it_is_let_pass(model: str, task: str):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["model.tree_method=exact", "model.max_depth=0"], "unlimited depth"),
-        (["model=two_part", "model.alive.tree_method=exact", "model.alive.max_depth=0"], "unlimited depth"),
-        (["model=blend", "model.members.xgboost.tree_method=exact", "model.members.xgboost.max_depth=0"], "depth"),
+        (["model.tree_method=exact", "model.colsample_bynode=1", "model.max_depth=0"], "unlimited depth"),
+        (["model=two_part", "model.alive.tree_method=exact", "model.alive.colsample_bynode=1"], "unlimited depth"),
+        (["model=blend", "model.members.xgboost.tree_method=exact"], "by node is not yet supported"),
         (["model=lightgbm", "model.num_leaves=200000"], "num_leaves"),
     ],
 )

@@ -60,7 +60,8 @@ def test_the_values_that_a_run_has_are_in_every_space(model: str):
     assert {key for key in own if own[key] != first[key]} <= {"model.reg_alpha"}
 
 
-def test_values_out_of_the_space_are_moved_to_the_nearest_in_it(config: RunConfig):
+def test_values_out_of_the_space_are_moved_to_the_nearest_in_it():
+    config = configured("model.max_depth=8", "model.max_bin=256", "model.reg_alpha=0", "model.grow_policy=depthwise")
     text = """
     model:
       max_depth: {low: 3, high: 7, step: 2}
@@ -184,7 +185,8 @@ def test_a_condition_is_chosen_before_what_depends_on_it(config: RunConfig):
     }
 
 
-def test_a_condition_on_what_is_not_searched_looks_at_the_run(config: RunConfig):
+def test_a_condition_on_what_is_not_searched_looks_at_the_run():
+    config = configured("model.grow_policy=depthwise")
     given = "model: {max_leaves: {low: 16, high: 64, when: {model.grow_policy: lossguide}}}"
     space = read_space(yaml.safe_load(given), config)
     study = optuna.create_study()

@@ -21,9 +21,11 @@ from spotify_ml.features.target_sums import KeyTotals
 from spotify_ml.features.transformers.catalogue import CatalogueStatistics
 from spotify_ml.features.transformers.columns import transform_columns
 from spotify_ml.features.transformers.statistics import assign_folds, mean_of_other_folds
+from spotify_ml.features.transformers.words import COLUMNS as WORD_COLUMNS
+from spotify_ml.features.transformers.words import Regressions, WordRegression, texts_of
 
 WEIGHT = "sample weight"
-_CATALOGUE, _SCALED = "catalogue", ("scaled", "genre")
+_CATALOGUE, _GENRES, _WORDS, _SCALED = "catalogue", "genres", "words", ("scaled", "genre")
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,13 @@ def fit_partitions(
     own_folds = tracks.spread(folds)
     examples = gathered(client, mapped(_one_per_genre_set, tracks.frames, own_folds))
     transformer: Any = fit_on_examples(name, pd.concat(examples).drop_duplicates("track_genre"), seed)
-    priors, totals = np.empty(0), dict[str, Any]()
+    priors, totals, words, word_folds = np.empty(0), dict[str, Any](), None, np.full(len(target), -1)
     if is_full:
+        steps = transformer.named_transformers_
+        steps[_GENRES].fit(_genre_sets(gathered(client, mapped(_genre_counts, tracks.frames, own_folds))))
+        word_folds[seen] = steps[_WORDS].folds(groups[seen])
+        regressions = _learn_words(client, steps[_WORDS], tracks, target, seen, word_folds)
+        (words,) = kept(client, mapped(Regressions, [regressions.coefficients], [regressions.intercepts]))
         n_folds = int(folds.max()) + 1
         priors = mean_of_other_folds(target[seen], folds[seen], n_folds)
         levels = sum_levels(tracks.frames, own_folds, n_folds)
@@ -87,6 +94,7 @@ def fit_partitions(
             _give_moments(transformer.named_transformers_[step][-1], [each[step] for each in moments])
     n = len(tracks.frames)
     shared = [[transformer] * n, tracks.frames, own_folds, [priors] * n, [totals] * n]
+    shared += [[words] * n, tracks.spread(word_folds)]
     seen_tables = mapped(_seen_matrix, *shared, _own_weights(tracks, seen, weights))
     unseen_tables = mapped(_unseen_matrix, [transformer] * n, tracks.frames, tracks.spread(is_unseen))
     if is_full:
@@ -107,6 +115,38 @@ def _own_weights(tracks: TrackPartitions, seen: np.ndarray, weights: np.ndarray 
 
 def _one_per_genre_set(tracks: pd.DataFrame, folds: np.ndarray) -> pd.DataFrame:
     return tracks[folds >= 0].drop_duplicates("track_genre")
+
+
+def _genre_counts(tracks: pd.DataFrame, folds: np.ndarray) -> pd.Series:
+    counts: pd.Series = tracks["track_genre"][folds >= 0].value_counts()
+    return counts
+
+
+def _genre_sets(counts: Sequence[pd.Series]) -> pd.DataFrame:
+    """Return the set of genres of every track, whose numbers by partition are given."""
+    total = pd.concat(counts).groupby(level=0).sum()
+    codes = np.repeat(np.arange(len(total)), total.to_numpy())
+    return pd.DataFrame({"track_genre": pd.Categorical.from_codes(codes, total.index)})
+
+
+def _learn_words(
+    client: Any,
+    encoder: WordRegression,
+    tracks: TrackPartitions,
+    target: np.ndarray,
+    seen: np.ndarray,
+    folds: np.ndarray,
+) -> Regressions:
+    """Learn the regression of words on the tracks that it takes, gathered here, and return those of the folds."""
+    rows = seen[encoder.sample(len(seen))]
+    is_taken = np.zeros(len(target), dtype=bool)
+    is_taken[rows] = True
+    taken = pd.concat(gathered(client, mapped(_names_of, tracks.frames, tracks.spread(is_taken))))
+    return encoder.learn(texts_of(taken.loc[rows]), target[rows], folds[rows])
+
+
+def _names_of(tracks: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    return tracks.loc[rows, WORD_COLUMNS]
 
 
 def _with_totals(features: ColumnTransformer, totals: dict[str, KeyTotals], prior: float) -> ColumnTransformer:
@@ -141,6 +181,8 @@ def _seen_matrix(
     folds: np.ndarray,
     fold_priors: np.ndarray,
     totals: dict[str, KeyTotals],
+    words: Regressions | None,
+    word_folds: np.ndarray,
     weights: np.ndarray | None,
 ) -> pd.DataFrame:
     rows = folds >= 0
@@ -148,6 +190,8 @@ def _seen_matrix(
     if totals:
         encoder = features.named_transformers_[_CATALOGUE]
         known = {_CATALOGUE: own_statistics(encoder, seen, folds[rows], fold_priors, totals)}
+    if words is not None:
+        known[_WORDS] = features.named_transformers_[_WORDS].of_others(seen, words, word_folds[rows])
     table = _table(features, seen, known)
     return table if weights is None else table.assign(**{WEIGHT: weights[rows]})
 

@@ -84,8 +84,9 @@ class DaskBackend:
         with clock.stage("features"):
             train_features = self._features(target, split, split.train, split.validation)
         with clock.stage("fit"):
-            early_stopped = fit_on_workers(client, self._model, task, train_features, seed)
-            n_trees = early_stopped.estimator.best_iteration + 1
+            early_stopped = fit_on_workers(client, self._model.probe(), task, train_features, seed)
+            chosen = early_stopped.estimator.best_iteration + 1
+            n_trees = self._model.trees_of_refit(chosen)
         with clock.stage("evaluate"):
             on_validation = predict_partitions(client, early_stopped.estimator, train_features.unseen, task)
             train = collect_subset(client, train_features.seen, _some(split.train, seed))
@@ -95,7 +96,7 @@ class DaskBackend:
             final_features = self._features(target, split, split.trainval, split.test)
         with clock.stage("fit"):
             refit = fit_on_workers(client, self._model, task, final_features, seed, n_trees)
-            fitted = FittedEstimators(early_stopped.estimator, refit.estimator, n_trees, early_stopped.curve)
+            fitted = FittedEstimators(early_stopped.estimator, refit.estimator, chosen, n_trees, early_stopped.curve)
         with clock.stage("evaluate"):
             on_trainval = predict_partitions(client, fitted.refit, final_features.seen, task)
             on_test = predict_partitions(client, fitted.refit, final_features.unseen, task)

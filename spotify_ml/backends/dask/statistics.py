@@ -65,7 +65,7 @@ def own_statistics(
     fold_priors: np.ndarray,
     totals: dict[str, KeyTotals],
 ) -> np.ndarray:
-    """Return the statistics of seen tracks, from other folds only, shape (n_tracks, 36).
+    """Return the statistics of seen tracks, from other folds only, shape (n_tracks, 48).
 
     `folds`, shape (n_tracks,), is the fold of each, and `fold_priors`, shape (n_folds,), the mean target of the others.
     """

@@ -36,6 +36,8 @@ LEVELS = {
     "artists": Level(("artists",), "artist"),
     "album": Level(("album_name",), "artist"),
     "artist_album": Level(("first_artist", "album_name"), "artist"),
+    "artist_genres": Level(("first_artist", "track_genre"), "artist"),
+    "album_genres": Level(("album_name", "track_genre"), "album"),
 }
 COLUMNS = ["artists", "album_name", "track_genre"]
 
@@ -72,7 +74,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
     def fit_transform(
         self, X: pd.DataFrame | Mapping[str, Any], y: np.ndarray, groups: np.ndarray | None = None
     ) -> np.ndarray:
-        """Learn the statistics, and return for each train row those without its own group, shape (n_tracks, 36).
+        """Learn the statistics, and return for each train row those without its own group, shape (n_tracks, 48).
 
         Without `groups`, every track is a group of its own.
         """
@@ -86,7 +88,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
         return by_level(keys, own)
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the statistics of tracks that were not in train, shape (n_tracks, 36)."""
+        """Return the statistics of tracks that were not in train, shape (n_tracks, 48)."""
         check_is_fitted(self)
         keys = key_columns(X, self.genres_)
         return by_level(keys, lambda name, columns, prior: self.levels_[name].look_up(columns, prior))
@@ -108,7 +110,7 @@ class CatalogueStatistics(TransformerMixin, BaseEstimator):
 def by_level(
     keys: Mapping[str, KeyColumn], statistics: Callable[[str, list[KeyColumn], np.ndarray | None], np.ndarray]
 ) -> np.ndarray:
-    """Return the statistics of every level side by side, shape (n_tracks, 36).
+    """Return the statistics of every level side by side, shape (n_tracks, 48).
 
     `keys` are those of `key_columns`. `statistics` returns those of one level, shape (n_tracks, 6), from its name, its
     key columns, and the expected popularity of a track with an unknown key: its mean at the fallback level, or None.

@@ -65,4 +65,4 @@ def import_extra(library: str) -> Any:
 
 def parameters_of(config: SingleConfig) -> dict[str, Any]:
     """Return the estimator's parameters in a configuration."""
-    return config.model_dump(exclude={"name"})
+    return config.model_dump(exclude={"name", "probe_rate"})

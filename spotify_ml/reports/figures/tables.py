@@ -43,7 +43,7 @@ def error_data(
     )
     return ErrorData(
         learning_curve=fitted.learning_curve,
-        n_trees=fitted.n_trees,
+        n_trees=fitted.chosen_trees,
         actual=target,
         predicted=evaluation.predicted,
         error=evaluation.metrics[f"test/{LOSSES[task.name]}"],
