@@ -352,7 +352,7 @@ def test_another_seed_gives_another_model(family: str, subsets: Subsets):
 def test_without_an_early_stop_every_tree_allowed_is_chosen(family: str, subsets: Subsets):
     if family in EXTRAS:
         pytest.importorskip(family)
-    probe = {"probe_rate": None} if family == "xgboost" else {}
+    probe = {"probe_rate": "null"} if family == "xgboost" else {}
     config = configuration(family, "regression", learning_rate=0.01, **{LIBRARIES[family].bound: 3}, **probe)
     fitted = fit(config, subsets)
     assert fitted.n_trees == count_trees(fitted.early_stopped) == count_trees(fitted.refit) == 3
