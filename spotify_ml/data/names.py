@@ -101,8 +101,13 @@ def normal_name(name: str) -> str:
         # Compatible characters first: some of them have a case, and some a space before their accent.
         form = unicodedata.normalize("NFKC", name.translate(_SAME)).casefold()
         form = unicodedata.normalize("NFKC", _DOTS.sub("i", form))
-    form = "".join(" " if unicodedata.category(each) == "Cc" else each for each in form.translate(_SAME) if _seen(each))
-    return " ".join(_FEATURED.sub(r" feat \1 ", form).split())
+    form = form.translate(_SAME)
+    # Of what can be printed, every character is seen; and few names have guests.
+    if not form.isprintable():
+        form = "".join(" " if unicodedata.category(each) == "Cc" else each for each in form if _seen(each))
+    if "ft" in form or "feat" in form:
+        form = _FEATURED.sub(r" feat \1 ", form)
+    return " ".join(form.split())
 
 
 def _seen(character: str) -> bool:

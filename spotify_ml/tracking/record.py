@@ -40,9 +40,9 @@ from spotify_ml.utils.timing import Stopwatch
 log = logging.getLogger(__name__)
 
 # By so many test rows the files of a model are compared.
-_CHECKED_ROWS = 100_000
+_CHECKED_ROWS = 5000
 # And by so many of them from which names and genres were taken.
-_LACKING_ROWS = 3000
+_LACKING_ROWS = 600
 _DIFFERENCE = "formats/largest_difference"
 # The figures that a version is searched by; of a regression the first two.
 _HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
