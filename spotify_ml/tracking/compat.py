@@ -49,6 +49,24 @@ def without_looking_at_installed_files() -> Iterator[None]:
         environment.warn_dependency_requirement_mismatches = warn
 
 
+@contextmanager
+def comparing_requirements_by_name() -> Iterator[None]:
+    """Let MLflow compare a model's requirements with the installed packages of these names, and with nothing else.
+
+    MLflow 3.17 reads the lists of files of all packages first, 20,000 paths, for requirements that are no packages but
+    modules; there are none of these here. Can go when it asks for the packages before.
+    """
+    from mlflow.utils import requirements_utils
+
+    before = requirements_utils._init_packages_to_modules_map, requirements_utils._PACKAGES_TO_MODULES
+    requirements_utils._init_packages_to_modules_map = lambda: None
+    requirements_utils._PACKAGES_TO_MODULES = {}
+    try:
+        yield
+    finally:
+        requirements_utils._init_packages_to_modules_map, requirements_utils._PACKAGES_TO_MODULES = before
+
+
 def let_servers_read_csv() -> None:
     """Let MLflow's server read CSV for a model whose columns may be of any type.
 
