@@ -38,6 +38,10 @@ def run(
         split = backend.split(source)
         subsets, fitted, evaluation, threads = backend.fit(source, split)
     tracks = source.tracks.frame
+    # First, so that its figures are drawn beside what comes then.
+    with clock.stage("explain"):
+        explanation = explain(fitted, subsets, config.task, config.seed)
+        draw(explanation_data(config.task, explanation, subsets.test))
     with clock.stage("intervals"):
         prediction_intervals = calibrate_intervals(config.task, fitted, subsets, split.groups)
     with clock.stage("incomplete"):
@@ -49,9 +53,6 @@ def run(
         intervals = bootstrap_metrics(config.task, *scored, seed=config.seed)
         coverage = interval_coverage(model, subsets.test, tracks)
         draw(error_data(config.task, tracks, split, fitted, evaluation, coverage, patterns))
-    with clock.stage("explain"):
-        explanation = explain(fitted, subsets, config.task, config.seed)
-        draw(explanation_data(config.task, explanation, subsets.test))
     folds, baselines = [], {}
     if config.cv is not None:
         with clock.stage("cv"):

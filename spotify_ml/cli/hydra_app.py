@@ -9,7 +9,7 @@ import hydra
 
 from spotify_ml.cli.help import command_help
 from spotify_ml.config.typed import arguments_in_order
-from spotify_ml.tracking.compat import let_hydra_raise
+from spotify_ml.tracking.compat import let_hydra_raise, let_mlflow_import_less
 from spotify_ml.tracking.sweep import SweepCallback
 from spotify_ml.utils import paths
 from spotify_ml.utils.errors import Refused, hide_passwords_in_logs
@@ -40,6 +40,7 @@ def ask_hydra(task: Callable[[Any], Any], name: str) -> None:
         arguments = [re.sub("^model=", "model_uri=", argument) for argument in arguments]
     sys.argv[1:] = arguments_in_order(arguments)
     let_hydra_raise()
+    let_mlflow_import_less()
     try:
         hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
     except BaseException as error:

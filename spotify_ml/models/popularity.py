@@ -137,7 +137,8 @@ class PopularityModel:
             return self._clipped(*self._own_scores(matrix, confidences))
         share = self.incomplete.shares(matrix, other=other)
         (own_rows,), (rows,) = np.nonzero(share < 1), np.nonzero(share)
-        own = self._own_scores(matrix[own_rows], confidences)
+        # Most often these are all, whose copy would be large.
+        own = self._own_scores(matrix if len(own_rows) == len(matrix) else matrix[own_rows], confidences)
         if not len(rows):
             return self._clipped(*own)
         share = share[rows]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from xgboost import XGBModel
 
 from spotify_ml.config.run import RunConfig
@@ -65,7 +66,7 @@ def model_card(config: RunConfig, result: Result, origin: Origin) -> str:
         genres=_genres(config, result),
         intervals=_intervals(result),
         patterns=_patterns(config, result),
-        n_genres=genres.str.split(LIST_SEPARATOR).explode().nunique(),
+        n_genres=pd.Series(genres.unique()).str.split(LIST_SEPARATOR).explode().nunique(),
         hits=result.evaluation.metrics.get("test_high/bias", 0),
         readers=json_readers(final) if isinstance(final, XGBModel) else None,
         columns=trainval.shape[1],

@@ -1,8 +1,50 @@
 """The one place where a library is changed at run time: each change with its reason, and when it can go."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 from typing import Any
+
+# What MLflow imports of itself, and of FastAPI for it, to judge and serve language models.
+_LATE = frozenset({"mlflow.gateway", "mlflow.genai", "mlflow.genai.judges", "mlflow.genai.scorers"})
+
+
+def let_mlflow_import_less() -> None:
+    """Let MLflow's packages for language models wait until something of them is asked for; before MLflow is imported.
+
+    MLflow 3.17 imports all of them, for which it needs a third of its time to start. Can go when it does not.
+    """
+    if not any(isinstance(finder, _LateFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LateFinder())
+
+
+class _LateFinder(MetaPathFinder):
+    """Finds `_LATE` packages, and nothing else."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name in _LATE else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _LateLoader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _LateLoader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        module.__class__ = _LateModule
+
+
+class _LateModule(ModuleType):
+    """A package that is run when it is first asked for something that is not there; its modules can do without."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        SourceFileLoader.exec_module(self.__loader__, self)  # type: ignore[arg-type]
+        return getattr(self, name)
 
 
 def let_hydra_raise() -> None:
@@ -47,6 +89,24 @@ def without_looking_at_installed_files() -> Iterator[None]:
         yield
     finally:
         environment.warn_dependency_requirement_mismatches = warn
+
+
+@contextmanager
+def comparing_requirements_by_name() -> Iterator[None]:
+    """Let MLflow compare a model's requirements with the installed packages of these names, and with nothing else.
+
+    MLflow 3.17 reads the lists of files of all packages first, 20,000 paths, for requirements that are no packages but
+    modules; there are none of these here. Can go when it asks for the packages before.
+    """
+    from mlflow.utils import requirements_utils
+
+    before = requirements_utils._init_packages_to_modules_map, requirements_utils._PACKAGES_TO_MODULES
+    requirements_utils._init_packages_to_modules_map = lambda: None
+    requirements_utils._PACKAGES_TO_MODULES = {}
+    try:
+        yield
+    finally:
+        requirements_utils._init_packages_to_modules_map, requirements_utils._PACKAGES_TO_MODULES = before
 
 
 def let_servers_read_csv() -> None:

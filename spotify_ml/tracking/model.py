@@ -4,7 +4,6 @@ import contextlib
 import errno
 import io
 import os
-import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -102,21 +101,27 @@ def _save(
     """Write what MLflow loads to a temporary folder, and return where."""
     model_id, folder = str(logged.model_id), scratch / "model"
     with _full_disk_named(scratch), without_looking_at_installed_files():
-        # The sample would travel with every version.
-        code = shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=_not_code)
         mlflow.pyfunc.save_model(
             folder,
             mlflow_model=Model(logged.name, logged.source_run_id, model_uuid=model_id, model_id=model_id),
             python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
             artifacts=_artifacts(model_files(models)),
-            code_paths=[str(code)],
+            code_paths=[str(PACKAGE)],
             signature=_signature(class_names(config.task), params, further),
             input_example=example.head(_EXAMPLE_ROWS),
             pip_requirements=_requirements(config.model),
             metadata={FURTHER_KEY: {name: kind.name for name, kind in further.items()}} if further else None,
         )
+        _keep_code(folder / "code")
         _forget_places(folder / MLMODEL_FILE_NAME)
     return folder
+
+
+def _keep_code(folder: Path) -> None:
+    """Remove what does not belong into a model's code, such as the sample, which would travel with every version."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix != ".py":
+            path.unlink()
 
 
 def _forget_places(path: Path) -> None:
@@ -196,13 +201,6 @@ def _artifacts(files: ModelFiles) -> dict[str, str]:
     # Pickled files are not loaded.
     paths = {name: path for name, path in vars(files).items() if name != "joblib" and path is not None}
     return {name: path.absolute().as_uri() for name, path in paths.items()}
-
-
-def _not_code(folder: str, names: list[str]) -> list[str]:
-    """Name what does not belong into a model's code: everything but Python sources."""
-    return [
-        name for name in names if name == "__pycache__" or not (name.endswith(".py") or Path(folder, name).is_dir())
-    ]
 
 
 def _requirements(model: ModelConfig) -> list[str]:

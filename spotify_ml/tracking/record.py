@@ -17,7 +17,6 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from spotify_ml.config.run import RunConfig
 from spotify_ml.data.outputs import REPORTS
 from spotify_ml.data.schema import COLUMNS, NAMES, TARGET, Kind, absent_columns
-from spotify_ml.data.sources import RawFile
 from spotify_ml.evaluation.metric_names import LOSSES, unbeaten_baseline
 from spotify_ml.evaluation.result import Result
 from spotify_ml.features.transformers.columns import transform_columns
@@ -40,9 +39,9 @@ from spotify_ml.utils.timing import Stopwatch
 log = logging.getLogger(__name__)
 
 # By so many test rows the files of a model are compared.
-_CHECKED_ROWS = 100_000
+_CHECKED_ROWS = 5000
 # And by so many of them from which names and genres were taken.
-_LACKING_ROWS = 3000
+_LACKING_ROWS = 600
 _DIFFERENCE = "formats/largest_difference"
 # The figures that a version is searched by; of a regression the first two.
 _HEADLINES = ("test/r2", "test/rmse", "test/log_loss", "test/macro_f1")
@@ -68,14 +67,9 @@ class RunRecord:
     # What is entered here lasts to the end of the run.
     opened: ExitStack
 
-    def log_metrics(self, metrics: dict[str, float], model: LoggedModel | None = None) -> None:
-        """Log figures under their own names, of the run and, where there is one, of its model."""
-        log_entries(self.client, self.run_id, metrics=points(metrics, None if model is None else model.model_id))
-
-    def log_learning_curve(self, curve: dict[str, list[float]]) -> None:
-        """Log the error after every tree (thinned) as the metric history ``learning_curve/<part>_<error>``."""
-        histories = [curve_points(self._history(part), errors) for part, errors in curve.items()]
-        log_entries(self.client, self.run_id, metrics=[point for history in histories for point in history])
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log figures under their own names."""
+        log_entries(self.client, self.run_id, metrics=points(metrics))
 
     def last_of_curve(self, curve: dict[str, list[float]]) -> dict[str, float]:
         """Return the last point of each history, which is what the store has as the metric."""
@@ -94,25 +88,30 @@ class RunRecord:
                 log_entries(self.client, fold.info.run_id, metrics=metrics)
                 self.client.set_terminated(fold.info.run_id)
 
-    def log_origin(self, raw: RawFile, threads: Sequence[Sequence[int]] | None) -> None:
-        """Log the digests of the data and of joined tables, and of a cluster the workers that took part.
+    def log_figures(self, result: Result, metrics: dict[str, float], model: LoggedModel) -> None:
+        """Log figures of the run and its model, what they come from, and the learning curve, in as few calls as can be.
 
-        ``config.sha256`` then knows these; ``threads`` are those of each worker of each fit.
+        What they come from are digests of the data and of joined tables, and of a cluster the workers that took part,
+        which ``config.sha256`` then knows; also the layouts of the data other than raw columns, and the raw columns
+        without a value, if there are any. The error after every tree (thinned) is the metric history
+        ``learning_curve/<part>_<error>``.
         """
+        raw, threads = result.raw, result.threads
         tags = {"data.sha256": raw.sha256}
         if raw.joins:
             tags[JOINS_TAG] = " ".join(map("=".join, raw.joins))
         if threads is not None:
             tags["cluster.n_workers"] = ", ".join(str(len(fit)) for fit in threads)
             tags["config.sha256"] = self.config.digest(cluster=threads)
-        log_entries(self.client, self.run_id, tags=tags)
-
-    def log_layout(self, layouts: Sequence[str], absent: Sequence[str]) -> None:
-        """Log the layouts of the data other than raw columns, and the raw columns without a value, if there are any."""
-        params = {"data.layout": ", ".join(layouts)} if layouts else {}
-        params |= {"data.absent": ", ".join(absent)} if absent else {}
-        if params:
-            log_entries(self.client, self.run_id, params=params)
+        told = {
+            "data.layout": ", ".join(each.name for each in raw.layouts),
+            "data.absent": ", ".join(absent_columns(result.tracks.frame)),
+        }
+        curve = result.fitted.learning_curve
+        figures = points(metrics, model.model_id)
+        figures += [point for part, errors in curve.items() for point in curve_points(self._history(part), errors)]
+        params = {name: value for name, value in told.items() if value}
+        log_entries(self.client, self.run_id, metrics=figures, params=params, tags=tags)
 
     def log_datasets(self, result: Result) -> None:
         """Log each part as an input of the run.
@@ -183,11 +182,8 @@ def record_result(
     """
     config, curve, metrics = run.config, result.fitted.learning_curve, result.metrics()
     with clock.stage("record"):
-        run.log_origin(result.raw, result.threads)
-        run.log_layout([each.name for each in result.raw.layouts], absent_columns(result.tracks.frame))
         logged = run.create_model()
-        run.log_metrics(metrics, logged)
-        run.log_learning_curve(curve)
+        run.log_figures(result, metrics, logged)
         run.log_folds(result.folds)
         run.log_datasets(result)
         # The settings in the run folder also know where the data is on this machine.

@@ -24,7 +24,7 @@ from spotify_ml.data.contract import check_columns
 from spotify_ml.data.schema import Kind
 from spotify_ml.data.tables import as_frame
 from spotify_ml.models.integrity import check_files
-from spotify_ml.tracking.compat import forget_loaded_model
+from spotify_ml.tracking.compat import comparing_requirements_by_name, forget_loaded_model
 from spotify_ml.tracking.store import open_store, store_errors
 from spotify_ml.tracking.store_address import named
 from spotify_ml.tracking.versions import FURTHER_KEY, SUMS_TAG
@@ -165,7 +165,7 @@ def load_version(version: Version, tracking_uri: str | None = None) -> ScoringMo
 
 def load_folder(version: Version, folder: Path) -> ScoringModel:
     """Load a version from its files, as `version_files` returns them, with the code that it was registered with."""
-    with _own_code(), _refusals(ModelError):
+    with _own_code(), _refusals(ModelError), comparing_requirements_by_name():
         try:
             return ScoringModel(version, mlflow.pyfunc.load_model(str(folder)))
         finally:
