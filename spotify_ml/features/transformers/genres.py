@@ -54,11 +54,7 @@ class GenreSet(TransformerMixin, BaseEstimator):
         """Return the flags and the number of genres, shape (n_tracks, n_genres + 1)."""
         check_is_fitted(self)
         codes, lists = genre_lists(X, self.genres_)
-        # Code -1, of tracks without a genre, takes the last row.
-        flags = np.zeros((len(lists) + 1, len(self.genres_) + 1), dtype=np.float32)
-        flags[:-1, :-1] = _flags(lists, self.genres_)
-        flags[:-1, -1] = [len(genres) for genres in lists]
-        matrix: np.ndarray = flags[codes]
+        matrix: np.ndarray = _flags(lists, self.genres_)[codes]
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -117,7 +113,7 @@ class GenreComponents(TransformerMixin, BaseEstimator):
         if n_components:
             # As if every set stood in as many rows as it does.
             weights = np.sqrt([counts[genres] for genres in sets])
-            flags = sparse.diags_array(weights) @ sparse.csr_array(_flags(sets, self.genres_))
+            flags = sparse.diags_array(weights) @ sparse.csr_array(_flags(sets, self.genres_)[:-1, :-1])
             decomposition = TruncatedSVD(n_components, random_state=0).fit(flags)
             self.components_ = decomposition.components_.T.astype(np.float32)
         return self
@@ -126,11 +122,8 @@ class GenreComponents(TransformerMixin, BaseEstimator):
         """Return the components and the number of genres, shape (n_tracks, n_components + 1)."""
         check_is_fitted(self)
         codes, lists = genre_lists(X, self.genres_)
-        # Code -1, of tracks without a genre, takes the last row.
-        values = np.zeros((len(lists) + 1, self.components_.shape[1] + 1), dtype=np.float32)
-        values[:-1, :-1] = _flags(lists, self.genres_) @ self.components_
-        values[:-1, -1] = [len(genres) for genres in lists]
-        matrix: np.ndarray = values[codes]
+        flags = _flags(lists, self.genres_)
+        matrix: np.ndarray = np.column_stack([flags[:, :-1] @ self.components_, flags[:, -1]])[codes]
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -140,12 +133,16 @@ class GenreComponents(TransformerMixin, BaseEstimator):
         return np.array([*names, "n_genres"], dtype=object)
 
 
-def _flags(lists: Sequence[Sequence[str]], genres: Sequence[str]) -> np.ndarray:
-    """Return a 0/1 column per genre, shape (n_lists, n_genres)."""
-    position = {genre: column for column, genre in enumerate(genres)}
-    flags = np.zeros((len(lists), len(genres)), dtype=np.float32)
-    for row, own in enumerate(lists):
-        flags[row, [position[genre] for genre in own if genre in position]] = 1
+def _flags(lists: Sequence[Sequence[str]], known: Sequence[str]) -> np.ndarray:
+    """Return a 0/1 column per known genre, and the number of genres, shape (n_lists + 1, n_known + 1).
+
+    The last row is of tracks without a genre, whose code is -1.
+    """
+    position = {genre: column for column, genre in enumerate(known)}
+    flags = np.zeros((len(lists) + 1, len(known) + 1), dtype=np.float32)
+    for row, genres in enumerate(lists):
+        flags[row, [position[genre] for genre in genres if genre in position]] = 1
+        flags[row, -1] = len(genres)
     return flags
 
 
