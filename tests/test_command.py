@@ -322,7 +322,7 @@ def no_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Fini
 @pytest.mark.parametrize(
     ("arguments", "line", "expected"),
     [
-        (["--cfg", "job"], "", "max_depth: 8"),
+        (["--cfg", "job"], "", "max_leaves: 127"),
         (["--cfg", "job", "--resolve"], "", "sample/spotify_by_genre.parquet"),
         (["--cfg", "job", "experiment=reference"], "", "max_depth: 6"),
         (["--cfg", "hydra"], "", "callbacks:"),

@@ -187,7 +187,8 @@ def _fit_xgboost(
             train,
             model.n_estimators,
             evals=[(validation, "val")],
-            callbacks=[EarlyStopping(rounds=model.early_stopping_rounds), _Watch(curve, model.learning_rate, report)],
+            # The round that stops calls no callback after the one that stops it.
+            callbacks=[_Watch(curve, model.learning_rate, report), EarlyStopping(rounds=model.early_stopping_rounds)],
         )
     n_trees = booster.best_iteration + 1
     return booster[:n_trees], n_trees
