@@ -148,6 +148,18 @@ NOT_RUN = {
         "opens a port to the network",
         "tests/tracking/test_serving.py::test_every_format_gives_what_the_loaded_model_gives",
     ),
+    'make serve ARGS="traffic=shadow"': (
+        "runs on",
+        "tests/live/test_traffic.py::test_the_champion_answers_and_the_challenger_is_logged_beside_it",
+    ),
+    'make serve ARGS="traffic=split traffic.share=0.2 traffic.name=spring"': (
+        "runs on",
+        "tests/live/test_traffic.py::test_each_unit_has_its_version_and_each_prediction_is_logged_once",
+    ),
+    "python -m spotify_ml.live outcomes=observed.csv": (
+        "needs a server that was asked",
+        "tests/live/test_outcomes.py::test_outcomes_are_taken_by_file_and_over_http",
+    ),
     "python scripts/benchmark.py --quick": (
         "takes minutes",
         "tests/scripts/test_benchmark.py::test_a_small_benchmark_measures_everything",
