@@ -86,6 +86,15 @@ _ELSEWHERE = (
 )
 _SERVER = ("needs a tracking server", "tests/test_command.py::test_a_server_that_does_not_answer_is_named")
 _NGINX = ("changes the machine", "tests/tracking/test_nginx.py::test_who_has_the_password_is_answered_and_nobody_else")
+_LIVE = ("needs a server of its own", "tests/live/test_page.py::test_the_five_commands_of_the_page_come_to_a_decision")
+
+
+def _live_page() -> list[str]:
+    """The commands that go from two versions to a decision."""
+    text = (PROJECT / "docs" / "how-to" / "live.md").read_text(encoding="utf-8")
+    return commands(BLOCK.findall(text)[0][1])
+
+
 NOT_RUN = {
     "make test": _CI,
     'make test ARGS="tests/data"': _CI,
@@ -148,17 +157,11 @@ NOT_RUN = {
         "opens a port to the network",
         "tests/tracking/test_serving.py::test_every_format_gives_what_the_loaded_model_gives",
     ),
-    'make serve ARGS="traffic=shadow"': (
-        "runs on",
-        "tests/live/test_traffic.py::test_the_champion_answers_and_the_challenger_is_logged_beside_it",
-    ),
-    'make serve ARGS="traffic=split traffic.share=0.2 traffic.name=spring"': (
-        "runs on",
-        "tests/live/test_traffic.py::test_each_unit_has_its_version_and_each_prediction_is_logged_once",
-    ),
-    "python -m spotify_ml.live outcomes=observed.csv": (
-        "needs a server that was asked",
-        "tests/live/test_outcomes.py::test_outcomes_are_taken_by_file_and_over_http",
+    **dict.fromkeys(_live_page(), _LIVE),
+    "python -m spotify_ml.live report name=spring output=outputs/spring.html": _LIVE,
+    "python scripts/simulate_live.py --experiments 2000 --seed 1": (
+        "takes an hour",
+        "tests/scripts/test_simulate_live.py::test_every_kind_of_experiment_is_tallied",
     ),
     "python scripts/benchmark.py --quick": (
         "takes minutes",
@@ -376,6 +379,16 @@ NOT_MADE = {
     "tune.error",
     "<side>/worst_genre_log_loss",
     "models/<name>_popularity_model.skops",
+    # Of a report on live traffic: tests/live/test_report.py.
+    "drift/<name>",
+    "live/live_profile.json",
+    "live/report.html",
+    "live/report.json",
+    *(f"live.{name}" for name in ("decision", "why", "experiment", "champion", "challenger", "run_id", "at")),
+    *(f"live/{name}_gain{end}" for name in ("squared", "absolute") for end in ("", "_lower", "_upper")),
+    *(f"live/{name}_outcome" for name in ("with", "without")),
+    *(f"live/{name}" for name in ("units", "without_prediction", "early", "late", "unmatched", "corrected")),
+    *(f"live/{name}" for name in ("errors", "latency", "out_of_range", "sample_ratio")),
 }
 
 

@@ -1,10 +1,14 @@
-"""The command of live traffic: takes outcomes that were observed later.
+"""The command of live traffic: takes outcomes that were observed later, and says which of two versions is better.
 
 ::
 
     python -m spotify_ml.live outcomes=observed.csv
+    python -m spotify_ml.live report name=spring
+
+Exit codes of ``report``: 0 keep on; 2 stop, or promote; 1 an error; 130 Ctrl-C.
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +20,14 @@ if TYPE_CHECKING:
 
     from spotify_ml.config.live import LiveConfig
 
+_DECIDED = 2
+
 
 def as_overrides(arguments: list[str]) -> list[str]:
     """Return command line arguments with a first word that stands alone as the override ``action=…``.
 
-    >>> as_overrides(["outcomes", "log=sqlite:///a.db"])
-    ['action=outcomes', 'log=sqlite:///a.db']
+    >>> as_overrides(["report", "log=sqlite:///a.db"])
+    ['action=report', 'log=sqlite:///a.db']
     """
     if arguments and arguments[0].isalpha():
         return [f"action={arguments[0]}", *arguments[1:]]
@@ -33,8 +39,10 @@ def run(composed: "DictConfig") -> None:
     from spotify_ml.cli.checks import checked
     from spotify_ml.config.live import LiveConfig
 
+    # What is said of data is for those who train on it.
+    logging.getLogger("spotify_ml").setLevel(logging.WARNING)
     config = checked(composed, LiveConfig)
-    _take_outcomes(config)
+    {"outcomes": _take_outcomes, "report": _report}[config.action](config)
 
 
 def _take_outcomes(config: "LiveConfig") -> None:
@@ -49,6 +57,29 @@ def _take_outcomes(config: "LiveConfig") -> None:
     database = Database(log_address(config.log, config.tracking.uri))
     database.check_there()
     print(receive(database, OutcomesTable.of_file(Path(config.outcomes))))
+
+
+def _report(config: "LiveConfig") -> None:
+    from spotify_ml.cli.checks import check_outputs, use_store
+    from spotify_ml.utils import paths
+    from spotify_ml.utils.errors import ConfigError
+
+    output = Path(config.output)
+    if output.suffix != ".html" or output.is_dir():
+        raise ConfigError(f"config: output={config.output}: name a page to write that ends in .html")
+    databases = [each for each in (config.tracking.uri, config.log or "") if paths.database_path(each)]
+    check_outputs(
+        [output, output.with_suffix(".json")], [path for each in databases if (path := paths.database_path(each))]
+    )
+    use_store(config.tracking.uri)
+
+    from spotify_ml.live.report import read_report, write_report
+
+    report = read_report(config)
+    run_id = write_report(config, report)
+    print(f"{report.sentence}\n{output}\nrun      {run_id}")
+    if report.decision.outcome != "keep":
+        sys.exit(_DECIDED)
 
 
 def main() -> None:

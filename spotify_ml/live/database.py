@@ -18,8 +18,6 @@ from spotify_ml.utils.paths import database_path
 SCHEMA_VERSION = "1"
 # How long a writer waits for another one.
 _PATIENCE_S = 5
-# Some databases take a few thousand values at most in one statement.
-_ROWS_AT_ONCE = 500
 _METADATA = sa.MetaData()
 
 META = sa.Table(
@@ -181,15 +179,13 @@ class Database:
         if experiment is not None:
             self._join(experiment)
 
-    def insert(self, table: sa.Table, rows: list[dict[str, Any]]) -> int:
-        """Insert rows in one transaction, those that are there already left out, and return how many were new."""
+    def insert(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        """Insert rows, all with the same keys, in one transaction; those that are there already are left out."""
+        if not rows:
+            return
         dialect = sqlite if self._file is not None else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing()
-        n_new = 0
         with self.engine.begin() as connection:
-            for start in range(0, len(rows), _ROWS_AT_ONCE):
-                n_new += connection.execute(statement.values(rows[start : start + _ROWS_AT_ONCE])).rowcount
-        return n_new
+            connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
     def forget(self, before: float) -> int:
         """Remove the predictions from before a moment, and return how many there were."""

@@ -102,7 +102,8 @@ def open_traffic(config: ServeConfig, traffic: LoggedTrafficConfig) -> Traffic:
 def serve_traffic(config: ServeConfig, traffic: Traffic) -> None:
     """Answer requests until stopped; errors as of `spotify_ml.tracking.serving.serve`."""
     limits = Limits(config.max_mb, config.timeout_s, config.max_requests, config.max_rows)
-    answer_until_stopped(create_app(traffic, limits), config.host, config.port)
+    # A line for each request takes time, and /metrics and the log say more.
+    answer_until_stopped(create_app(traffic, limits), config.host, config.port, access_log=False)
 
 
 def create_app(traffic: Traffic, limits: Limits) -> FastAPI:

@@ -22,7 +22,7 @@ EXPECTED = "expected"
 # Of the interval that tells what error the champion expects, and how many standard deviations its half is.
 _CONFIDENCE, _DEVIATIONS = 0.8, 1.2816
 # Many rows at once cost little more than one; the pause lets them come together.
-_MOST_AT_ONCE, _PAUSE_S = 500, 0.1
+_MOST_AT_ONCE, _PAUSE_S = 500, 0.4
 # Of a prediction these change its value.
 _CHANGING = ("out_of_range", "catalogue")
 

@@ -49,7 +49,7 @@ def serve(
     answer_until_stopped(f"{__name__}:create_app", host, port, workers)
 
 
-def answer_until_stopped(app: Any, host: str, port: int, workers: int = 1) -> None:
+def answer_until_stopped(app: Any, host: str, port: int, workers: int = 1, *, access_log: bool = True) -> None:
     """Answer requests by an application, or by what makes one in each of several processes, named as ``module:name``.
 
     Errors are those of `serve`.
@@ -65,6 +65,7 @@ def answer_until_stopped(app: Any, host: str, port: int, workers: int = 1) -> No
         # Another reader of HTTP that is installed would have no limit for headers.
         http="h11",
         ws="none",
+        access_log=access_log,
         timeout_graceful_shutdown=_STOP_WITHIN_S,
         server_header=False,
     )
