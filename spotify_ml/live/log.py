@@ -243,7 +243,7 @@ class LogWriter:
         """Return numbers, genre, hash of the artist, and what was missing or out of range, by row."""
         if not frames:
             return []
-        rows = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
+        rows = pd.concat(frames, ignore_index=True)
         checked = check_rows(rows, "refuse", self.further)
         gaps, outside = _gaps(checked, rows), _outside(checked, len(rows))
         genres, artists = (_texts(checked, name, len(rows)) for name in ("track_genre", "artists"))

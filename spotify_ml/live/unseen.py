@@ -120,7 +120,7 @@ class UnseenScorer:
     def _score_together(self, group: list[Waiting]) -> None:
         rows = group[0].rows
         if len(group) > 1:
-            rows = pd.concat([each.rows.astype(object) for each in group], ignore_index=True)
+            rows = pd.concat([each.rows for each in group], ignore_index=True)
         started = time.perf_counter()
         try:
             found = _values(group[0], rows)
