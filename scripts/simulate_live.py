@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/simulate_live.py --experiments 2000 --seed 1                # of the full dataset; half an hour
+    python scripts/simulate_live.py --experiments 2000 --seed 1                # of the full dataset; some minutes
     python scripts/simulate_live.py --experiments 50 --seed 1 --data sample    # of the sample
 
 Three models are trained: the default, one of audio features alone, and one with a third of the trees. An experiment

@@ -86,6 +86,14 @@ _ELSEWHERE = (
 )
 _SERVER = ("needs a tracking server", "tests/test_command.py::test_a_server_that_does_not_answer_is_named")
 _NGINX = ("changes the machine", "tests/tracking/test_nginx.py::test_who_has_the_password_is_answered_and_nobody_else")
+_TABLE = (
+    "needs a log",
+    "tests/live/test_plan_and_table.py::test_what_was_seen_is_trained_on_with_the_catalogue",
+)
+_EVIDENCE = (
+    "needs a report",
+    "tests/live/test_plan_and_table.py::test_promotion_takes_the_evidence_of_live_traffic",
+)
 _LIVE = ("needs a server of its own", "tests/live/test_page.py::test_the_five_commands_of_the_page_come_to_a_decision")
 
 
@@ -159,8 +167,13 @@ NOT_RUN = {
     ),
     **dict.fromkeys(_live_page(), _LIVE),
     "python -m spotify_ml.live report name=spring output=outputs/spring.html": _LIVE,
+    "python -m spotify_ml.promote evidence=live": _EVIDENCE,
+    "python -m spotify_ml.promote evidence=live dry_run=true": _EVIDENCE,
+    "python -m spotify_ml.live table output=outputs/observed.parquet": _TABLE,
+    f"{_TRAIN} data=file "
+    "'data.path=[outputs/observed.parquet,spotify_ml/data/sample/spotify_by_genre.parquet]'": _TABLE,
     "python scripts/simulate_live.py --experiments 2000 --seed 1": (
-        "takes an hour",
+        "takes minutes",
         "tests/scripts/test_simulate_live.py::test_every_kind_of_experiment_is_tallied",
     ),
     "python scripts/benchmark.py --quick": (

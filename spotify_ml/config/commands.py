@@ -53,6 +53,7 @@ class PromoteConfig(Section):
     dry_run: bool
     force: bool
     rollback: bool
+    evidence: Literal["offline", "live"] = "offline"
     seed: int | None = Field(ge=0, lt=2**32)
     data: DataConfig | None = None
     cleaning: CleaningConfig | None = None

@@ -8,7 +8,7 @@ from spotify_ml.config.run import TrackingConfig
 from spotify_ml.config.section import Section, StudyName
 from spotify_ml.config.traffic import LogAddress
 
-LiveAction = Literal["outcomes", "report"]
+LiveAction = Literal["outcomes", "report", "plan", "table"]
 
 
 class RuleConfig(Section):
@@ -47,7 +47,10 @@ class LiveConfig(Section):
     log: LogAddress | None
     name: StudyName | None
     outcomes: str | None = Field(min_length=1)
-    output: str = Field(min_length=1)
+    output: str | None = Field(min_length=1)
+    effect: float = Field(gt=0)
+    power: float = Field(gt=0, lt=1)
+    share: float = Field(gt=0, lt=1)
     rule: RuleConfig
     guardrails: GuardrailsConfig
     drift: DriftConfig

@@ -4,6 +4,8 @@
 
     python -m spotify_ml.live outcomes=observed.csv
     python -m spotify_ml.live report name=spring
+    python -m spotify_ml.live plan effect=0.2 power=0.8
+    python -m spotify_ml.live table output=observed.parquet
 
 Exit codes of ``report``: 0 keep on; 2 stop, or promote; 1 an error; 130 Ctrl-C.
 """
@@ -42,7 +44,8 @@ def run(composed: "DictConfig") -> None:
     # What is said of data is for those who train on it.
     logging.getLogger("spotify_ml").setLevel(logging.WARNING)
     config = checked(composed, LiveConfig)
-    {"outcomes": _take_outcomes, "report": _report}[config.action](config)
+    actions = {"outcomes": _take_outcomes, "report": _report, "plan": _plan, "table": _write_table}
+    actions[config.action](config)
 
 
 def _take_outcomes(config: "LiveConfig") -> None:
@@ -60,26 +63,58 @@ def _take_outcomes(config: "LiveConfig") -> None:
 
 
 def _report(config: "LiveConfig") -> None:
-    from spotify_ml.cli.checks import check_outputs, use_store
-    from spotify_ml.utils import paths
-    from spotify_ml.utils.errors import ConfigError
+    from spotify_ml.cli.checks import use_store
 
-    output = Path(config.output)
-    if output.suffix != ".html" or output.is_dir():
-        raise ConfigError(f"config: output={config.output}: name a page to write that ends in .html")
-    databases = [each for each in (config.tracking.uri, config.log or "") if paths.database_path(each)]
-    check_outputs(
-        [output, output.with_suffix(".json")], [path for each in databases if (path := paths.database_path(each))]
-    )
+    output = _output(config, "outputs/live.html", ".html")
     use_store(config.tracking.uri)
 
     from spotify_ml.live.report import read_report, write_report
 
     report = read_report(config)
-    run_id = write_report(config, report)
+    run_id = write_report(config, report, output)
     print(f"{report.sentence}\n{output}\nrun      {run_id}")
     if report.decision.outcome != "keep":
         sys.exit(_DECIDED)
+
+
+def _plan(config: "LiveConfig") -> None:
+    from spotify_ml.live.plan import plan
+
+    rule = config.rule
+    print(
+        f"to find a difference of {config.effect:g} standard deviations of one outcome with probability "
+        f"{config.power:g}, at rule.alpha={rule.alpha:g}:"
+    )
+    for each in plan(config.effect, config.power, rule.alpha, rule.planned, config.share):
+        print(each)
+
+
+def _write_table(config: "LiveConfig") -> None:
+    output = _output(config, "outputs/observed.parquet", ".parquet")
+
+    from spotify_ml.live.database import Database, log_address
+    from spotify_ml.live.observed import join_outcomes, read_log
+    from spotify_ml.live.training_table import add_rows, observed_rows
+
+    database = Database(log_address(config.log, config.tracking.uri))
+    database.check_there()
+    log = read_log(database, config.name)
+    rows, without_inputs = observed_rows(log, join_outcomes(log, config.rule.late_days))
+    print(f"{output}: {add_rows(output, rows, without_inputs)}")
+
+
+def _output(config: "LiveConfig", default: str, suffix: str) -> Path:
+    """Return the file to write, and refuse one of another kind, and one that is read."""
+    from spotify_ml.cli.checks import check_outputs
+    from spotify_ml.utils.errors import ConfigError
+    from spotify_ml.utils.paths import database_path
+
+    output = Path(config.output or default)
+    if output.suffix != suffix or output.is_dir():
+        raise ConfigError(f"config: output={output}: name a file to write that ends in {suffix}")
+    read = [path for each in (config.tracking.uri, config.log or "") if (path := database_path(each)) is not None]
+    check_outputs([output, output.with_suffix(".json")], read)
+    return output
 
 
 def main() -> None:

@@ -88,10 +88,9 @@ def read_report(config: LiveConfig, now: float | None = None) -> LiveReport:
     return LiveReport(log, observed, decision, champion, challenger, moved)
 
 
-def write_report(config: LiveConfig, report: LiveReport) -> str:
+def write_report(config: LiveConfig, report: LiveReport, output: Path) -> str:
     """Write the page and the JSON beside it, record both as a run, tag both versions, and return the run's id."""
     page, content = as_page(_markdown(config, report), width="72rem"), json.dumps(_as_dict(report), indent=2)
-    output = Path(config.output)
     for path, text in ((output, page), (output.with_suffix(".json"), content)):
         with staged(path) as file:
             file.write_text(text, encoding="utf-8")
