@@ -20,6 +20,7 @@ from spotify_ml.live.monitor import FILE, DriftReport, Profile, by_genre, drift,
 from spotify_ml.live.observed import LiveLog, Observed, join_outcomes, read_log
 from spotify_ml.reports.figures.draw_live import draw_sequence
 from spotify_ml.reports.page import as_page, render
+from spotify_ml.tracking.abandoned import process_tags
 from spotify_ml.tracking.limits import log_entries, points
 from spotify_ml.tracking.open_run import open_run
 from spotify_ml.tracking.provenance import fitted_on, read_provenance
@@ -80,6 +81,8 @@ def read_report(config: LiveConfig, now: float | None = None) -> LiveReport:
     try:
         key = read_key(database.file)
         profile = _profile(client, config, champion, key)
+        # That of the challenger is recorded for the day on which it is champion.
+        _profile(client, config, challenger, key)
         importance = _importance(client, champion, config)
         since = moment - config.drift.days * _DAY_S
         moved = drift(log, observed, profile, since, config.drift.psi, importance)
@@ -90,12 +93,13 @@ def read_report(config: LiveConfig, now: float | None = None) -> LiveReport:
 
 def write_report(config: LiveConfig, report: LiveReport, output: Path) -> str:
     """Write the page and the JSON beside it, record both as a run, tag both versions, and return the run's id."""
-    page, content = as_page(_markdown(config, report), width="72rem"), json.dumps(_as_dict(report), indent=2)
+    page = as_page(_markdown(config, report), width="72rem")
+    content = json.dumps(_as_dict(report), indent=2, allow_nan=False)
     for path, text in ((output, page), (output.with_suffix(".json"), content)):
         with staged(path) as file:
             file.write_text(text, encoding="utf-8")
     client, experiment_id = connect(config.tracking)
-    tags = {**code_tags(), "mlflow.source.name": "spotify_ml.live", "kind": "live", **_tags(report)}
+    tags = {**code_tags(), **process_tags(), "mlflow.source.name": "spotify_ml.live", "kind": "live", **_tags(report)}
 
     def create() -> str:
         name = f"live-{report.log.experiment.name}"
@@ -140,13 +144,15 @@ def _markdown(config: LiveConfig, report: LiveReport) -> str:
 
 
 def _as_dict(report: LiveReport) -> dict[str, Any]:
+    genres = by_genre(report.observed, _FEWEST_OF_GENRE).reset_index().astype(object)
     return {
         "experiment": asdict(report.log.experiment),
         "champion": report.champion.uri,
         "challenger": report.challenger.uri,
         "sentence": report.sentence,
         **report.decision.as_dict(),
-        "genres": by_genre(report.observed, _FEWEST_OF_GENRE).reset_index().to_dict("records"),
+        # A side of a split may have none of a genre.
+        "genres": genres.where(genres.notna(), None).to_dict("records"),
         "drift": None if report.drift is None else asdict(report.drift),
         "no_drift": report.no_drift,
     }
