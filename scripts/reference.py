@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spotify_ml.cli.help import names_choice
 from spotify_ml.cli.help import with_base as read_choice
 from spotify_ml.config import commands
+from spotify_ml.config.live import LiveConfig
 from spotify_ml.config.run import RunConfig
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.files import staged
@@ -18,10 +20,13 @@ SCHEMAS = {
     "predict": commands.PredictConfig,
     "serve": commands.ServeConfig,
     "promote": commands.PromoteConfig,
+    "live": LiveConfig,
     "compare": commands.CompareConfig,
     "profile": commands.ProfileConfig,
     "relocate": commands.RelocateConfig,
 }
+# The commands that groups belong to which are not of training.
+_COMMAND_OF = {"gate": "promote", "traffic": "serve"}
 # What these files set are keys of other groups, which have their comments there.
 _OF_OTHERS = ("experiment", "tune/space")
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
@@ -98,7 +103,7 @@ def _choice(group: str, path: Path, lacking: list[str]) -> Iterator[str]:
     yield from (f"#### {group}={path.stem}", "")
     if section.purpose:
         yield from (section.purpose, "")
-    keys = [key for key in section.keys if key.key != "name"]
+    keys = [key for key in section.keys if not names_choice(key, path)]
     if group == "layout" and path.stem != "custom":
         # The columns of a format stand on the page of formats.
         keys = []
@@ -106,7 +111,7 @@ def _choice(group: str, path: Path, lacking: list[str]) -> Iterator[str]:
         rows: list[_Row] = [(key.key, None, key.value, key.comment or "as in its own group") for key in keys]
     else:
         lacking += [f"conf/{group}/{path.name}: {key.key}" for key in keys if not key.comment]
-        tree = _Schema(SCHEMAS["promote" if group == "gate" else "train"].model_json_schema())
+        tree = _Schema(SCHEMAS[_COMMAND_OF.get(group, "train")].model_json_schema())
         place, package = tree.choice(group, path.stem), group.replace("/", ".")
         full = [f"{package}.{key.key}" for key in keys]
         rows = [(name, place.at(key.key, name), key.value, key.comment) for key, name in zip(keys, full, strict=True)]
@@ -155,7 +160,8 @@ class _Schema:
     def choice(self, group: str, name: str) -> "_Schema":
         """Return the alternative of a group that a choice has the name of."""
         for each in self.at(group.replace("/", ".")).alternatives():
-            named = each._node.get("properties", {}).get("name")
+            properties = each._node.get("properties", {})
+            named = properties.get("mode", properties.get("name"))
             if "properties" in each._node and (named is None or _may_be(named, name)):
                 return each
         raise ConfigError(f"{group}={name}: the schema knows no such choice; remove it, or add it there")

@@ -6,6 +6,7 @@ COMMANDS = {
     "train": "train a model, and record and register it",
     "predict": "score files of raw tracks",
     "serve": "answer requests over HTTP",
+    "live": "say which version is better on live traffic",
     "promote": "make a version the champion, if it passes the gate",
     "compare": "compare runs or versions",
     "profile": "describe raw data on a page",

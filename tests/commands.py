@@ -93,7 +93,10 @@ try:
         for trigger, more in appended.get(command, []):
             if trigger in ["", *sys.argv]:
                 sys.argv += more
-        importlib.import_module(command).main()
+        module = importlib.import_module(command)
+        # A folder has its command in `__main__`.
+        main = getattr(module, "main", None) or importlib.import_module(f"{command}.__main__").main
+        main()
     else:
         sys.argv = arguments
         sys.path.insert(0, os.path.abspath(os.path.dirname(arguments[0])))

@@ -24,12 +24,13 @@ ORDER = (
     "pipeline",
     "tracking",
     "tuning",
+    "live",
     "cli",
     "commands",
 )
 # Only these may import a library, wherever in a module.
 LIBRARIES = {
-    "mlflow": {"tracking", "cli", "commands"},
+    "mlflow": {"tracking", "live", "cli", "commands"},
     "dask": {"backends"},
     "distributed": {"backends"},
     "optuna": {"tuning"},
@@ -37,8 +38,11 @@ LIBRARIES = {
     "jinja2": {"reports"},
     "lightgbm": {"models"},
     "catboost": {"models"},
-    "starlette": {"tracking"},
+    "starlette": {"tracking", "live"},
     "uvicorn": {"tracking"},
+    "fastapi": {"live"},
+    "prometheus_client": {"live"},
+    "statsmodels": {"live"},
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -47,7 +51,9 @@ MODULES = {
 
 
 def room(module: str) -> str:
-    """The first folder of a module; those beside the folders, but the pipeline, are commands."""
+    """The first folder of a module; those beside the folders, but the pipeline, are commands, and so is `__main__`."""
+    if module.endswith(".__main__"):
+        return "commands"
     first = module.removeprefix("spotify_ml").strip(".").partition(".")[0]
     return first if first in ORDER else "commands"
 

@@ -120,7 +120,7 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key, value in config.items_ex(resolve=False):
         if isinstance(value, DictConfig):
             yield from _keys(value, f"{prefix}{key}.")
-        elif key != "name" or not prefix:
+        elif key not in ("name", "mode") or not prefix:
             yield f"{prefix}{key}"
 
 

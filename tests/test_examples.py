@@ -86,6 +86,23 @@ _ELSEWHERE = (
 )
 _SERVER = ("needs a tracking server", "tests/test_command.py::test_a_server_that_does_not_answer_is_named")
 _NGINX = ("changes the machine", "tests/tracking/test_nginx.py::test_who_has_the_password_is_answered_and_nobody_else")
+_TABLE = (
+    "needs a log",
+    "tests/live/test_plan_and_table.py::test_what_was_seen_is_trained_on_with_the_catalogue",
+)
+_EVIDENCE = (
+    "needs a report",
+    "tests/live/test_plan_and_table.py::test_promotion_takes_the_evidence_of_live_traffic",
+)
+_LIVE = ("needs a server of its own", "tests/live/test_page.py::test_the_five_commands_of_the_page_come_to_a_decision")
+
+
+def _live_page() -> list[str]:
+    """The commands that go from two versions to a decision."""
+    text = (PROJECT / "docs" / "how-to" / "live.md").read_text(encoding="utf-8")
+    return commands(BLOCK.findall(text)[0][1])
+
+
 NOT_RUN = {
     "make test": _CI,
     'make test ARGS="tests/data"': _CI,
@@ -147,6 +164,17 @@ NOT_RUN = {
     'make serve MODEL=models:/spotify-popularity@challenger PORT=8080 ARGS="host=0.0.0.0 workers=2"': (
         "opens a port to the network",
         "tests/tracking/test_serving.py::test_every_format_gives_what_the_loaded_model_gives",
+    ),
+    **dict.fromkeys(_live_page(), _LIVE),
+    "python -m spotify_ml.live report name=spring output=outputs/spring.html": _LIVE,
+    "python -m spotify_ml.promote evidence=live": _EVIDENCE,
+    "python -m spotify_ml.promote evidence=live dry_run=true": _EVIDENCE,
+    "python -m spotify_ml.live table output=outputs/observed.parquet": _TABLE,
+    f"{_TRAIN} data=file "
+    "'data.path=[outputs/observed.parquet,spotify_ml/data/sample/spotify_by_genre.parquet]'": _TABLE,
+    "python scripts/simulate_live.py --experiments 2000 --seed 1": (
+        "takes minutes",
+        "tests/scripts/test_simulate_live.py::test_every_kind_of_experiment_is_tallied",
     ),
     "python scripts/benchmark.py --quick": (
         "takes minutes",
@@ -364,6 +392,16 @@ NOT_MADE = {
     "tune.error",
     "<side>/worst_genre_log_loss",
     "models/<name>_popularity_model.skops",
+    # Of a report on live traffic: tests/live/test_report.py.
+    "drift/<name>",
+    "live/live_profile.json",
+    "live/report.html",
+    "live/report.json",
+    *(f"live.{name}" for name in ("decision", "why", "experiment", "champion", "challenger", "run_id", "at")),
+    *(f"live/{name}_gain{end}" for name in ("squared", "absolute") for end in ("", "_lower", "_upper")),
+    *(f"live/{name}_outcome" for name in ("with", "without")),
+    *(f"live/{name}" for name in ("units", "without_prediction", "early", "late", "unmatched", "corrected")),
+    *(f"live/{name}" for name in ("errors", "latency", "out_of_range", "sample_ratio")),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 import spotify_ml
 from spotify_ml import __main__ as package
 from spotify_ml.utils.errors import ConfigError
-from spotify_ml.utils.paths import PROJECT
+from spotify_ml.utils.paths import PACKAGE, PROJECT
 
 
 @pytest.mark.parametrize("name", spotify_ml.__all__)
@@ -56,4 +56,6 @@ def test_the_package_lists_its_commands(capsys: pytest.CaptureFixture[str]):
     package.main()
     listed = re.findall(r"python -m spotify_ml\.(\w+)", capsys.readouterr().out)
     scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert {f"spotify-{name}": f"spotify_ml.{name}:main" for name in listed} == scripts
+    # A folder has its command in `__main__`.
+    modules = {name: f"{name}.__main__" if (PACKAGE / name).is_dir() else name for name in listed}
+    assert {f"spotify-{name}": f"spotify_ml.{module}:main" for name, module in modules.items()} == scripts

@@ -89,7 +89,8 @@ class _Choices:
             )
         section = with_base(path)
         prefix = package.replace("/", ".")
-        keys = [Entry(f"{prefix}.{key.key}", key.value, key.comment) for key in section.keys if key.key != "name"]
+        told = [key for key in section.keys if not names_choice(key, path)]
+        keys = [Entry(f"{prefix}.{key.key}", key.value, key.comment) for key in told]
         keys = [key for key in keys if key.key not in self.own]
         if keys:
             title = textwrap.fill(f"{group}={choice}: {section.purpose}", _WIDTH)
@@ -103,6 +104,12 @@ class _Choices:
                 chosen = self.typed.get(name, below.value)
                 yield Entry(name, chosen, below.comment)
                 yield from self.explain(folder / base, name, chosen)
+
+
+def names_choice(key: Entry, path: Path) -> bool:
+    """Return whether a key of a choice is what tells it from the others of its group."""
+    # The name of a choice of traffic is that of an experiment.
+    return key.key == ("mode" if path.parent.name == "traffic" else "name")
 
 
 def with_base(path: Path) -> Section:

@@ -70,7 +70,7 @@ def _key(location: tuple[int | str, ...], container: Any) -> str:
             kept.append(str(part))
             level = level[part]
     last = str(location[-1])
-    is_choice = isinstance(level, Mapping) and level.get("name") == last and last not in level
+    is_choice = isinstance(level, Mapping) and last in (level.get("name"), level.get("mode")) and last not in level
     return ".".join(kept if is_choice else [*kept, last])
 
 
@@ -79,7 +79,8 @@ def _explain(detail: ErrorDetails, container: Any, keys: set[str]) -> str:
     context = detail.get("ctx", {})
     if kind == "union_tag_invalid":
         choices = context["expected_tags"].replace("'", "").split(", ")
-        return f"{key}.name={context['tag']!r}: there are {', '.join(choices)}{did_you_mean(context['tag'], choices)}"
+        tag = context["discriminator"].strip("'")
+        return f"{key}.{tag}={context['tag']!r}: there are {', '.join(choices)}{did_you_mean(context['tag'], choices)}"
     if kind == "extra_forbidden" and key in keys:
         return f"the key '{key}' belongs to another choice of '{key.partition('.')[0]}'"
     if kind == "extra_forbidden":

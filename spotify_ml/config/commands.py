@@ -15,6 +15,7 @@ from spotify_ml.config.run import (
     TrackingConfig,
 )
 from spotify_ml.config.section import RegisteredModelName, Section
+from spotify_ml.config.traffic import SINGLE, TrafficConfig
 
 
 class _AnyGateConfig(Section):
@@ -52,6 +53,7 @@ class PromoteConfig(Section):
     dry_run: bool
     force: bool
     rollback: bool
+    evidence: Literal["offline", "live"] = "offline"
     seed: int | None = Field(ge=0, lt=2**32)
     data: DataConfig | None = None
     cleaning: CleaningConfig | None = None
@@ -85,7 +87,7 @@ class RelocateConfig(Section):
 
 
 class ServeConfig(Section):
-    """``conf/serve.yaml``: the model to serve, its address and its limits."""
+    """``conf/serve.yaml``: the model to serve, its address, its limits, and which version answers."""
 
     model_uri: str = Field(min_length=1)
     host: str = Field(min_length=1)
@@ -96,6 +98,7 @@ class ServeConfig(Section):
     max_requests: int = Field(ge=1)
     max_rows: int = Field(ge=1)
     calibration: str | None = Field(min_length=1)
+    traffic: TrafficConfig = SINGLE
     tracking: TrackingConfig
 
 

@@ -40,10 +40,19 @@ def render(template: str, **values: Any) -> str:
 
 
 def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
-    """Write Markdown as an HTML page, whose title is the first heading and which is at most so wide (CSS).
+    """Write Markdown as an HTML page; see `as_page`.
 
-    HTML in the text is shown, not obeyed. Images that are to be seen are `inlined`. Raises `OutputError` if the file,
-    which is whole or not there, cannot be written.
+    Raises `OutputError` if the file, which is whole or not there, cannot be written.
+    """
+    page = as_page(markdown, width)
+    with staged(path) as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def as_page(markdown: str, width: str = "54rem") -> str:
+    """Return Markdown as an HTML page, whose title is the first heading and which is at most so wide (CSS).
+
+    HTML in the text is shown, not obeyed. Images that are to be seen are `inlined`.
     """
     # Imported where it is needed: a run is registered by the same process that trains.
     import mistune
@@ -51,5 +60,4 @@ def write_page(path: Path, markdown: str, width: str = "54rem") -> None:
     body = Markup(str(mistune.create_markdown(plugins=["table"])(markdown)))  # noqa: S704 - mistune escapes the text
     heading = _HEADING.search(body)
     title = "" if heading is None else Markup(heading[1]).striptags()  # noqa: S704
-    with staged(path) as file:
-        file.write_text(render("page.html.j2", title=title, body=body, width=width), encoding="utf-8")
+    return render("page.html.j2", title=title, body=body, width=width)

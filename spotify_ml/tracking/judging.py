@@ -26,6 +26,7 @@ from spotify_ml.utils.errors import ConfigError, DataError, ModelError, Tracking
 
 _TIMED_ROWS, _TIMED_ROUNDS = 1000, 5
 _FEWEST_GROUPS = 2
+LIVE = "live"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,20 @@ def hold_contest(client: MlflowClient, config: PromoteConfig, version: Version, 
         genre_tracks=config.gate.genre_tracks,
     )
     conditions = judge(config.gate, comparison, provenances[0].format_difference, changes)
+    if config.evidence == "live":
+        conditions.append(live_condition(version, champion))
     return Verdict(comparison, tracks.said, [tracks.condition, *conditions])
+
+
+def live_condition(version: Version, champion: Version | None) -> Condition:
+    """Return whether the last report on live traffic of these two versions says that the version is better."""
+    if champion is None:
+        return Condition(LIVE, False, "there is no champion to be compared with; leave out evidence=live")
+    rivals = version.tags.get("live.challenger"), version.tags.get("live.champion")
+    if rivals != (version.uri, champion.uri):
+        return Condition(LIVE, False, "no report on live traffic compares them; run `python -m spotify_ml.live report`")
+    decision, at = version.tags.get("live.decision", ""), version.tags.get("live.at", "")
+    return Condition(LIVE, decision == "promote", f"{decision}, as of {at}: {version.tags.get('live.why', '')}")
 
 
 @contextmanager

@@ -5,26 +5,25 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from io import StringIO
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from mlflow.pyfunc.scoring_server import predictions_to_json
-from mlflow.version import VERSION
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from spotify_ml.data.schema import Kind
 from spotify_ml.scoring.calibrated import CalibratedModel, Predict, read_calibration
-from spotify_ml.scoring.requests import UnsupportedFormatError, read_request
+from spotify_ml.scoring.requests import read_request
+from spotify_ml.tracking.protocol import Intake, Limits, alive, answer, refusal_of
+from spotify_ml.tracking.protocol import version as mlflow_version
 from spotify_ml.tracking.registry import Version, load_folder
-from spotify_ml.utils.errors import ModelError, SpotifyMLError, shown
+from spotify_ml.utils.errors import ModelError, SpotifyMLError
 from spotify_ml.utils.files import remove_lasting_folder
 from spotify_ml.utils.stops import if_stuck, note, requested
 
@@ -32,17 +31,6 @@ from spotify_ml.utils.stops import if_stuck, note, requested
 _SERVED = "SPOTIFY_ML_SERVED"
 _STOP_WITHIN_S = 3
 _ENDED = "the server ended by itself; the lines above say why"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may take: the size of its body, the time in which this must arrive, and its tracks."""
-
-    max_mb: float
-    timeout_s: float
-    # How many a process answers at once.
-    max_requests: int
-    max_rows: int
 
 
 def serve(
@@ -55,20 +43,29 @@ def serve(
     Raises `KeyboardInterrupt` after Ctrl-C, SIGTERM or SIGHUP, once requests under way are answered or 3 seconds have
     passed; `ModelError` if the server ends by itself.
     """
-    # Requests are answered side by side: further threads for one row would only wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     served: dict[str, Any] = {"version": asdict(version), "folder": str(folder), "limits": asdict(limits)}
     served["calibration"] = "" if calibration is None else str(calibration)
     os.environ[_SERVED] = json.dumps(served)
+    answer_until_stopped(f"{__name__}:create_app", host, port, workers)
+
+
+def answer_until_stopped(app: Any, host: str, port: int, workers: int = 1, *, access_log: bool = True) -> None:
+    """Answer requests by an application, or by what makes one in each of several processes, named as ``module:name``.
+
+    Errors are those of `serve`.
+    """
+    # Requests are answered side by side: further threads for one row would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings = uvicorn.Config(
-        f"{__name__}:create_app",
-        factory=True,
+        app,
+        factory=isinstance(app, str),
         host=host,
         port=port,
         workers=workers,
         # Another reader of HTTP that is installed would have no limit for headers.
         http="h11",
         ws="none",
+        access_log=access_log,
         timeout_graceful_shutdown=_STOP_WITHIN_S,
         server_header=False,
     )
@@ -129,18 +126,13 @@ def create_app() -> Starlette:
     if served["calibration"]:
         predict = CalibratedModel(predict, read_calibration(Path(served["calibration"]), version.identity)).predict
     limits = Limits(**served["limits"])
-
-    # uvicorn's own limit counts connections: of a burst it refuses all, and callers who ask nothing shut others out.
-    places = asyncio.Semaphore(limits.max_requests)
+    intake = Intake(limits)
 
     async def invocations(request: Request) -> Response:
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            return _refusal(415, f"Content-Encoding: {shown(encoding)} is not read; send the body as it is")
-        if places.locked():
-            return _refusal(503, f"{limits.max_requests} requests are under way (max_requests); try again later")
-        async with places:
-            content = await _body(request, limits)
+        if (refused := intake.refusal(request)) is not None:
+            return refused
+        async with intake.places:
+            content = await intake.body(request)
             if isinstance(content, Response):
                 return content
             content_type = request.headers.get("content-type", "")
@@ -148,51 +140,11 @@ def create_app() -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(path, _alive) for path in ("/ping", "/health")),
-            Route("/version", _version),
+            *(Route(path, alive) for path in ("/ping", "/health")),
+            Route("/version", mlflow_version),
             Route("/invocations", invocations, methods=["POST"]),
         ]
     )
-
-
-async def _alive(request: Request) -> Response:
-    return Response("\n", media_type="application/json")
-
-
-async def _version(request: Request) -> Response:
-    return Response(VERSION, media_type="text/plain")
-
-
-async def _body(request: Request, limits: Limits) -> bytes | Response:
-    """Return the body of a request, or why it is not taken.
-
-    What is too large is read to its end, or to that of its time, but not kept: who still sends does not read an answer.
-    """
-    most = int(limits.max_mb * 1e6)
-    announced = request.headers.get("content-length", "")
-    # Who asks first has not sent anything yet.
-    if request.headers.get("expect", "").lower() == "100-continue" and announced.isdecimal() and int(announced) > most:
-        return _too_large(limits)
-    parts, size = list[bytes](), 0
-    try:
-        async with asyncio.timeout(limits.timeout_s):
-            async for part in request.stream():
-                size += len(part)
-                parts.append(part)
-                if size > most:
-                    parts.clear()
-    except TimeoutError:
-        if size <= most:
-            return _refusal(408, f"the request did not arrive within {limits.timeout_s:g} s (timeout_s)")
-    except ClientDisconnect:
-        return _refusal(400, "the request was broken off")
-    if size > most:
-        return _too_large(limits)
-    return b"".join(parts)
-
-
-def _too_large(limits: Limits) -> JSONResponse:
-    return _refusal(413, f"the request is larger than {limits.max_mb:g} MB (max_mb); send fewer rows at a time")
 
 
 def _answer(
@@ -200,19 +152,6 @@ def _answer(
 ) -> Response:
     try:
         rows, params = read_request(content, content_type, max_rows, further)
-        predicted = predict(rows, params)
-    except UnsupportedFormatError as error:
-        return _refusal(415, str(error))
+        return answer(predict(rows, params))
     except SpotifyMLError as error:
-        return _refusal(400, str(error))
-    answer = StringIO()
-    predictions_to_json(predicted, answer)
-    return Response(answer.getvalue(), media_type="application/json")
-
-
-def _refusal(status: int, message: str) -> JSONResponse:
-    """Return a refusal in MLflow's form; the message says all that there is to know, without paths and frames."""
-    code = "INVALID_PARAMETER_VALUE" if status == 400 else "BAD_REQUEST"
-    return JSONResponse(
-        {"error_code": code, "message": message}, status, {"Connection": "close"} if status != 400 else None
-    )
+        return refusal_of(error)
