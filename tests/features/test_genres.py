@@ -172,3 +172,14 @@ def test_components_tell_as_much_as_flags_where_there_are_as_many(tracks):
 def test_components_of_often_seen_sets_come_first():
     encoder = GenreComponents(n_components=1).fit(genres(*["pop;dance"] * 9, "metal"))
     assert abs(encoder.transform(genres("pop", "metal"))[:, 0]) == pytest.approx([0.5**0.5, 0], abs=1e-6)
+
+
+def test_a_set_of_genres_is_the_same_beside_any_others():
+    rng = np.random.default_rng(0)
+    names = [f"genre {number}" for number in range(60)]
+    sets = genres(*(";".join(rng.choice(names, rng.integers(1, 9), replace=False)) for _ in range(400)))
+    encoder = GenreComponents().fit(sets)
+    together = encoder.transform(sets)
+    alone = np.vstack([encoder.transform(sets.iloc[[row]]) for row in range(len(sets))])
+    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(encoder.transform(sets.iloc[:37]), together[:37])

@@ -122,8 +122,14 @@ class GenreComponents(TransformerMixin, BaseEstimator):
         """Return the components and the number of genres, shape (n_tracks, n_components + 1)."""
         check_is_fitted(self)
         codes, lists = genre_lists(X, self.genres_)
-        flags = _flags(lists, self.genres_)
-        matrix: np.ndarray = np.column_stack([flags[:, :-1] @ self.components_, flags[:, -1]])[codes]
+        position = {genre: column for column, genre in enumerate(self.genres_)}
+        # Code -1, of tracks without a genre, takes the last row.
+        values = np.zeros((len(lists) + 1, self.components_.shape[1] + 1), dtype=np.float32)
+        for row, genres in enumerate(lists):
+            # A product of matrices rounds a row by how many others there are; trees split at single values.
+            own = [position[genre] for genre in genres if genre in position]
+            values[row] = np.append(self.components_[own].sum(axis=0), len(genres))
+        matrix: np.ndarray = values[codes]
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
