@@ -16,11 +16,12 @@ from spotify_ml.utils.errors import ConfigError, shown
 LOWEST, HIGHEST = 0.0, 100.0
 # The smallest expected error: popularity is a whole number.
 _SMALLEST = 0.5
-# Many rows need only two folds, and no more than so many of them tell what errors to expect.
+# Many rows need only two folds.
 _FOLDS, _FOLDS_OF_MANY, _NO_FOLD = 3, 2, -1
-_MOST_LEARNED = 10_000
 # Few shallow trees without randomness, as there are few rows.
 _ROUNDS = 40
+# More rows than these tell them nothing new.
+_MOST_LEARNED = 10_000
 _PARAMETERS = {"max_depth": 4, "learning_rate": 0.1, "min_child_weight": 20, "max_bin": 64, "nthread": 1}
 
 
@@ -84,8 +85,7 @@ class PredictionIntervals:
         """
         inputs, errors = _inputs(matrix, predicted), np.abs(actual - predicted)
         versions = [inputs] if larger is None else [inputs, _inputs(larger.matrix, larger.predicted)]
-        n_folds, most_rows = (_FOLDS, len(errors)) if larger is None else (_FOLDS_OF_MANY, _MOST_LEARNED)
-        difficulty, expected = _learn(errors, groups, versions, n_folds, most_rows)
+        difficulty, expected = _learn(errors, groups, versions, _FOLDS if larger is None else _FOLDS_OF_MANY)
         scores = errors / expected[0]
         # Without any error there is nothing to scale.
         if larger is not None and scores[: len(larger.predicted)].any():
@@ -144,12 +144,12 @@ def quantile(scores: np.ndarray, confidence: float) -> float:
 
 
 def _learn(
-    errors: np.ndarray, groups: np.ndarray, versions: list[np.ndarray], n_folds: int, most_rows: int
+    errors: np.ndarray, groups: np.ndarray, versions: list[np.ndarray], n_folds: int
 ) -> tuple[Booster, list[np.ndarray]]:
     """Return a booster of all errors, and for each row the error expected by a booster of other groups.
 
-    The boosters are fitted on at most so many rows of the first of `versions`, shape (n_rows, n_inputs); the others are
-    other inputs of the first rows, for which errors are expected as well.
+    The boosters are fitted on the first of `versions`, shape (n_rows, n_inputs); the others are other inputs of the
+    first rows, for which errors are expected as well.
     """
     folds = assign_folds(groups, n_folds, random_state=0)
     inputs, expected = versions[0], [np.empty(len(version)) for version in versions]
@@ -158,8 +158,8 @@ def _learn(
         # With a single group, there are no other rows.
         seen = folds != fold if folds.any() else folds == 0
         rows = np.flatnonzero(seen)
-        if len(rows) > most_rows:
-            rows = np.sort(np.random.default_rng(0).permutation(rows)[:most_rows])
+        if len(rows) > _MOST_LEARNED:
+            rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_LEARNED])
         difficulty = _fit(inputs[rows], errors[rows])
         for version, found in zip(versions, expected, strict=True):
             own = folds[: len(version)] == fold
