@@ -28,7 +28,7 @@ _FEWEST_ROWS, _MOST_ROWS = 20_000, 500_000
 _CALIBRATING_ROWS = 200_000
 # A fit in a fraction of the time of the default one, whose errors are alike but for their size.
 _SMALL_FIT = {
-    "n_estimators": 40,
+    "n_estimators": 60,
     "learning_rate": 0.3,
     "max_depth": 6,
     "min_child_weight": 5,

@@ -20,8 +20,6 @@ _SMALLEST = 0.5
 _FOLDS, _FOLDS_OF_MANY, _NO_FOLD = 3, 2, -1
 # Few shallow trees without randomness, as there are few rows.
 _ROUNDS = 40
-# More rows than these tell them nothing new.
-_MOST_LEARNED = 10_000
 _PARAMETERS = {"max_depth": 4, "learning_rate": 0.1, "min_child_weight": 20, "max_bin": 64, "nthread": 1}
 
 
@@ -157,10 +155,7 @@ def _learn(
     def learn(fold: int) -> Booster:
         # With a single group, there are no other rows.
         seen = folds != fold if folds.any() else folds == 0
-        rows = np.flatnonzero(seen)
-        if len(rows) > _MOST_LEARNED:
-            rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_LEARNED])
-        difficulty = _fit(inputs[rows], errors[rows])
+        difficulty = _fit(inputs[seen], errors[seen])
         for version, found in zip(versions, expected, strict=True):
             own = folds[: len(version)] == fold
             if own.any():
