@@ -463,7 +463,7 @@ REFUSED = {
     ),
     "no train rows": (["split.test_size=0.99999"], ["split.test_size=0.99999", "without rows"]),
     "no other rows": (["split.val_size=0.99999"], ["split.val_size=0.99999", "without rows"]),
-    "no depth": (["model.tree_method=exact", "model.max_depth=0"], ["max_depth"]),
+    "no depth": (["model.tree_method=exact", "model.colsample_bynode=1", "model.max_depth=0"], ["unlimited depth"]),
 }
 # Known before data is read; see `test_run_check`.
 WITHOUT_A_RUN = {"no file", "no depth"}
@@ -602,7 +602,8 @@ def test_a_full_store_is_named(tmp_path: Path):
 def big_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """Settings whose model files are larger than the store's database, and those files."""
     folder = tmp_path_factory.mktemp("big")
-    settings = ["model.n_jobs=1", "model.max_depth=14", "model.learning_rate=0.01", "model.n_estimators=100"]
+    settings = ["model.n_jobs=1", "model.max_leaves=0", "model.max_depth=14", "model.grow_policy=depthwise"]
+    settings += ["model.min_child_weight=1", "model.learning_rate=0.01", "model.n_estimators=300"]
     store = Store(folder)
     train(configured(*settings, *store.overrides), folder / "run", [])
     models = folder / "run" / "models"

@@ -448,7 +448,8 @@ def test_odd_tracks_are_learned_from_and_scored(
     name, recorded = own
     metrics = command(*from_file(tmp_path / "odd.parquet"), *QUICK, *recorded, folder=tmp_path).metrics
     assert metrics["rows/clean"] == few["track_id"].nunique()
-    assert metrics["features/count"] > 10_000
+    # Genres stand in components, however many there are.
+    assert metrics["features/count"] < 200
     assert metrics["test/rmse"] < metrics["baseline_mean/rmse"]
     predictions = registered(name)(odd.drop(columns="popularity"))
     assert np.isfinite(predictions).all()

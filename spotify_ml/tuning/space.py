@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.trial import Trial
 
@@ -158,6 +159,16 @@ def describe(space: list[Parameter]) -> str:
         each.key: {"is": json.loads(distribution_to_json(each.distribution)), "when": each.when} for each in space
     }
     return json.dumps(described, sort_keys=True)
+
+
+def stored_space(described: str) -> list[Parameter]:
+    """Return the space that `describe` has described."""
+    stored = json.loads(described)
+    order = _ordered({key: each["when"] for key, each in stored.items()})
+    return [
+        Parameter(key, cast("Distribution", json_to_distribution(json.dumps(stored[key]["is"]))), stored[key]["when"])
+        for key in order
+    ]
 
 
 def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -37,6 +37,7 @@ from spotify_ml.tuning.space import (
     outside,
     own_values,
     read_space,
+    stored_space,
     suggest,
 )
 from spotify_ml.tuning.study import FINISHED, VALUES, SharedStudy, Storage, Worker, stored_identity
@@ -52,8 +53,10 @@ _RUN_ID, _OUTCOME = "mlflow.run_id", "outcome"
 _WAIT_S = 1.0
 _GONE = "its process is gone"
 _DECIDING = ("seed", "cleaning", "split", "features", "task", "model")
+_SPACE = "search space"
 _SETTINGS = "seed, cleaning, split, features, task or model"
-_THREADS = ("n_jobs", "thread_count")
+# What decides no figure of a trial: threads, and the rate of a probe, which trials have none of.
+_IDLE = ("n_jobs", "thread_count", "probe_rate")
 # Failures in a row that end the study.
 _FAILURES = 5
 
@@ -78,7 +81,7 @@ def tune(config: RunConfig, folder: Path, overrides: list[str], parent: ParentRu
     storage = Storage(settings.storage)
     name = settings.study_name or f"{config.model.name}-{config.split.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     with storage.errors():
-        config = _as_it_began(config, stored_identity(storage, name))
+        config, space = _as_it_began(config, space, stored_identity(storage, name), overrides)
         identity = _identity(config, raw, space, objectives, settings)
         first = nearest_values(space, own_values(space, config))
         study = SharedStudy(storage, name, settings, config.seed, objectives, identity, first)
@@ -97,13 +100,34 @@ def _without_probe(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"probe_rate": None})})
 
 
-def _as_it_began(config: RunConfig, identity: dict[str, str]) -> RunConfig:
-    """Return the configuration with the rule of names that a study began with, if that was before there were two."""
+def _as_it_began(
+    config: RunConfig, space: list[Parameter], identity: dict[str, str], overrides: list[str]
+) -> tuple[RunConfig, list[Parameter]]:
+    """Return the configuration and the space that a study began with, where these are other defaults than today's.
+
+    What the command line names stays as it is, and is refused later if it is another.
+    """
     settings = json.loads(identity.get(_SETTINGS, "{}"))
-    if not settings or "split.names" in settings or config.split.names == "exact":
-        return config
-    log.info("the study compares names exactly (split.names=exact), as when it began")
-    return config.model_copy(update={"split": config.split.model_copy(update={"names": "exact"})})
+    if not settings:
+        return config, space
+    if "split.names" not in settings and config.split.names != "exact":
+        log.info("the study compares names exactly (split.names=exact), as when it began")
+        config = config.model_copy(update={"split": config.split.model_copy(update={"names": "exact"})})
+    named = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    if named & {"model", "experiment"} or settings.get("model.name") != config.model.name:
+        return config, space
+    own = config.flat()
+    others = {
+        key: value
+        for key, value in settings.items()
+        if key.startswith("model.") and key not in named and key in own and own[key] != value
+    }
+    if others:
+        said = " ".join(f"{key}={value}" for key, value in others.items())
+        log.info("the study goes on with the parameters that it began with: %s", said)
+    if not any(key.startswith(("tune.space", "tune/space")) for key in named):
+        space = stored_space(identity[_SPACE])
+    return apply(config, others), space
 
 
 def _identity(
@@ -112,18 +136,18 @@ def _identity(
     """Return what all trials of a study have in common, by descriptions for error messages."""
     return {
         "dataset": " ".join([raw.sha256, *map("=".join, raw.joins)]),
-        "search space": describe(space),
+        _SPACE: describe(space),
         "objective (tune.metrics, tune.directions, tune.folds)": f"{objectives} {settings.folds}",
         _SETTINGS: _deciding_settings(config),
     }
 
 
 def _deciding_settings(config: RunConfig) -> str:
-    """Return the settings that decide the figures of a trial, without numbers of threads."""
+    """Return the settings that decide the figures of a trial."""
     settings = {
         key: value
         for key, value in config.flat().items()
-        if key.split(".")[0] in _DECIDING and key.split(".")[-1] not in _THREADS
+        if key.split(".")[0] in _DECIDING and key.split(".")[-1] not in _IDLE
     }
     return json.dumps(settings, sort_keys=True)
 

@@ -93,7 +93,10 @@ def test_a_refused_sweep_leaves_nothing(kind: str, folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["model.tree_method=exact", "model.max_depth=0"], "exact tree method doesn't support unlimited depth"),
+        (
+            ["model.tree_method=exact", "model.colsample_bynode=1", "model.max_depth=0"],
+            "exact tree method doesn't support unlimited depth",
+        ),
         (["model=lightgbm", "model.num_leaves=200000"], "num_leaves"),
         (["tune=optuna", "tune.metrics=[val/rms]"], "did you mean 'val/rmse'?"),
         (["tune=optuna", "+tune.space.model.max_dept={low: 1, high: 2}"], "did you mean 'model.max_depth'?"),

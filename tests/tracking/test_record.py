@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 MODEL = "spotify-popularity"
 AGREEMENT = 1e-5
 PATIENCE_S = 120
-OVERRIDES = ["outputs.data=true", "model.n_jobs=1", "model.n_estimators=80"]
+OVERRIDES = ["outputs.data=true", "model.n_jobs=1", "model.n_estimators=80", "model.probe_rate=null"]
 JOBLIB = "xgboost_popularity_model.joblib"
 JSON = "xgboost_popularity_model.json"
 DECIDING = ("seed", "cleaning", "split", "features", "task", "model", "tune")

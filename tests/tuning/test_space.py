@@ -9,7 +9,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from spotify_ml.config.run import RunConfig
 from spotify_ml.config.tuning import OptunaConfig
-from spotify_ml.tuning.space import apply, describe, nearest_values, outside, own_values, read_space, suggest
+from spotify_ml.tuning.space import (
+    apply,
+    describe,
+    nearest_values,
+    outside,
+    own_values,
+    read_space,
+    stored_space,
+    suggest,
+)
 from spotify_ml.utils.errors import ConfigError
 from spotify_ml.utils.paths import CONF
 from tests import support
@@ -233,3 +242,14 @@ def test_equal_spaces_are_described_alike_and_others_not(config: RunConfig):
     one, other = "model: {max_depth: {low: 3, high: 5}}", "model: {max_depth: {low: 3, high: 6}}"
     texts = [describe(list(read(text, config).values())) for text in (one, one, other)]
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("model", ["xgboost", "two_part", "lightgbm"])
+def test_a_described_space_is_read_again(model: str):
+    config = configured(f"model={model}")
+    space = read_space(space_of(config), config)
+    again = stored_space(describe(space))
+    assert {each.key: each for each in again} == {each.key: each for each in space}
+    assert describe(again) == describe(space)
+    places = {each.key: place for place, each in enumerate(again)}
+    assert all(places[other] < places[each.key] for each in again for other in each.when if other in places)
