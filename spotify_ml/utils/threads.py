@@ -2,8 +2,11 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 
 # Waiting threads of libgomp spin, and take the core from the process that they wait for. Even on an idle machine, the
 # default of 300,000 spins is hardly faster.
@@ -27,6 +30,7 @@ class _Ticks:
 
 
 _started: _Ticks | None = None
+_alone = RLock()
 
 
 def be_considerate() -> None:
@@ -39,6 +43,18 @@ def be_considerate() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     _started = _ticks()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let linear algebra use one thread: several add numbers up in another order, which changes the last digits.
+
+    The limit is of the whole process, so one thread of it at a time gets in.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _alone, threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def leave_busy_cores() -> int | None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from spotify_ml.config.run import SplitConfig
 from spotify_ml.data.etl import clean
@@ -138,3 +139,13 @@ def test_more_rows_than_are_needed_are_told_by_a_regression_on_some(monkeypatch,
     assert np.corrcoef(told[:, 0], whole[:, 0])[0, 1] > 0.8
     changed = np.where(groups == 5, 1000, target)
     np.testing.assert_array_equal(WordRegression().fit_transform(tracks, changed, groups)[5], told[5])
+
+
+def test_the_number_of_threads_changes_nothing(tracks, target):
+    told = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            told.append(WordRegression().fit_transform(tracks, target))
+            # The limit of who calls is as it was.
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {threads}
+    np.testing.assert_array_equal(*told)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from spotify_ml.data.names import NEAREST, normal_genre
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.distinct_values import distinct_values
+from spotify_ml.utils.threads import one_blas_thread
 
 _ALLOWED = str.maketrans("[]<", "()(")
 
@@ -114,7 +115,8 @@ class GenreComponents(TransformerMixin, BaseEstimator):
             # As if every set stood in as many rows as it does.
             weights = np.sqrt([counts[genres] for genres in sets])
             flags = sparse.diags_array(weights) @ sparse.csr_array(_flags(sets, self.genres_)[:-1, :-1])
-            decomposition = TruncatedSVD(n_components, random_state=0).fit(flags)
+            with one_blas_thread():
+                decomposition = TruncatedSVD(n_components, random_state=0).fit(flags)
             self.components_ = decomposition.components_.T.astype(np.float32)
         return self
 

@@ -17,6 +17,7 @@ from spotify_ml.data.names import normal_genre, normal_name
 from spotify_ml.data.schema import LIST_SEPARATOR
 from spotify_ml.features.distinct_values import distinct_values, hashed
 from spotify_ml.features.transformers.statistics import MIDDLE, assign_folds, mean_of_other_folds, ordered_folds
+from spotify_ml.utils.threads import one_blas_thread
 
 # The columns that texts are in.
 TEXTS = {"album": "album_name", "title": "track_name", "artists": "artists", "genres": "track_genre"}
@@ -221,7 +222,8 @@ class WordRegression(TransformerMixin, BaseEstimator):
         coefficients, intercept = np.zeros(matrix.shape[1], dtype=np.float32), float(mean)
         if matrix.nnz:
             ridge = Ridge(alpha=self.alpha, solver="sparse_cg", tol=_TOLERANCE, max_iter=_ITERATIONS)
-            ridge.fit(matrix, y)
+            with one_blas_thread():
+                ridge.fit(matrix, y)
             coefficients, intercept = ridge.coef_.astype(np.float32), float(ridge.intercept_)
         return coefficients.reshape(len(TEXTS), _N_TERMS), intercept
 
